@@ -17,8 +17,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def contained(folder: Path, name: str, where: object) -> Path:
     return path
 
 
-def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:
+def open_regular(path: Path, *, follow_links: bool = False) -> BufferedReader:
     """Open a regular file for reading; a pipe, device, folder or (unless allowed) link is refused, never waited on.
 
     Raises InputError where the file is missing or unreadable, UnsafeError where it is no regular file.
