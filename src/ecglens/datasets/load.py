@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`load_cohort`: say where the ECGs are, get the cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ecglens.cohort import Cohort
+from ecglens.datasets.folder import load_folder
+from ecglens.datasets.ptbxl import TABLE, load_ptbxl
+from ecglens.errors import UsageError
+from ecglens.simulation.cohort import simulate_cohort
+
+SIMULATED = "simulated"
+
+# Named cohorts: one file and one line here adds another.
+DATASETS: dict[str, Callable[..., Cohort]] = {
+    "ptbxl": load_ptbxl,
+    "folder": load_folder,
+    SIMULATED: simulate_cohort,
+}
+
+
+def load_cohort(
+    where: str | Path,
+    *,
+    task: str = "superdiagnostic",
+    min_likelihood: float = 0,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Cohort:
+    """Load the cohort at `where`: a PTB-XL copy, a folder with a table, or the word `simulated`.
+
+    task, min_likelihood   label rule, for PTB-XL and (task only) the simulated cohort
+    classes                classes to expect in a folder's table
+    seed                   of the simulated cohort
+    """
+    if str(where) == SIMULATED and not Path(where).exists():
+        if task not in ("superdiagnostic", "subdiagnostic"):
+            raise UsageError(SIMULATED, "task", task, "superdiagnostic, subdiagnostic")
+        return simulate_cohort(task=task, seed=seed)
+    folder = Path(where)
+    if (folder / TABLE).exists():
+        return load_ptbxl(folder, 500, task, min_likelihood)
+    return load_folder(folder, classes)

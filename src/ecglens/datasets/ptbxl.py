@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PTB-XL (Wagner et al. 2020), whole or partial copies: 12 leads, 10 s, SCP-ECG statements, ten folds by patient."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ecglens.cohort import Cohort, Excluded, Lazy
+from ecglens.datasets.labels import class_order, label_matrix, parse_codes, rule_in_words, task_classes
+from ecglens.ecg import ECG
+from ecglens.errors import FormatError, TableError, UsageError
+from ecglens.formats.wfdb import read_wfdb
+from ecglens.preprocessing.resample import resample
+from ecglens.runs.files import contained, read_bytes
+
+CITATION = (
+    "PTB-XL, a large publicly available electrocardiography dataset, version 1.0.3. Wagner, Strodthoff, "
+    "Bousseljot, Samek, Schaeffter. PhysioNet 2022, doi 10.13026/kfzx-aw45; Scientific Data 7:154, 2020. "
+    "Licence: CC BY 4.0."
+)
+TABLE, STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
+_NEEDED = ("patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr")
+_MAX_TABLE = 256 * 2**20
+
+
+def load_ptbxl(
+    root: str | Path,
+    fs: int = 500,
+    task: str = "superdiagnostic",
+    min_likelihood: float = 0,
+    *,
+    keep_unlabelled: bool = False,
+) -> Cohort:
+    """Load PTB-XL, or as much of it as lies under `root`.
+
+    fs               500 reads records500; 100 derives from the same files for every record alike (polyphase
+                     resampling), because the published 100 Hz files differ from their own 500 Hz ones by 7-24 uV
+    task             superdiagnostic (5 classes), subdiagnostic (23), diagnostic (44), form (19), rhythm (12), all (71)
+    min_likelihood   0: every statement counts (the benchmark's rule); 50: TrustECG's rule. Form and rhythm
+                     statements are not graded (their likelihood is 0), so only diagnostic ones are held to it
+    keep_unlabelled  keep records without a label of the task, as all-negative, instead of leaving them out
+
+    Raises TableError where the tables are missing or wrong, UsageError for an unknown task or rate.
+    """
+    root = Path(root)
+    if fs not in (100, 500):
+        raise UsageError("load_ptbxl", "fs", f"{fs} Hz", "100 or 500")
+    table = read_table(root / TABLE, index="ecg_id", needed=_NEEDED)
+    statements = read_table(root / STATEMENTS, index=None, needed=("diagnostic", "form", "rhythm"))
+    classes = task_classes(statements, task, root / STATEMENTS)
+    order = class_order(classes)
+    codes = parse_codes(table["scp_codes"], statements.index, root / TABLE)
+    graded = set(task_classes(statements, "diagnostic", root / STATEMENTS))
+    labels = label_matrix(_held_to(codes, graded, min_likelihood), classes, order, -np.inf)
+    paths = [_record_path(root, str(name)) for name in table["filename_hr"]]
+    present = np.array([_exists(path) for path in paths])
+    labelled = labels.any(axis=1) | keep_unlabelled
+    excluded = [*_left_out(table.index[~present], "absent", "its files are not in this copy")]
+    excluded += _left_out(table.index[present & ~labelled], "no_label", f"no {task} statement under the label rule")
+    chosen = [int(i) for i in np.flatnonzero(present & labelled)]
+    if len(chosen) == 0:
+        raise TableError(root, "records", "none of the table's records", f"files such as {paths[0] if paths else ''}")
+    ids = [str(table.index[i]) for i in chosen]
+    files = [(paths[i], paths[i].with_suffix(".dat")) for i in chosen]
+    return Cohort(
+        "ptbxl",
+        Lazy(partial(_read, fs=fs), [(ids[k], files[k][0]) for k in range(len(ids))]),
+        pd.DataFrame(labels[chosen], index=ids, columns=list(order)),
+        _metadata(table.iloc[chosen]).set_axis(ids),
+        label_rule=rule_in_words(task, min_likelihood, keep_unlabelled),
+        excluded=tuple(excluded),
+        citation=CITATION,
+        files=files if fs == 500 else None,
+    )
+
+
+def read_table(path: Path, index: str | None, needed: Iterable[str]) -> pd.DataFrame:
+    """Read a CSV with its index column (by name; None: the first) and the columns it must have."""
+    import io
+
+    raw = read_bytes(path, _MAX_TABLE, follow_links=True)
+    try:
+        table = pd.read_csv(io.BytesIO(raw), index_col=index if index is not None else 0)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise TableError(path, "content", str(error), "a CSV table", kind="csv") from None
+    missing = [column for column in needed if column not in table]
+    if missing:
+        raise TableError(path, "columns", f"no {', '.join(missing)}", ", ".join(needed), kind="columns")
+    if not table.index.is_unique:
+        doubled = table.index[table.index.duplicated()][0]
+        raise TableError(path, str(table.index.name), f"{doubled} more than once", "unique ids", kind="duplicate_id")
+    return table
+
+
+def _held_to(codes: list[dict[str, float]], graded: set[str], min_likelihood: float) -> list[dict[str, float]]:
+    return [{c: v for c, v in record.items() if c not in graded or v >= min_likelihood} for record in codes]
+
+
+def _record_path(root: Path, name: str) -> Path:
+    # Not resolved against links record by record (slow for 21,799): the reader refuses links in the folder.
+    folder, _, record = name.rpartition("/")
+    if ".." in name.split("/") or name.startswith("/") or "\x00" in name or "\\" in name:
+        return contained(root, name, root / TABLE)  # raises, and says why
+    return root / folder / f"{record}.hea"
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)
+
+
+def _read(item: tuple[str, Path], fs: int) -> ECG:
+    record_id, path = item
+    ecg = read_wfdb(path)
+    if ecg.fs != 500:
+        raise FormatError(path, "sampling rate", f"{ecg.fs:g} Hz", "500 Hz in records500", kind="sampling_rate")
+    if fs == 500:
+        return replace(ecg, record_id=record_id)
+    return replace(ecg, record_id=record_id, signal=resample(ecg.signal, 500, 100), fs=100.0)
+
+
+def _left_out(ids: pd.Index, kind: str, reason: str) -> list[Excluded]:
+    return [Excluded(str(record), kind, reason) for record in ids]
+
+
+def _metadata(table: pd.DataFrame) -> pd.DataFrame:
+    sex = table["sex"].map({0: "male", 1: "female"})
+    age = pd.to_numeric(table["age"], errors="coerce")
+    return pd.DataFrame(
+        {
+            "patient_id": [
+                None if pd.isna(p) else f"{p:g}" if isinstance(p, float) else str(p) for p in table["patient_id"]
+            ],
+            "age": age.where(age <= 89, 90.0).where(age.notna()),  # the table codes ages over 89 as 300
+            "sex": sex,
+            "fold": table["strat_fold"],
+            "device": table.get("device"),
+            "site": table["site"].astype(str) if "site" in table else None,
+            "date": table.get("recording_date"),
+        },
+        index=table.index,
+    )

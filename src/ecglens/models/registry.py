@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks by name. A bundle names its architecture here; nothing is ever imported by a name in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from ecglens.errors import FormatError
+from ecglens.models.lenet import LeNet
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"LeNet": LeNet}
+
+# What `--model` offers: an architecture with the arguments that make it this model.
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lenet": ("LeNet", {}),
+    "lenet-wide": (
+        "LeNet",
+        {"widths": [48, 96, 192], "kernels": [7, 5, 5], "dropout": [0.1, 0.2, 0.4], "hidden": 0},
+    ),
+}
+
+
+def build_network(architecture: str, arguments: Mapping[str, Any], where: object = "bundle") -> nn.Module:
+    """Return the network that a configuration describes. Raises FormatError for an unknown one."""
+    if architecture not in ARCHITECTURES:
+        raise FormatError(
+            where, "architecture", architecture, ", ".join(ARCHITECTURES), "use the version of ecglens that knows it",
+            kind="architecture",
+        )  # fmt: skip
+    try:
+        return ARCHITECTURES[architecture](**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise FormatError(where, "arguments", str(error), f"those of {architecture}", kind="architecture") from error

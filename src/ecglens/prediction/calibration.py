@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Temperature: one number per output that makes its probabilities honest without changing any ranking."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, limits: tuple[float, float] = (0.1, 10.0)) -> float:
+    """Return the temperature that minimises the binary cross-entropy of sigmoid(logits / T) (Guo et al. 2017).
+
+    logits, labels   [record]; labels 0, 1, NaN for unknown; from validation records only
+    limits           of the search
+    Returns 1.0 where the labels hold only one class: nothing can be fitted.
+    """
+    known = ~np.isnan(labels)
+    x, y = logits[known].astype(np.float64), labels[known]
+    if len(np.unique(y)) < 2:
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        scaled = x / np.exp(log_temperature)
+        return float(np.mean(np.logaddexp(0.0, scaled) - y * scaled))
+
+    found = minimize_scalar(loss, bounds=tuple(np.log(limits)), method="bounded")
+    return float(np.exp(found.x))

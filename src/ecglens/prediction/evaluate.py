@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`evaluate`: how good a bundle is on patients it has never seen, with an interval on every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecglens.bundle import Bundle
+from ecglens.cohort import Cohort, Excluded
+from ecglens.errors import ContractError
+from ecglens.prediction.predict import predict_raw
+from ecglens.preprocessing.prepare import Prepared, prepare
+from ecglens.runs.cache import Cache
+from ecglens.runs.progress import Progress, silent
+from ecglens.statistics.bootstrap import score_table
+
+N_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Figures of one bundle on one cohort.
+
+    scores          tidy table: class, metric, value, low, high, n, n_positive, n_patients, chance, baseline, ...
+    probabilities   [record x class], index = record ids
+    labels          the same shape, NaN unknown
+    excluded        what was left out, and why
+    """
+
+    scores: pd.DataFrame
+    probabilities: pd.DataFrame
+    labels: pd.DataFrame
+    thresholds: dict[str, float | None]
+    label_rule: str
+    n: int
+    n_patients: int
+    excluded: tuple[Excluded, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the evaluation as it stands in JSON output."""
+        per_class = {name: self._figures(name) | {"threshold": self.thresholds[name]} for name in self.labels.columns}
+        return {
+            "label_rule": self.label_rule,
+            "n": self.n,
+            "n_patients": self.n_patients,
+            "macro_auroc": self._figures("macro")["auroc"],
+            "macro": self._figures("macro"),
+            "per_class": per_class,
+            "excluded": [{"record_id": e.record_id, "kind": e.kind, "reason": e.reason} for e in self.excluded],
+        }
+
+    def _figures(self, name: str) -> dict[str, Any]:
+        rows = self.scores[self.scores["class"] == name]
+        columns = ["value", "low", "high", "n", "n_positive", "n_patients", "chance", "baseline", "method"]
+        return {str(row["metric"]): {key: _json_number(row[key]) for key in columns} for _, row in rows.iterrows()}
+
+
+def evaluate(
+    bundle: Bundle,
+    cohort: Cohort,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    cache: Cache | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Score `bundle` on all records of `cohort` that it can use.
+
+    Intervals are 95 %, by bootstrap over patients. Raises ContractError where the labels do not cover the bundle's
+    outputs, LeakError where a patient or recording shaped or selected the weights.
+    """
+    _check_labels(bundle, cohort)
+    bundle.refuse_own_patients(cohort.name, cohort.patient_keys, ())
+    prepared = prepare(cohort, bundle.preprocessing, cache=cache, progress=progress)
+    bundle.refuse_own_patients(cohort.name, (), prepared.fingerprints)
+    return score_prepared(bundle, prepared, n_resamples=n_resamples, seed=seed, progress=progress)
+
+
+def score_prepared(
+    bundle: Bundle, prepared: Prepared, *, n_resamples: int, seed: int, progress: Progress = silent
+) -> Evaluation:
+    """Score records that are already on the network's grid."""
+    cohort = prepared.cohort
+    labels = cohort.labels[list(bundle.classes)]
+    probabilities = bundle.activate(predict_raw(bundle, prepared.signals, progress))
+    people = people_of(cohort)
+    scores = score_table(
+        labels.to_numpy(), probabilities, bundle.classes, people, bundle.thresholds, n_resamples=n_resamples, seed=seed
+    )
+    known = labels.notna().any(axis=1).to_numpy()
+    return Evaluation(
+        scores,
+        pd.DataFrame(probabilities, index=labels.index, columns=labels.columns),
+        labels,
+        dict(zip(bundle.classes, bundle.thresholds, strict=True)),
+        cohort.label_rule,
+        int(known.sum()),
+        len({person for person, k in zip(people, known, strict=True) if k}),
+        (*cohort.excluded, *prepared.excluded),
+    )
+
+
+def people_of(cohort: Cohort) -> list[str]:
+    """Return one key per record for the bootstrap: the patient, or the record itself where the patient is unknown."""
+    return [
+        key if key is not None else f"record:{record}"
+        for key, record in zip(cohort.patient_keys, cohort.record_ids, strict=True)
+    ]
+
+
+def _check_labels(bundle: Bundle, cohort: Cohort) -> None:
+    unscorable = [o.name for o in bundle.outputs if o.kind not in ("multilabel", "multiclass")]
+    if unscorable:
+        raise ContractError(bundle.name, "outputs", ", ".join(unscorable), "multilabel or multiclass outputs")
+    missing: Sequence[str] = [name for name in bundle.classes if name not in cohort.classes]
+    if missing:
+        raise ContractError(
+            cohort.name, "labels", f"no {', '.join(missing)} among {', '.join(cohort.classes) or 'no classes'}",
+            f"the bundle's classes {', '.join(bundle.classes)}", "choose the task the bundle was trained for",
+            kind="labels",
+        )  # fmt: skip
+
+
+def _json_number(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if value is None or not np.isfinite(value):
+        return None
+    return int(value) if isinstance(value, int | np.integer) else float(value)

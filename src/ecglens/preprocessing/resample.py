@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Change of sampling rate: polyphase FIR, the very numbers of `scipy.signal.resample_poly`, block by block.
+
+The filter is the same for each stretch of the signal, so one small matrix maps a block of input samples (with
+its surroundings) to a block of output samples, and a whole cohort is one matrix product. The matrix is obtained
+by resampling the unit impulses with SciPy, hence cannot differ from it.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from ecglens.errors import SignalError
+
+_BLOCK = 100  # output samples per block, about: large enough for the product, small enough to waste little
+
+
+def resample(signal: np.ndarray, fs: float, new_fs: float) -> np.ndarray:
+    """Return `signal` [..., time] at `new_fs`, float32; ceil(n * new_fs / fs) samples; zeros beyond the ends.
+
+    fs, new_fs   sampling rates, in Hz; their ratio must be a fraction with terms up to 1000
+    """
+    up, down = _ratio(fs, new_fs)
+    if up == down:
+        return np.ascontiguousarray(signal, dtype=np.float32)
+    blocks, margin, matrix = _operator(up, down)
+    n = signal.shape[-1]
+    n_out = -(-n * up // down)
+    n_blocks = -(-n_out // (blocks * up))
+    width, step = matrix.shape[0], blocks * down
+    padded = np.zeros((int(np.prod(signal.shape[:-1])), (n_blocks - 1) * step + width), np.float32)
+    padded[:, margin : margin + n] = signal.reshape(-1, n)
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)[:, ::step]
+    out = pieces.reshape(-1, width) @ matrix
+    return out.reshape(*signal.shape[:-1], -1)[..., :n_out]
+
+
+def _ratio(fs: float, new_fs: float) -> tuple[int, int]:
+    ratio = (Fraction(new_fs).limit_denominator(10_000) / Fraction(fs).limit_denominator(10_000)).limit_denominator(
+        1000
+    )
+    if ratio <= 0 or ratio.numerator > 1000 or abs(float(ratio) * fs / new_fs - 1) > 1e-6:
+        raise SignalError("resample", "sampling rate", f"{fs} to {new_fs} Hz", "a ratio of integers up to 1000")
+    return ratio.numerator, ratio.denominator
+
+
+@lru_cache(maxsize=32)
+def _operator(up: int, down: int) -> tuple[int, int, np.ndarray]:
+    """Return blocks of `down` inputs per piece, the margin in samples, and the matrix [input, output] of a piece."""
+    blocks = max(1, _BLOCK // up)
+    reach = 10 * max(up, down) // up + 1  # SciPy's filter reaches 10 * max(up, down) samples of the upsampled signal
+    margin = -(-reach // down) * down
+    n_in = blocks * down + 2 * margin
+    impulses = resample_poly(np.eye(n_in), up, down, axis=1)
+    first = margin // down * up
+    return blocks, margin, np.ascontiguousarray(impulses[:, first : first + blocks * up], dtype=np.float32)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of arrays that were expensive to make, kept by what they were made from, verified when used.
+
+An entry is written beside its place and renamed into it, so that a kill leaves no half entry and two writers
+cannot meet. Each part carries a checksum; a damaged entry is dropped and made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecglens.runs.files import disk_fault
+
+_LOG = logging.getLogger(__name__)
+
+
+def default_cache() -> Path:
+    """Return `$ECGLENS_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("ECGLENS_CACHE")
+    root = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ecglens"
+    return root / "prepared"
+
+
+def files_key(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Return (path, size, time of change in ns) per file: equal while nobody touches the files."""
+    key = []
+    for path in paths:
+        status = os.stat(path)
+        key.append((os.fspath(path), status.st_size, status.st_mtime_ns))
+    return key
+
+
+class Cache:
+    """Entries of float32 arrays with a JSON index, under `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        """The folder is made when the first entry is written."""
+        self.folder = Path(folder)
+
+    def load(self, key: str) -> tuple[list[np.ndarray], dict[str, Any]] | None:
+        """Return the arrays (memory-mapped, read-only) and facts of an entry; None where missing or damaged."""
+        entry = self.folder / key
+        try:
+            index = json.loads((entry / "index.json").read_bytes())
+            flat = np.load(entry / "values.npy", mmap_mode="r", allow_pickle=False)
+            arrays = _slices(flat, index["shapes"])
+            with ThreadPoolExecutor(2) as pool:  # zlib lets other threads run while it sums
+                sums = list(pool.map(_checksum, arrays, chunksize=64))
+            if sums != index["crc32"]:
+                raise ValueError("checksum")
+            return arrays, index["facts"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _LOG.warning("cache entry %s is damaged (%s) and will be made again", key, error)
+            shutil.rmtree(entry, ignore_errors=True)
+            return None
+
+    def store(self, key: str, arrays: Sequence[np.ndarray], facts: dict[str, Any]) -> None:
+        """Keep float32 arrays with JSON facts. Raises EnvironmentFault where the disk does not allow it."""
+        shapes = [list(a.shape) for a in arrays]
+        index = {"shapes": shapes, "crc32": [_checksum(a) for a in arrays], "facts": facts}
+        part = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
+            flat = np.lib.format.open_memmap(
+                part / "values.npy", mode="w+", dtype=np.float32, shape=(sum(a.size for a in arrays),)
+            )
+            for array, place in zip(arrays, _slices(flat, shapes), strict=True):
+                place[...] = array
+            flat.flush()
+            (part / "index.json").write_text(json.dumps(index))
+            with contextlib.suppress(FileExistsError):
+                part.rename(self.folder / key)
+        except OSError as error:
+            if not (self.folder / key / "index.json").exists():  # another writer was faster: as good as ours
+                raise disk_fault(self.folder / key, error) from error
+        finally:
+            if part is not None:
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).data.cast("B"))
+
+
+def _slices(flat: np.ndarray, shapes: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    if edges[-1] != flat.size:
+        raise ValueError("size")
+    return [flat[a:b].reshape(shape) for a, b, shape in zip(edges[:-1], edges[1:], shapes, strict=True)]

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The journal of a run: what is finished, kept in SQLite so that a kill loses nothing that was finished.
+
+>>> import tempfile, pathlib
+>>> with tempfile.TemporaryDirectory() as folder, Journal(pathlib.Path(folder) / "journal.sqlite") as journal:
+...     journal.record("epoch", "1", {"valid": 0.9})
+...     journal.record("epoch", "1", {"valid": 0.9})
+...     journal.entries("epoch")
+{'1': {'valid': 0.9}}
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ecglens.errors import EnvironmentFault, FormatError
+
+
+class Journal:
+    """Entries (stage, key) -> JSON value. Writing one twice is harmless: the later value stands."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the journal at `path`. Raises FormatError where it is damaged."""
+        self.path = Path(path)
+        try:
+            self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS entries "
+                "(stage TEXT, key TEXT, value TEXT, at REAL, PRIMARY KEY (stage, key))"
+            )
+        except sqlite3.OperationalError as error:
+            raise EnvironmentFault(
+                path, "journal", str(error), "", "check space and permissions", kind="disk"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise FormatError(path, "journal", str(error), "a journal written by ecglens", "delete it") from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def record(self, stage: str, key: str, value: Any) -> None:
+        """Note that `key` of `stage` is finished, with its result. Raises EnvironmentFault on a full disk."""
+        try:
+            self._db.execute(
+                "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (stage, key, json.dumps(value), time.time())
+            )
+        except sqlite3.OperationalError as error:
+            raise EnvironmentFault(self.path, "journal", str(error), "", "free some space", kind="disk") from error
+
+    def entries(self, stage: str) -> dict[str, Any]:
+        """Return what is finished in `stage`, oldest first."""
+        rows = self._db.execute("SELECT key, value FROM entries WHERE stage = ? ORDER BY rowid", (stage,))
+        return {key: json.loads(value) for key, value in rows}
+
+    def forget(self, stage: str) -> None:
+        """Remove all entries of `stage`."""
+        self._db.execute("DELETE FROM entries WHERE stage = ?", (stage,))
+
+    def close(self) -> None:
+        """Close the file; entries are already on the disk."""
+        self._db.close()

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How sure a figure is: intervals from resampling patients, and the table of scores that reports print.
+
+Records of one patient resemble each other, so patients are resampled, each with all of their records; resampling
+records would give intervals that are too narrow. Intervals are percentiles of the resampled figures (Efron and
+Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; for clusters Field and Welsh, JRSS B 69 (2007) 369).
+
+>>> labels, scores = np.array([[0.0], [0], [1], [1], [0], [1]]), np.array([[0.1], [0.4], [0.35], [0.8], [0.2], [0.7]])
+>>> table = score_table(labels, scores, ["MI"], ["a", "b", "c", "d", "e", "f"], [0.3], n_resamples=200)
+>>> print(table.loc[0, ["class", "metric", "value", "n", "n_positive", "chance"]].to_dict())
+{'class': 'MI', 'metric': 'auroc', 'value': 0.8888888888888888, 'n': 6, 'n_positive': 3, 'chance': 0.5}
+>>> print(Estimate(0.894, 0.871, 0.912, n=285, n_patients=270, method="percentile"))
+0.89 [0.87, 0.91]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from ecglens.errors import InputError, UsageError
+from ecglens.statistics import metrics
+from ecglens.statistics.metrics import Floats
+
+METRICS = ("auroc", "average_precision", "f1", "sensitivity", "specificity", "ppv", "balanced_accuracy")
+COLUMNS = (
+    "class", "metric", "value", "low", "high", "n", "n_positive", "n_patients",
+    "chance", "baseline", "threshold", "method",
+)  # fmt: skip
+MACRO = "macro"
+
+# A class that one patient alone has (or lacks) is an anecdote: its figure describes that patient and cannot be
+# resampled, since each resample holds copies of that one or nobody.
+MIN_PATIENTS = 2
+
+
+class Interval(NamedTuple):
+    """Lower and upper bound, NaN where there are too few usable resamples, and how many were usable."""
+
+    low: float
+    high: float
+    usable: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval: on how many records and patients it rests, and how the interval was made."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    n_patients: int
+    method: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the estimate as it stands in JSON, where NaN (not estimable) is None."""
+        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(self).items()}
+
+    def __str__(self) -> str:
+        """Say the value and its interval with two decimals."""
+        if np.isnan(self.value):
+            return "not estimable"
+        if np.isnan(self.low) or np.isnan(self.high):
+            return f"{self.value:z.2f} [no interval]"
+        return f"{self.value:z.2f} [{self.low:z.2f}, {self.high:z.2f}]"
+
+
+class _Scores(NamedTuple):
+    """The figures of one class, or of the macro average: as they stand [metric], and resampled [metric, resample]."""
+
+    values: Floats
+    resampled: Floats
+    chance: Floats
+    baseline: Floats
+    known: NDArray[np.bool_]  # [record] label known
+    positive: NDArray[np.bool_]  # [record]
+    threshold: float
+    notes: list[str]  # [metric] what is to be said beside the interval
+
+
+class _Task(NamedTuple):
+    """What is to be scored, checked: every array in the shape its name promises."""
+
+    labels: Floats  # [record, class]
+    scores: NDArray  # [record, class]
+    patients: NDArray[np.intp]  # [record] number of the patient
+
+
+def patient_weights(
+    patient_ids: ArrayLike | Sequence[Hashable] | pd.Series, n_resamples: int, seed: int | np.random.Generator
+) -> NDArray[np.uint8]:
+    """Return how often each record counts in each resample of patients: [resample, record].
+
+    As many patients as there are are drawn with replacement, each with all of their records, so that records of one
+    patient always weigh the same. Resample i is the same whatever `n_resamples` and the order of the records.
+    Raises InputError where an id is missing or there are no records.
+    """
+    patients = _patient_numbers(patient_ids)
+    if n_resamples < 1:
+        raise UsageError("n_resamples", "value", n_resamples, "1 or more")
+    n_patients = int(patients.max()) + 1
+    generator = np.random.default_rng(seed)
+    # How often a patient is drawn is about Poisson(1): 256 times has a chance below 1e-500, a byte is enough.
+    weights = np.empty((n_resamples, patients.size), dtype=np.uint8)
+    for row in weights:  # one resample at a time, so that the draws need no memory
+        drawn = generator.integers(n_patients, size=n_patients)
+        row[:] = np.bincount(drawn, minlength=n_patients)[patients]
+    return weights
+
+
+def interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Return the percentile interval of resampled `values [resample]`, without those that are NaN (not estimable).
+
+    `level` is the coverage asked for, between 0 and 1. At least 2 / (1 - level) usable resamples are needed (40 for
+    95 %), so that each tail holds one; with fewer the bounds are NaN, since they would be the extremes of few draws.
+    """
+    if not 0 < level < 1:
+        raise UsageError("level", "value", level, "between 0 and 1, both excluded", "for 95 % give 0.95")
+    drawn = np.asarray(values, dtype=np.float64)
+    drawn = drawn[~np.isnan(drawn)]
+    # 2 / (1 - 0.95) is 40.000000000000036 in floating point
+    if drawn.size < round(2 / (1 - level), 6):
+        return Interval(float("nan"), float("nan"), int(drawn.size))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), int(drawn.size))
+
+
+def score_table(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    classes: Sequence[str],
+    patient_ids: ArrayLike | Sequence[Hashable] | pd.Series,
+    thresholds: Sequence[float | None] | None = None,
+    *,
+    n_resamples: int = 2000,
+    seed: int | np.random.Generator = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return every figure of every class with its interval: the columns `COLUMNS`, one row per class and metric.
+
+    `labels [record, class]` 0, 1 or NaN (unknown, left out of that class), `scores [record, class]`, `patient_ids
+    [record]`, `thresholds [class]` for the rule "yes at or above it" (None or NaN: the five figures that need one
+    are NaN). Thresholds must come from other records. All classes and metrics see the same resamples.
+
+    - A class is estimable where at least `MIN_PATIENTS` patients have it and as many have it not; else its figures
+      are NaN. Never-called classes have no positive predictive value.
+    - Class `macro` is the mean over the classes that are estimable, and `method` says which are not. A resample in
+      which one of them loses its positives or its negatives is left out and `method` counts the rest. Averaging over
+      the classes that are left would change what is averaged, and counting the lost one as 0 pulls the interval
+      below the point. `n`, `n_positive`, `n_patients` of macro count records (patients) with
+      a known label, or a positive one, in at least one of its classes.
+    - `chance`: what is expected when the scores are dealt out to the records at random. AUROC 0.5, average precision
+      the prevalence p (its limit for many records); at a threshold, with the same share q of yes: F1 2pq / (p + q),
+      sensitivity q, specificity 1 - q, positive predictive value p, balanced accuracy 0.5.
+    - `baseline`: what the better of "yes to all" and "no to all" gets without looking at the ECG. AUROC 0.5, average
+      precision p, F1 2p / (1 + p), sensitivity 1, specificity 1 (one of the two alone proves nothing), positive
+      predictive value p, balanced accuracy 0.5.
+
+    Raises UsageError on shapes that differ, InputError on values that cannot be (see `metrics`).
+    """
+    names, cuts = _class_names(classes), _thresholds(thresholds, len(classes))
+    task = _check_task(labels, scores, patient_ids)
+    if task.labels.shape[1] != len(names):
+        raise UsageError("classes", "length", len(names), f"one name for each of {task.labels.shape[1]} columns")
+    weights = patient_weights(task.patients, n_resamples, seed)
+    parts = [_score_class(task, i, cut, weights) for i, cut in enumerate(cuts)]
+    rows = [row for name, part in zip(names, parts, strict=True) for row in _rows(name, part, task.patients, level)]
+    rows += _rows(MACRO, _score_macro(names, parts), task.patients, level)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def paired_difference(
+    labels: ArrayLike,
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    patient_ids: ArrayLike | Sequence[Hashable] | pd.Series,
+    *,
+    n_resamples: int = 2000,
+    seed: int | np.random.Generator = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """Return the macro AUROC of a minus that of b on the same records, with an interval from the same resamples.
+
+    `labels`, `scores_a`, `scores_b`: all [record, class], or all [record] for one class. What a and b have in common
+    cancels, so the interval is narrower than two separate ones suggest. Classes that are not estimable and resamples
+    that lose a class are left out as in `score_table`. One interval per comparison: many need a correction.
+    """
+    task, other = (_check_task(_as_matrix(labels), _as_matrix(s), patient_ids) for s in (scores_a, scores_b))
+    names = [str(i) for i in range(task.labels.shape[1])]
+    usable = [i for i in range(len(names)) if not _why_not_estimable(task, i)]
+    known = np.asarray((~np.isnan(task.labels[:, usable])).any(axis=1), dtype=np.bool_)
+    n, n_patients = int(known.sum()), _count_patients(task.patients, known)
+    if not usable:
+        return Estimate(np.nan, np.nan, np.nan, n, n_patients, "not estimable: no class is")
+    weights = patient_weights(task.patients, n_resamples, seed)
+    value = float(_macro_auroc(task, usable)[0] - _macro_auroc(other, usable)[0])
+    drawn = interval(_macro_auroc(task, usable, weights) - _macro_auroc(other, usable, weights), level)
+    which = _which(names, np.isin(np.arange(len(names)), usable))
+    method = f"paired {_method(level, drawn.usable, n_resamples)}; {which}"
+    return Estimate(value, drawn.low, drawn.high, n, n_patients, method)
+
+
+# --------------------------------------------------------------------------------------------------- one class, macro
+
+
+def _score_class(task: _Task, column: int, threshold: float, weights: NDArray) -> _Scores:
+    """Return the figures of one class, as they stand and in every resample."""
+    labels, scores = task.labels[:, column], task.scores[:, column]
+    known, positive = ~np.isnan(labels), labels == 1
+    reason = _why_not_estimable(task, column)
+    if reason:
+        empty = np.full(len(METRICS), np.nan)
+        resampled = np.full((len(METRICS), len(weights)), np.nan)
+        notes = [f"not estimable ({reason})"] * len(METRICS)
+        return _Scores(empty, resampled, empty, empty, known, positive, threshold, notes)
+    values = _figures(labels, scores, threshold)[:, 0]
+    yes_rate = float(np.mean(metrics.decide(scores[known], threshold))) if not np.isnan(threshold) else np.nan
+    chance, baseline = _references(float(np.mean(positive[known])), yes_rate)
+    notes = ["" if not np.isnan(value) else "not estimable (nobody called positive)" for value in values]
+    if np.isnan(threshold):
+        notes = ["" if metric in METRICS[:2] else "not estimable (no threshold)" for metric in METRICS]
+    resampled = _figures(labels, scores, threshold, weights)
+    return _Scores(values, resampled, chance, baseline, known, positive, threshold, notes)
+
+
+def _figures(labels: Floats, scores: NDArray, threshold: float, weights: NDArray | None = None) -> Floats:
+    """Return all METRICS of one class: [metric, resample], one resample where there are no weights."""
+    weights = np.ones((1, labels.size), dtype=np.uint8) if weights is None else weights
+    free = metrics.discrimination(labels, scores, weights)
+    if np.isnan(threshold):
+        return np.stack([*free, *[np.full(len(weights), np.nan)] * (len(METRICS) - 2)])
+    counts = metrics.confusion(labels, metrics.decide(scores, threshold), weights)
+    named = (metrics.f1, metrics.sensitivity, metrics.specificity, metrics.ppv, metrics.balanced_accuracy)
+    return np.stack([*free, *(figure(counts) for figure in named)])
+
+
+def _references(prevalence: float, yes_rate: float) -> tuple[Floats, Floats]:
+    """Return chance and baseline [metric], as `score_table` defines them.
+
+    Dealing out a fixed number k of yes at random makes the true positives hypergeometric, and F1 is linear in them
+    once k is fixed: 2pq / (p + q) is the exact expectation, not an approximation.
+    """
+    p, q = prevalence, yes_rate
+    chance = np.array([0.5, p, 2 * p * q / (p + q), q, 1 - q, p if q > 0 else np.nan, 0.5])
+    baseline = np.array([0.5, p, 2 * p / (1 + p), 1.0, 1.0, p, 0.5])
+    if np.isnan(q):
+        chance[2:] = baseline[2:] = np.nan
+    return chance, baseline
+
+
+def _score_macro(names: Sequence[str], parts: Sequence[_Scores]) -> _Scores:
+    """Return the mean of the classes, metric by metric, over those that are estimable."""
+    usable = np.stack([~np.isnan(part.values) for part in parts])  # [class, metric]
+    values, resampled, chance, baseline = (
+        _mean_of_usable(np.stack([getattr(part, name) for part in parts]), usable)
+        for name in ("values", "resampled", "chance", "baseline")
+    )
+    used = [part for part, use in zip(parts, usable, strict=True) if use.any()]
+    nobody = np.zeros_like(parts[0].known)
+    known, positive = (
+        reduce(np.logical_or, (getattr(p, name) for p in used), nobody) for name in ("known", "positive")
+    )
+    notes = [_which(names, usable[:, m]) for m in range(len(METRICS))]
+    return _Scores(values, resampled, chance, baseline, known, positive, np.nan, notes)
+
+
+def _mean_of_usable(stack: Floats, usable: NDArray[np.bool_]) -> Floats:
+    """Return the mean over classes of `stack` [class, metric, ...] where `usable` [class, metric].
+
+    NaN of a usable class stays: a resample that lost one class is no macro average, and is left out later.
+    """
+    mask = usable.reshape(usable.shape + (1,) * (stack.ndim - usable.ndim))
+    count = mask.sum(axis=0)
+    total = np.where(mask, stack, 0.0).sum(axis=0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=np.broadcast_to(count > 0, total.shape))
+
+
+def _macro_auroc(task: _Task, columns: Sequence[int], weights: NDArray | None = None) -> Floats:
+    """Return the mean AUROC [resample] over `columns`, NaN where one of them is not estimable."""
+    weights = np.ones((1, len(task.labels)), dtype=np.uint8) if weights is None else weights
+    return np.mean([metrics.auroc(task.labels[:, i], task.scores[:, i], weights) for i in columns], axis=0)
+
+
+def _why_not_estimable(task: _Task, column: int) -> str:
+    """Say why a class has no figures: too few patients who have it or who have it not. Empty where it has."""
+    for value, sign in ((1, "+"), (0, "-")):
+        mask = task.labels[:, column] == value
+        n_patients = _count_patients(task.patients, mask)
+        if n_patients < MIN_PATIENTS:
+            return f"n{sign} = {int(mask.sum())}, from {n_patients} of at least {MIN_PATIENTS} patients"
+    return ""
+
+
+# ---------------------------------------------------------------------------------------------------- rows and words
+
+
+def _rows(name: str, part: _Scores, patients: NDArray[np.intp], level: float) -> list[dict[str, Any]]:
+    """Return the rows of one class, one per metric."""
+    counts = {
+        "n": int(part.known.sum()),
+        "n_positive": int(part.positive.sum()),
+        "n_patients": _count_patients(patients, part.known),
+    }
+    rows = []
+    for m, metric in enumerate(METRICS):
+        value = float(part.values[m])
+        # a figure that does not exist has no interval, even where resamples happened to give one
+        drawn = interval(part.resampled[m] if not np.isnan(value) else [], level)
+        words = [part.notes[m]] if part.notes[m] else []
+        if not np.isnan(value):
+            words.insert(0, _method(level, drawn.usable, part.resampled.shape[1]))
+        figures = {"value": value, "low": drawn.low, "high": drawn.high}
+        references = {"chance": float(part.chance[m]), "baseline": float(part.baseline[m])}
+        at = {"threshold": part.threshold if m >= 2 else np.nan, "method": "; ".join(words)}
+        rows.append({"class": name, "metric": metric} | figures | counts | references | at)
+    return rows
+
+
+def _method(level: float, usable: int, n_resamples: int) -> str:
+    """Say how an interval was made and how many resamples it rests on."""
+    share = f"{usable} of {n_resamples} patient resamples usable"
+    if usable < round(2 / (1 - level), 6):
+        return f"no interval, too few resamples: {share}"
+    return f"{100 * level:g} % percentile interval, {share}"
+
+
+def _which(names: Sequence[str], used: NDArray[np.bool_]) -> str:
+    """Say which classes a mean is over."""
+    left_out = [name for name, use in zip(names, used, strict=True) if not use]
+    if len(left_out) == len(names):
+        return "not estimable (no class is)"
+    if left_out:
+        return f"mean of {len(names) - len(left_out)} of {len(names)} classes, without {', '.join(left_out)}"
+    return f"mean of all {len(names)} classes" if len(names) > 1 else f"mean of {names[0]} alone"
+
+
+def _count_patients(patients: NDArray[np.intp], mask: NDArray[np.bool_]) -> int:
+    """Return how many patients have a record in the mask [record]."""
+    return int(np.unique(patients[mask]).size)
+
+
+# ------------------------------------------------------------------------------------------------------- at the door
+
+
+def _check_task(labels: ArrayLike, scores: ArrayLike, patient_ids: Any) -> _Task:
+    """Return labels and scores [record, class] and patient numbers [record], or say which does not fit."""
+    truth, score = np.asarray(labels, dtype=np.float64), np.asarray(scores)
+    if truth.ndim != 2 or not truth.shape[1]:
+        raise UsageError("labels", "shape", truth.shape, "[record, class] with 1 class or more")
+    if score.shape != truth.shape:
+        raise UsageError("scores", "shape", score.shape, f"[record, class] as labels: {truth.shape}")
+    patients = _patient_numbers(patient_ids)
+    if patients.size != len(truth):
+        raise UsageError("patient_ids", "length", patients.size, f"one id for each of {len(truth)} records")
+    return _Task(truth, score, patients)
+
+
+def _patient_numbers(patient_ids: Any) -> NDArray[np.intp]:
+    """Return the number of each record's patient, counted by sorted id so that the order of records is no matter."""
+    ids = pd.Series(patient_ids).reset_index(drop=True)
+    numbers, _ = pd.factorize(ids, sort=True)
+    if not numbers.size:
+        raise InputError("patient_ids", "length", 0, "1 or more records")
+    if (numbers < 0).any():
+        found = f"{int((numbers < 0).sum())} missing, first at record {int(np.argmax(numbers < 0))}"
+        raise InputError("patient_ids", "values", found, "an id for every record", "give unknown patients an id each")
+    return numbers.astype(np.intp)
+
+
+def _class_names(classes: Sequence[str]) -> list[str]:
+    """Return the names as a list, or say which is taken."""
+    names = [str(name) for name in classes]
+    if MACRO in names or len(set(names)) < len(names):
+        raise UsageError("classes", "names", ", ".join(names), f"names that differ, none of them {MACRO!r}")
+    return names
+
+
+def _thresholds(thresholds: Sequence[float | None] | None, n_classes: int) -> list[float]:
+    """Return one threshold per class, NaN where there is none."""
+    given: Sequence[float | None] = [None] * n_classes if thresholds is None else thresholds
+    if len(given) != n_classes:
+        raise UsageError("thresholds", "length", len(given), f"one for each of {n_classes} classes, or None")
+    return [float("nan") if cut is None else float(cut) for cut in given]
+
+
+def _as_matrix(values: ArrayLike) -> NDArray:
+    """Return [record, class]; a single class may come as [record]."""
+    array = np.asarray(values)
+    return array[:, None] if array.ndim == 1 else array

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`train`: from a cohort and a recipe to a bundle, resumable, and the same bits for the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ecglens.bundle import Bundle, Output, TrainedOn
+from ecglens.cohort import Cohort
+from ecglens.errors import InputError, TableError
+from ecglens.models.lenet import initialized
+from ecglens.models.registry import ARCHITECTURES, MODELS
+from ecglens.prediction.calibration import fit_temperature
+from ecglens.prediction.evaluate import score_prepared
+from ecglens.prediction.predict import predict_raw
+from ecglens.preprocessing.prepare import Prepared, describe_exclusions, prepare
+from ecglens.runs.cache import Cache
+from ecglens.runs.draws import derived_seed, record_keys, uniform
+from ecglens.runs.journal import Journal
+from ecglens.runs.progress import Progress, silent
+from ecglens.runs.run import Run, hash_of
+from ecglens.statistics.metrics import auroc, fit_threshold_f1
+from ecglens.training.augmentation import apply, draw
+from ecglens.training.card import model_card
+from ecglens.training.checkpoint import State, load_checkpoint, save_checkpoint
+from ecglens.training.loss import class_weights, multilabel_loss
+from ecglens.training.recipes import Recipe
+
+FOLDS = {"train": range(1, 9), "valid": [9]}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` returns: the run, its bundle, and how it did on the records that chose its epoch."""
+
+    run: Run
+    bundle: Bundle
+    best_epoch: int
+    valid: dict[str, Any]
+
+
+def train(
+    cohort: Cohort,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+    cache: Cache | None = None,
+    progress: Progress = silent,
+) -> Trained:
+    """Train on folds 1-8 (or 80 % of the patients where there are no folds), choose on fold 9 (or 10 %).
+
+    The rest, fold 10, is not read. Writes a run folder with history, tables and the bundle `final`.
+    Raises LockedError for a second trainer in `out`, TableError for a class nobody has.
+    """
+    run = Run(Path(out))
+    with run.writing():
+        described = dict(arguments or {}) | {"recipe": recipe.as_config(), "seed": seed}
+        run = Run.create(run.folder, "train", described, seed, resume)
+        parts = split_for_training(cohort, seed)
+        prepared = {
+            name: prepare(part, recipe.preprocessing, cache=cache, progress=progress) for name, part in parts.items()
+        }
+        _note_data(run, cohort, prepared)
+        with run.journal() as journal:
+            network, state = fit(recipe, prepared["train"], prepared["valid"], run.folder, journal, seed, progress)
+        bundle = _bundle(cohort, recipe, network, state, prepared, seed)
+        valid = score_prepared(bundle, prepared["valid"], n_resamples=2000, seed=seed)
+        bundle = replace(bundle, card=model_card(bundle, valid, cohort.citation))
+        bundle.save(run.bundle_folder())
+        run.write_table("history", pd.DataFrame(state.history))
+        run.write_table("valid-scores", valid.scores)
+        figures = valid.as_dict() | {"excluded": describe_exclusions(valid.excluded)}
+        run.note(best_epoch=state.best_epoch, valid=figures, weights_sha256=bundle.weights_sha256, finished=True)
+    return Trained(run, bundle, state.best_epoch, figures)
+
+
+def fit(
+    recipe: Recipe, train: Prepared, valid: Prepared, folder: Path, journal: Journal, seed: int, progress: Progress
+) -> tuple[nn.Module, State]:
+    """The loop. Returns the network with its best weights, and the history."""
+    signals, labels = train.stack(), train.cohort.labels.to_numpy()
+    keys = record_keys(train.cohort.record_ids)
+    weights = torch.from_numpy(class_weights(labels)).float()
+    network = _network(recipe, signals.shape[1], labels.shape[1], seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    state = State(0, 0, -math.inf, {}, [])
+    if (folder / "checkpoint.safetensors").exists():
+        state = load_checkpoint(folder / "checkpoint.safetensors", network, optimizer)
+
+    steps = math.ceil(len(signals) / recipe.batch)
+    while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
+        epoch = state.epoch + 1
+        order = np.argsort(uniform(seed, f"order/{epoch}", keys, 1)[:, 0])
+        drawn = draw(recipe.augmentation, keys, signals.shape[1], signals.shape[2], seed, epoch)
+        network.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, "dropout", epoch))
+            total = 0.0
+            for step in range(steps):
+                batch = order[step * recipe.batch : (step + 1) * recipe.batch]
+                x, y = apply(recipe.augmentation, drawn, signals, labels, keys, batch, seed, epoch)
+                for group in optimizer.param_groups:
+                    group["lr"] = one_cycle(recipe, state.epoch * steps + step, recipe.epochs * steps)
+                loss = multilabel_loss(network(torch.from_numpy(x)), torch.from_numpy(y), weights)
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                optimizer.step()
+                total += loss.item() * len(batch)
+        _refuse_divergence(total, epoch, folder)
+        score = macro_auroc(network, recipe, valid)
+        state.epoch = epoch
+        state.history.append({"epoch": epoch, "train_loss": total / len(signals), "valid_macro_auroc": score})
+        if score > state.best_score:
+            state.best_epoch, state.best_score = epoch, score
+            state.best_weights = {name: value.clone() for name, value in network.state_dict().items()}
+        save_checkpoint(folder / "checkpoint.safetensors", network, optimizer, state)
+        journal.record("epoch", str(epoch), state.history[-1])
+        note = f"validation macro AUROC {score:.3f}, best {state.best_score:.3f} in epoch {state.best_epoch}"
+        progress("training", epoch, recipe.epochs, note)
+
+    network.load_state_dict(state.best_weights)
+    return network.eval(), state
+
+
+def one_cycle(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the learning rate of a step: linear from lr / 25 to lr over the warm-up, then cosine to 0."""
+    rising = recipe.warmup * steps
+    if step < rising:
+        return recipe.lr * (1 / 25 + (1 - 1 / 25) * step / rising)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def macro_auroc(network: nn.Module, recipe: Recipe, valid: Prepared) -> float:
+    """Return the mean AUROC over the classes that can be estimated, windows averaged as in prediction."""
+    names = valid.cohort.classes
+    bundle = Bundle(network, tuple(Output(name) for name in names), recipe.preprocessing, valid.fs)
+    raw = predict_raw(bundle, valid.signals)
+    labels = valid.cohort.labels.to_numpy()
+    return float(np.nanmean([auroc(labels[:, k], raw[:, k]) for k in range(len(names))]))
+
+
+def split_for_training(cohort: Cohort, seed: int) -> dict[str, Cohort]:
+    """Return `train` and `valid`, disjoint in patients: by the cohort's folds, or drawn where it has none."""
+    if cohort.metadata["fold"].notna().all() and len(cohort):
+        parts = cohort.split("fold", folds=FOLDS)
+    else:
+        parts = cohort.split("patient", fractions={"train": 0.8, "valid": 0.1}, seed=seed)
+    for name, part in parts.items():
+        nobody = [str(c) for c, n in part.labels.sum().items() if n == 0]
+        if len(part) == 0 or nobody:
+            raise TableError(
+                cohort.name, f"{name} part", f"nobody with {', '.join(nobody)}" if len(part) else "no records",
+                "at least one record per class", "choose another task, or more data", kind="no_positives",
+            )  # fmt: skip
+    return parts
+
+
+def _network(recipe: Recipe, n_leads: int, n_outputs: int, seed: int) -> nn.Module:
+    architecture, arguments = MODELS[recipe.model]
+    sizes = {"n_leads": n_leads, "n_outputs": n_outputs}
+    return initialized(ARCHITECTURES[architecture], arguments | sizes, derived_seed(seed, "weights"))
+
+
+def _bundle(
+    cohort: Cohort, recipe: Recipe, network: nn.Module, state: State, prepared: Mapping[str, Prepared], seed: int
+) -> Bundle:
+    """Put the bundle together: temperature and thresholds come from the validation records alone."""
+    architecture, arguments = MODELS[recipe.model]
+    valid = prepared["valid"]
+    labels = valid.cohort.labels.to_numpy()
+    seen = {name: (part.cohort.patient_keys, part.fingerprints) for name, part in prepared.items()}
+    salt = hashlib.sha256(hash_of([seed, [part.fingerprints for part in prepared.values()]]).encode()).hexdigest()[:16]
+    bare = Bundle(
+        network,
+        tuple(Output(name) for name in cohort.classes),
+        recipe.preprocessing,
+        valid.fs,
+        architecture,
+        arguments | {"n_leads": len(recipe.preprocessing.leads), "n_outputs": len(cohort.classes)},
+        f"{recipe.model} on {cohort.name}",
+        TrainedOn.of(salt, **seen),
+        cohort.label_rule,
+        cohort.citation,
+        details={
+            "recipe": recipe.as_config(), "seed": seed, "best_epoch": state.best_epoch,
+            "n_records": {name: len(part.cohort) for name, part in prepared.items()},
+            "n_patients": {name: part.cohort.n_patients for name, part in prepared.items()},
+            "selected_on": "macro AUROC of the validation records; thresholds maximise F1 there",
+        },
+    )  # fmt: skip
+    raw = predict_raw(bare, valid.signals)
+    temperatures = [fit_temperature(raw[:, k], labels[:, k]) for k in range(raw.shape[1])]
+    warm = replace(
+        bare, outputs=tuple(replace(o, temperature=t) for o, t in zip(bare.outputs, temperatures, strict=True))
+    )
+    probabilities = warm.activate(raw)
+    thresholds = [fit_threshold_f1(labels[:, k], probabilities[:, k]) for k in range(raw.shape[1])]
+    return replace(warm, outputs=tuple(replace(o, threshold=t) for o, t in zip(warm.outputs, thresholds, strict=True)))
+
+
+def _note_data(run: Run, cohort: Cohort, prepared: Mapping[str, Prepared]) -> None:
+    excluded = [(e, "loading") for e in cohort.excluded] + [(e, n) for n, p in prepared.items() for e in p.excluded]
+    rows = [{"record_id": e.record_id, "part": part, "kind": e.kind, "reason": e.reason} for e, part in excluded]
+    run.write_table("excluded", pd.DataFrame(rows, columns=["record_id", "part", "kind", "reason"]))
+    run.note(
+        data={
+            "name": cohort.name, "label_rule": cohort.label_rule, "classes": list(cohort.classes),
+            "sha256": hash_of({name: part.fingerprints for name, part in prepared.items()}),
+            "n_records": {name: len(part.cohort) for name, part in prepared.items()},
+            "n_patients": {name: part.cohort.n_patients for name, part in prepared.items()},
+            "labels": {name: part.cohort.labels.sum().astype(int).to_dict() for name, part in prepared.items()},
+            "excluded": describe_exclusions([e for e, _ in excluded]), "citation": cohort.citation,
+        }
+    )  # fmt: skip
+
+
+def _refuse_divergence(total: float, epoch: int, folder: Path) -> None:
+    if not math.isfinite(total):
+        raise InputError(
+            folder, f"training loss in epoch {epoch}", total, "finite",
+            f"lower the learning rate; the checkpoint of epoch {epoch - 1} is kept", kind="diverged",
+        )  # fmt: skip
