@@ -2,6 +2,70 @@
 """ecglens: train, explain, audit and safely share deep-learning models for ECGs.
 
 Research software, not a medical device.
+
+Names are loaded when they are first used, so that importing ecglens touches neither disk, network nor torch.
+`__init__.pyi` lists the same names for type checkers and editors.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Attribution": "ecglens.explanation",
+    "Batch": "ecglens.cohort",
+    "Bundle": "ecglens.bundle",
+    "Cohort": "ecglens.cohort",
+    "CohortExplanation": "ecglens.explanation",
+    "ECG": "ecglens.ecg",
+    "EcglensError": "ecglens.errors",
+    "Evaluation": "ecglens.prediction.evaluate",
+    "Explanation": "ecglens.explanation",
+    "Fiducials": "ecglens.fiducials",
+    "Figure": "ecglens.report",
+    "Finding": "ecglens.errors",
+    "Output": "ecglens.bundle",
+    "Prediction": "ecglens.prediction.predict",
+    "Preprocessing": "ecglens.preprocessing.pipeline",
+    "Recipe": "ecglens.training.recipes",
+    "Report": "ecglens.report",
+    "Run": "ecglens.runs.run",
+    "STANDARD_LEADS": "ecglens.leads",
+    "Section": "ecglens.report",
+    "Table": "ecglens.report",
+    "build_run_report": "ecglens.reporting.run",
+    "evaluate": "ecglens.prediction.evaluate",
+    "explain": "ecglens.explainers.explain",
+    "load_cohort": "ecglens.datasets.load",
+    "load_folder": "ecglens.datasets.folder",
+    "load_ptbxl": "ecglens.datasets.ptbxl",
+    "plot_ecg": "ecglens.plotting.ecg",
+    "plot_explanation": "ecglens.plotting.attribution",
+    "predict": "ecglens.prediction.predict",
+    "read": "ecglens.formats.read",
+    "recipe_for": "ecglens.training.recipes",
+    "record_report": "ecglens.reporting.record",
+    "render": "ecglens.reporting.html",
+    "simulate_cohort": "ecglens.simulation.cohort",
+    "simulate_ecg": "ecglens.simulation.cohort",
+    "train": "ecglens.training.train",
+    "write_report": "ecglens.reporting.html",
+    "write_wfdb": "ecglens.formats.wfdb",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ecglens' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

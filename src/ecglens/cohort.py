@@ -118,7 +118,15 @@ class Cohort:
             )
         if not (self.labels.index.equals(self.metadata.index) and self.labels.index.is_unique):
             raise TableError(self.name, "record ids", "doubled or different ids", "the same unique ids in both tables")
-        values = self.labels.to_numpy(dtype=float)
+        for name in ("fiducials", "evidence", "files"):
+            if (column := getattr(self, name)) is not None and len(column) != n:
+                raise TableError(self.name, name, f"{len(column)} for {n} records", "one per record")
+        if not self.labels.columns.is_unique:
+            raise TableError(self.name, "classes", ", ".join(map(str, self.labels.columns)), "each class once")
+        try:
+            values = self.labels.to_numpy(dtype=float)
+        except (TypeError, ValueError) as error:
+            raise TableError(self.name, "labels", error, "1, 0, or NaN for unknown") from None
         if not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
             raise TableError(self.name, "labels", "other values", "1, 0, or NaN for unknown")
         metadata = self.metadata.copy()
@@ -127,6 +135,7 @@ class Cohort:
                 metadata[column] = None
         for column in ("patient_id", "sex", "device", "site"):  # text; unknown is None, never the word "nan"
             metadata[column] = metadata[column].astype(object).where(metadata[column].notna(), None)
+        metadata["patient_id"] = pd.Series([_as_text(p) for p in metadata["patient_id"]], metadata.index, dtype=object)
         object.__setattr__(self, "metadata", metadata)
         object.__setattr__(self, "labels", self.labels.astype(float))
 
@@ -162,21 +171,34 @@ class Cohort:
         return (self.records[i] for i in range(len(self)))
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Cohort:
-        """Return the records at these positions, in this order, still unread."""
+        """Return the records at these positions, in this order, still unread. For a mask see `where`."""
+        if np.asarray(indices).dtype == bool:
+            raise UsageError(self.name, "indices", "a mask", "positions", "use where(mask)")
         chosen = [int(i) for i in indices]
         return replace(
             self,
             records=Lazy(self.records.__getitem__, chosen),
             labels=self.labels.iloc[chosen],
             metadata=self.metadata.iloc[chosen],
-            fiducials=None if self.fiducials is None else [self.fiducials[i] for i in chosen],
+            fiducials=None if self.fiducials is None else Lazy(self.fiducials.__getitem__, chosen),
             evidence=None if self.evidence is None else Lazy(self.evidence.__getitem__, chosen),
             files=None if self.files is None else [self.files[i] for i in chosen],
         )
 
     def where(self, mask: np.ndarray | pd.Series | None = None, **metadata: Any) -> Cohort:
-        """Return the records where `mask` [record] holds and each metadata column equals (or is among) the value."""
-        keep = np.ones(len(self), bool) if mask is None else np.asarray(mask, bool)
+        """Return the records where `mask` [record] holds and each metadata column equals (or is among) the value.
+
+        A mask is boolean, in the order of the records: a label column is none, since its NaN would count as yes.
+        """
+        keep = np.ones(len(self), bool) if mask is None else np.array(mask)
+        if keep.dtype != bool or keep.shape != (len(self),):
+            raise UsageError(
+                self.name,
+                "mask",
+                f"{keep.dtype} {keep.shape}",
+                f"bool ({len(self)},)",
+                "compare, as in labels[name] == 1",
+            )
         for column, value in metadata.items():
             if column not in self.metadata:
                 raise UsageError(self.name, "column", column, ", ".join(map(str, self.metadata.columns)))
@@ -185,12 +207,19 @@ class Cohort:
         return self.take(np.flatnonzero(keep))
 
     def map(self, function: Callable[[ECG], ECG]) -> Cohort:
-        """Return the cohort with `function` applied to each ECG when it is read."""
+        """Return the cohort with `function` applied to each ECG when it is read.
+
+        Fiducials stay, being times on the ECG's clock. Evidence goes, since it lies on the samples of the unchanged
+        ECG: after a crop or a resampling it would point at the wrong ones.
+        """
         changed = Lazy(partial(_read_and_apply, self.records, function), range(len(self)))
-        return replace(self, records=changed, files=None)  # what is read is no longer what the files hold
+        return replace(self, records=changed, evidence=None, files=None)  # nor is it what the files hold
 
     def concat(self, *others: Cohort) -> Cohort:
-        """Return one cohort of several with the same classes; ids and patients are prefixed with the data set."""
+        """Return one cohort of several with the same classes; ids and patients are prefixed with the data set.
+
+        Fiducials, evidence and files stay where all parts have them.
+        """
         parts = (self, *others)
         if any(part.classes != self.classes for part in parts):
             raise TableError(self.name, "classes", " / ".join(",".join(p.classes) for p in parts), "the same in all")
@@ -205,11 +234,16 @@ class Cohort:
             metadata,
             label_rule="; ".join(dict.fromkeys(part.label_rule for part in parts)),
             excluded=tuple(e for part in parts for e in part.excluded),
+            fiducials=_joined([part.fiducials for part in parts]),
+            evidence=_joined([part.evidence for part in parts]),
+            files=_joined([part.files for part in parts]),
             citation="\n".join(dict.fromkeys(part.citation for part in parts if part.citation)),
         )
 
     def batches(self, size: int = 64) -> Iterator[Batch]:
         """Yield the records in order, `size` at a time. Raises SignalError where leads, rate or length differ."""
+        if size < 1:
+            raise UsageError(self.name, "size", size, "1 or more")
         for first in range(0, len(self), size):
             ecgs = [self.records[i] for i in range(first, min(first + size, len(self)))]
             for ecg in ecgs:
@@ -255,6 +289,8 @@ class Cohort:
             parts = _draw_people(keys, fractions or {"train": 0.8, "valid": 0.1, "test": 0.1}, seed)
         elif by == "fold":
             column = self.metadata["fold"]
+            if len(self) and column.isna().all():
+                raise TableError(self.name, "fold", "none known", "a fold per record", "split by patient")
             folds = folds or {"train": range(1, 9), "valid": [9], "test": [10]}
             parts = {name: np.flatnonzero(column.isin(list(chosen))) for name, chosen in folds.items()}
         else:
@@ -276,6 +312,8 @@ class Cohort:
         ]
 
     def _split_date(self, dates: Mapping[str, tuple[str, str]]) -> dict[str, Cohort]:
+        if not dates:
+            raise UsageError("split", "dates", "none", "name -> (from, until), half-open")
         if "date" not in self.metadata or self.metadata["date"].isna().any():
             raise TableError(self.name, "date", "missing", "a date for each record")
         when = pd.to_datetime(self.metadata["date"])
@@ -315,7 +353,7 @@ def _draw_people(keys: Sequence[str], fractions: Mapping[str, float], seed: int)
     order = np.random.default_rng(seed).permutation(len(people))
     edges = np.floor(np.concatenate([[0.0], np.cumsum(list(fractions.values()))]) * len(people) + 1e-9).astype(int)
     where = {name: i for i, name in enumerate(people)}
-    person = np.array([where[key] for key in keys])
+    person = np.array([where[key] for key in keys], int)
     rank = np.empty(len(people), int)
     rank[order] = np.arange(len(people))
     return {
@@ -331,11 +369,32 @@ def _stretch(ecg: ECG, first: float, last: float, gap: float) -> ECG:
 
 
 def _namespaced(name: str, patient: str) -> str:
-    return patient if ":" in patient else f"{name}:{patient}"
+    # A joined cohort is named "a+b", and its ids already start with "a:" or "b:".
+    return patient if patient.startswith(tuple(f"{part}:" for part in name.split("+"))) else f"{name}:{patient}"
+
+
+def _as_text(patient: Any) -> str | None:
+    """Return a patient id as text; a number that a table made 15709.0 is 15709 all the same."""
+    if patient is None:
+        return None
+    return str(int(patient)) if isinstance(patient, float) and patient.is_integer() else str(patient)
 
 
 def _prefixed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.set_axis([_namespaced(name, str(key)) for key in table.index])
+
+
+def _joined(columns: Sequence[Sequence[Any] | None]) -> Sequence[Any] | None:
+    """Return several columns as one, still unread, or None where one of them is missing."""
+    known = [column for column in columns if column is not None]
+    if len(known) < len(columns):
+        return None
+    return Lazy(_read_item, [(column, i) for column in known for i in range(len(column))])
+
+
+def _read_item(pair: tuple[Sequence[Any], int]) -> Any:
+    column, index = pair
+    return column[index]
 
 
 def _read_pair(pair: tuple[Cohort, int]) -> ECG:

@@ -49,7 +49,8 @@ class ECG:
 
     def __post_init__(self) -> None:
         where = self.record_id or "ECG"
-        signal = np.array(self.signal, dtype=np.float32, order="C")  # a copy: nobody else can change it
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
+            signal = np.array(self.signal, dtype=np.float32, order="C")  # a copy: nobody else can change it
         leads = tuple(canonical_lead(str(name)) for name in self.leads)
         if signal.ndim != 2 or 0 in signal.shape:
             raise SignalError(where, "signal", f"shape {signal.shape}", "[lead, time], neither empty", kind="shape")
@@ -75,7 +76,7 @@ class ECG:
             )
         if not np.isfinite(self.start):
             raise SignalError(where, "start", self.start, "a finite time in s", kind="start")
-        unknown = sorted(set(self.metadata) - METADATA_KEYS)
+        unknown = sorted(map(str, set(self.metadata) - METADATA_KEYS))
         if unknown:
             raise SignalError(
                 where, "metadata", ", ".join(unknown), ", ".join(sorted(METADATA_KEYS)),
@@ -151,13 +152,13 @@ class ECG:
 
         Raises SignalError where the stretch is not wholly inside the recording.
         """
-        first = int(np.ceil((start - self.start) * self.fs - 1e-6))
-        last = int(np.ceil((stop - self.start) * self.fs - 1e-6))
-        if not 0 <= first < last <= self.n_samples:
+        edges = np.ceil((np.array([start, stop]) - self.start) * self.fs - 1e-6)
+        if not 0 <= edges[0] < edges[1] <= self.n_samples:  # NaN compares as outside
             raise SignalError(
                 self.record_id or "ECG", "crop", f"[{start:g}, {stop:g}) s",
                 f"inside [{self.start:g}, {self.start + self.duration:g}) s and not empty", kind="crop",
             )  # fmt: skip
+        first, last = edges.astype(int).tolist()
         return replace(self, signal=self.signal[:, first:last], start=self.start + first / self.fs)
 
     def fingerprint(self) -> str:
@@ -166,7 +167,8 @@ class ECG:
         Renaming, moving or rewriting the file in another format does not change it.
         """
         order = sorted(range(len(self.leads)), key=lambda i: self.leads[i])
-        microvolts = np.nan_to_num(np.rint(self.signal[order].astype(np.float64) * 1000), nan=-(2.0**31))
+        microvolts = np.rint(self.signal[order].astype(np.float64) * 1000).clip(-(2.0**31) + 1, 2.0**31 - 1)
+        microvolts = np.nan_to_num(microvolts, nan=-(2.0**31))  # a value that no sample can have
         digest = hashlib.sha256(f"{self.fs:g} {[self.leads[i] for i in order]}".encode())
         digest.update(np.ascontiguousarray(microvolts.astype("<i4")).tobytes())
         return digest.hexdigest()

@@ -11,7 +11,7 @@ rec.hea: sampling rate: found 0 Hz; allowed: 50 to 4000 Hz; to do: correct the h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
 
@@ -52,15 +52,21 @@ class EcglensError(Exception):
         lead: str | None = None,
     ) -> None:
         """Say where (a file, a folder, an argument), which field, what was found, what is allowed, what to do."""
-        self.where, self.field, self.found = printable(where), field, printable(found)
-        self.allowed, self.fix = allowed, fix
+        # All of it may hold what a file said (lead names, paths), so all of it is made safe to print.
+        self.where, self.field, self.found = printable(where), printable(field), printable(found)
+        self.allowed, self.fix = printable(allowed, 1000), printable(fix, 1000)
         self.kind, self.lead = kind or self.default_kind, lead
-        line = f"{self.where}: {field}: found {self.found}"
+        line = f"{self.where}: {self.field}: found {self.found}"
         if allowed:
-            line += f"; allowed: {allowed}"
+            line += f"; allowed: {self.allowed}"
         if fix:
-            line += f"; to do: {fix}"
+            line += f"; to do: {self.fix}"
         super().__init__(line)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their message alone, which would break here: workers send errors by pickle.
+        parts = (self.where, self.field, self.found, self.allowed, self.fix)
+        return _rebuild, (type(self), parts, self.kind, self.lead)
 
     def as_dict(self) -> dict[str, str | None]:
         """Return the error as it stands in JSON output."""
@@ -133,6 +139,10 @@ class LeakError(ContractError):
     """The same patient would stand on both sides of a split or an evaluation."""
 
     default_kind = "leak"
+
+
+def _rebuild(error: type[EcglensError], parts: tuple[str, ...], kind: str, lead: str | None) -> EcglensError:
+    return error(*parts, kind=kind, lead=lead)
 
 
 def printable(value: object, limit: int = 200) -> str:

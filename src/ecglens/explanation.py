@@ -6,7 +6,7 @@ An explanation always says what is explained, how, how finely, and whether the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +93,13 @@ class Explanation:
 
     def __getitem__(self, lead: str) -> np.ndarray:
         """Return the map of one lead [time], by name."""
-        return self.values[self.leads.index(canonical_lead(lead))]
+        name = canonical_lead(lead)
+        if name not in self.leads:
+            raise SignalError(
+                f"explanation of {self.record_id}", "leads", f"no {name}", ", ".join(self.leads),
+                kind="missing_lead", lead=name,
+            )  # fmt: skip
+        return self.values[self.leads.index(name)]
 
     def to_ecg_grid(self, ecg: ECG) -> Signal:
         """Return the map on the grid of `ecg` [lead, time], linear in time; 0 for leads the network does not see."""
@@ -153,8 +159,9 @@ class CohortExplanation:
                 f"shape {values.shape}",
                 f"[beat, {len(self.leads)} leads, {len(self.cells)} cells]",
             )
-        if record_id in self._records or record_id in self._excluded:
-            raise SignalError(record_id, "record", "a second time", "each record once", kind="duplicate_record")
+        if np.isinf(values).any():
+            raise SignalError(record_id, "values", "infinite", "finite numbers, NaN where a beat lacks a cell")
+        self._refuse_seen({record_id})
         if len(values) == 0:
             self._excluded[record_id] = "no beats"
             return
@@ -163,21 +170,23 @@ class CohortExplanation:
         self._records[record_id] = (patient_id, filled.sum(axis=0), (filled**2).sum(axis=0), count, len(values))
 
     def exclude(self, record_id: str, reason: str) -> None:
-        """Note a record that cannot be used, and why."""
+        """Note a record that cannot be used, and why. A record that was added or excluded before is refused."""
+        self._refuse_seen({record_id})
         self._excluded[record_id] = reason
 
     def merge(self, other: CohortExplanation) -> None:
         """Add what another worker gathered on the same grid; a record seen by both is refused."""
         if (self.target, self.method, self.leads, self.cells) != (other.target, other.method, other.leads, other.cells):
             raise SignalError("CohortExplanation", "grid", "another target, method or grid", "the same in both")
-        shared = self._records.keys() & other._records.keys()
-        if shared:
-            raise SignalError(min(shared), "record", "a second time", "each record once", kind="duplicate_record")
+        self._refuse_seen(other._records.keys() | other._excluded.keys())
         self._records |= other._records
         self._excluded |= other._excluded
 
     def compute(self, n_resamples: int = 2000, seed: int = 0, level: float = 0.95) -> Summary:
-        """Return mean, spread (SD over beats) and patient-bootstrap interval per cell; NaN where nothing was seen."""
+        """Return mean, spread (SD over beats) and patient-bootstrap interval per cell; NaN where nothing was seen.
+
+        A cell seen in one patient only has no interval (NaN): that patient says nothing about others.
+        """
         from ecglens.statistics.bootstrap import patient_weights  # heavy, and needed here only
 
         ids = sorted(self._records)
@@ -190,17 +199,25 @@ class CohortExplanation:
             spread = np.sqrt(np.maximum(squares.sum(0) / counts.sum(0) - mean**2, 0.0))
             weights = patient_weights([row[0] for row in rows], n_resamples, seed).astype(np.float64)
             resampled = np.tensordot(weights, sums, 1) / np.tensordot(weights, counts.astype(np.float64), 1)
-        low, high = _quantiles(resampled, level)
+        patients = sorted({row[0] for row in rows})
+        seen_in = np.stack([counts[[row[0] == patient for row in rows]].any(axis=0) for patient in patients])
+        low, high = _quantiles(resampled, level, seen_in.sum(axis=0) > 1)
         return Summary(
             mean, spread, low, high, n_beats=sum(row[4] for row in rows), n_records=len(ids),
-            n_patients=len({row[0] for row in rows}), excluded=dict(sorted(self._excluded.items())),
+            n_patients=len(patients), excluded=dict(sorted(self._excluded.items())),
         )  # fmt: skip
 
+    def _refuse_seen(self, record_ids: Set[str]) -> None:
+        seen = record_ids & (self._records.keys() | self._excluded.keys())
+        if seen:
+            raise SignalError(min(seen), "record", "a second time", "each record once", kind="duplicate_record")
 
-def _quantiles(resampled: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile limits over axis 0; NaN where no resample saw the cell."""
+
+def _quantiles(resampled: np.ndarray, level: float, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile limits over axis 0; NaN where they are not `defined` [lead, cell]."""
     low, high = np.full(resampled.shape[1:], np.nan), np.full(resampled.shape[1:], np.nan)
-    seen = np.isfinite(resampled).any(axis=0)
+    seen = np.isfinite(resampled).any(axis=0) & defined
     tail = (1 - level) / 2
-    low[seen], high[seen] = np.nanquantile(resampled[:, seen], [tail, 1 - tail], axis=0)
+    if seen.any():
+        low[seen], high[seen] = np.nanquantile(resampled[:, seen], [tail, 1 - tail], axis=0)
     return low, high

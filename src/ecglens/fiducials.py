@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from ecglens.errors import SignalError
+from ecglens.errors import SignalError, UsageError
 from ecglens.leads import canonical_lead
 
 MARKS = (
@@ -39,7 +40,7 @@ class Fiducials:
     times      float64 [lead, beat, mark], in s on the ECG's clock; NaN where a mark is absent; marks as in `MARKS`
     leads      lead names, as in the ECG
     method     who or what marked them
-    certainty  [lead, beat, mark] in 0..1, or None where the method gives none
+    certainty  [lead, beat, mark] in 0..1 (NaN where a mark is absent), or None where the method gives none
     absent     reason by (lead, beat, wave) for each wave without any mark; required, so that absence is never silent
     """
 
@@ -58,14 +59,21 @@ class Fiducials:
             )
         if np.isinf(times).any():
             raise SignalError("Fiducials", "times", "infinite marks", "times in s, NaN where absent")
-        if self.certainty is not None and np.shape(self.certainty) != times.shape:
-            raise SignalError("Fiducials", "certainty", f"shape {np.shape(self.certainty)}", f"{times.shape}")
+        doubled = sorted({name for name in leads if leads.count(name) > 1})
+        if doubled:
+            raise SignalError("Fiducials", "leads", f"{', '.join(doubled)} more than once", "each lead once")
+        if self.certainty is not None:
+            object.__setattr__(self, "certainty", _certainty(self.certainty, times.shape))
         times.flags.writeable = False
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "leads", leads)
         object.__setattr__(self, "absent", MappingProxyType(dict(self.absent)))
         self._check_order()
         self._check_absences()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy cannot be pickled, and workers receive marks by pickle.
+        return Fiducials, (self.times, self.leads, self.method, self.certainty, dict(self.absent))
 
     @property
     def n_beats(self) -> int:
@@ -74,8 +82,12 @@ class Fiducials:
 
     def __getitem__(self, key: tuple[str, str]) -> np.ndarray:
         """Return one mark in one lead [beat], in s: `fiducials["V2", "R_peak"]`."""
-        lead, mark = key
-        return self.times[self.leads.index(canonical_lead(lead)), :, MARKS.index(mark)]
+        lead, mark = canonical_lead(key[0]), key[1]
+        if lead not in self.leads:
+            raise SignalError("Fiducials", "leads", f"no {lead}", ", ".join(self.leads), kind="missing_lead", lead=lead)
+        if mark not in MARKS:
+            raise UsageError("Fiducials", "mark", mark, ", ".join(MARKS))
+        return self.times[self.leads.index(lead), :, MARKS.index(mark)]
 
     def _check_order(self) -> None:
         # Onset before peak before offset, wave after wave: a mark out of order is a mistake of the marker.
@@ -97,3 +109,13 @@ class Fiducials:
                         "Fiducials", f"lead {self.leads[row]}, beat {beat}", f"no {wave} and no reason",
                         "a reason in `absent` for each wave that is not there", lead=self.leads[row],
                     )  # fmt: skip
+
+
+def _certainty(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    certainty = np.array(values, dtype=np.float64)
+    if certainty.shape != shape:
+        raise SignalError("Fiducials", "certainty", f"shape {certainty.shape}", f"{shape}")
+    if not np.logical_or(np.isnan(certainty), (certainty >= 0) & (certainty <= 1)).all():
+        raise SignalError("Fiducials", "certainty", "values outside 0..1", "0 to 1, NaN where a mark is absent")
+    certainty.flags.writeable = False
+    return certainty

@@ -76,7 +76,7 @@ def train(
         _note_data(run, cohort, prepared)
         with run.journal() as journal:
             network, state = fit(recipe, prepared["train"], prepared["valid"], run.folder, journal, seed, progress)
-        bundle = _bundle(cohort, recipe, network, state, prepared, seed)
+        bundle = _bundle(cohort, recipe, network, state, prepared, seed, arguments or {})
         valid = score_prepared(bundle, prepared["valid"], n_resamples=2000, seed=seed)
         bundle = replace(bundle, card=model_card(bundle, valid, cohort.citation))
         bundle.save(run.bundle_folder())
@@ -175,10 +175,16 @@ def _network(recipe: Recipe, n_leads: int, n_outputs: int, seed: int) -> nn.Modu
 
 
 def _bundle(
-    cohort: Cohort, recipe: Recipe, network: nn.Module, state: State, prepared: Mapping[str, Prepared], seed: int
+    cohort: Cohort,
+    recipe: Recipe,
+    network: nn.Module,
+    state: State,
+    prepared: Mapping[str, Prepared],
+    seed: int,
+    arguments: Mapping[str, Any],
 ) -> Bundle:
     """Put the bundle together: temperature and thresholds come from the validation records alone."""
-    architecture, arguments = MODELS[recipe.model]
+    architecture, sizes = MODELS[recipe.model]
     valid = prepared["valid"]
     labels = valid.cohort.labels.to_numpy()
     seen = {name: (part.cohort.patient_keys, part.fingerprints) for name, part in prepared.items()}
@@ -189,13 +195,13 @@ def _bundle(
         recipe.preprocessing,
         valid.fs,
         architecture,
-        arguments | {"n_leads": len(recipe.preprocessing.leads), "n_outputs": len(cohort.classes)},
+        sizes | {"n_leads": len(recipe.preprocessing.leads), "n_outputs": len(cohort.classes)},
         f"{recipe.model} on {cohort.name}",
         TrainedOn.of(salt, **seen),
         cohort.label_rule,
         cohort.citation,
         details={
-            "recipe": recipe.as_config(), "seed": seed, "best_epoch": state.best_epoch,
+            "recipe": recipe.as_config(), "arguments": dict(arguments), "seed": seed, "best_epoch": state.best_epoch,
             "n_records": {name: len(part.cohort) for name, part in prepared.items()},
             "n_patients": {name: part.cohort.n_patients for name, part in prepared.items()},
             "selected_on": "macro AUROC of the validation records; thresholds maximise F1 there",

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+from ecglens.bundle import Bundle as Bundle
+from ecglens.bundle import Output as Output
+from ecglens.cohort import Batch as Batch
+from ecglens.cohort import Cohort as Cohort
+from ecglens.datasets.folder import load_folder as load_folder
+from ecglens.datasets.load import load_cohort as load_cohort
+from ecglens.datasets.ptbxl import load_ptbxl as load_ptbxl
+from ecglens.ecg import ECG as ECG
+from ecglens.errors import EcglensError as EcglensError
+from ecglens.errors import Finding as Finding
+from ecglens.explainers.explain import explain as explain
+from ecglens.explanation import Attribution as Attribution
+from ecglens.explanation import CohortExplanation as CohortExplanation
+from ecglens.explanation import Explanation as Explanation
+from ecglens.fiducials import Fiducials as Fiducials
+from ecglens.formats.read import read as read
+from ecglens.formats.wfdb import write_wfdb as write_wfdb
+from ecglens.leads import STANDARD_LEADS as STANDARD_LEADS
+from ecglens.plotting.attribution import plot_explanation as plot_explanation
+from ecglens.plotting.ecg import plot_ecg as plot_ecg
+from ecglens.prediction.evaluate import Evaluation as Evaluation
+from ecglens.prediction.evaluate import evaluate as evaluate
+from ecglens.prediction.predict import Prediction as Prediction
+from ecglens.prediction.predict import predict as predict
+from ecglens.preprocessing.pipeline import Preprocessing as Preprocessing
+from ecglens.report import Figure as Figure
+from ecglens.report import Report as Report
+from ecglens.report import Section as Section
+from ecglens.report import Table as Table
+from ecglens.reporting.html import render as render
+from ecglens.reporting.html import write_report as write_report
+from ecglens.reporting.record import record_report as record_report
+from ecglens.reporting.run import build_run_report as build_run_report
+from ecglens.runs.run import Run as Run
+from ecglens.simulation.cohort import simulate_cohort as simulate_cohort
+from ecglens.simulation.cohort import simulate_ecg as simulate_ecg
+from ecglens.training.recipes import Recipe as Recipe
+from ecglens.training.recipes import recipe_for as recipe_for
+from ecglens.training.train import train as train
+
+__version__: str

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every verb shares: results on stdout, words and progress on stderr, errors as one line, exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecglens.errors import EcglensError
+
+JSON_SCHEMA = 1
+PARTLY, INTERRUPTED, BUG = 7, 130, 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb has to say: JSON data, the same in words, what to do next, and the exit code."""
+
+    data: dict[str, Any]
+    text: str
+    next_step: str = ""
+    exit_code: int = 0
+
+
+def conclude(verb: Callable[[], Outcome], as_json: bool) -> int:
+    """Run a verb, print its outcome or its error, return the exit code."""
+    try:
+        outcome = verb()
+    except EcglensError as error:
+        return fail(error, as_json)
+    except KeyboardInterrupt:
+        say("Interrupted. What was finished is kept; give the same command with --resume to go on, where it has one.")
+        return INTERRUPTED
+    except MemoryError:
+        say("Not enough memory: close other programs, or use fewer records at a time.")
+        return 5
+    except OSError as error:
+        # Only the machine can be to blame here: what the data can cause has its own error class.
+        say(f"{error.filename or 'system'}: {error.strerror or error}; to do: check space, permissions and the path")
+        return 5
+    except Exception as error:
+        if os.environ.get("ECGLENS_DEBUG"):
+            traceback.print_exc()
+        say(
+            f"A bug in ecglens: {type(error).__name__}: {error}. Please report it with the output of ECGLENS_DEBUG=1.",
+        )
+        return BUG
+    emit(outcome, as_json)
+    return outcome.exit_code
+
+
+def emit(outcome: Outcome, as_json: bool) -> None:
+    """Print an outcome: one JSON object, or the text; what to do next always goes to stderr."""
+    if as_json:
+        print(json.dumps({"schema": JSON_SCHEMA} | clean(outcome.data), ensure_ascii=False, allow_nan=False))
+    else:
+        print(outcome.text)
+        if outcome.next_step:
+            say(f"Next: {outcome.next_step}")
+    sys.stdout.flush()
+
+
+def fail(error: EcglensError, as_json: bool) -> int:
+    """Print an error as one line on stderr (and as an object on stdout), return its exit code."""
+    say(str(error))
+    if as_json:
+        print(json.dumps({"schema": JSON_SCHEMA, "error": error.as_dict()}, ensure_ascii=False))
+    if os.environ.get("ECGLENS_DEBUG"):
+        traceback.print_exception(error)
+    return error.exit_code
+
+
+def say(line: str) -> None:
+    """Print a sentence on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def exit_code_for(n_used: int, errors: Sequence[EcglensError]) -> int:
+    """Return 0 where all was used, 7 where some was left out, and the errors' own code where nothing was used."""
+    if not errors:
+        return 0
+    if n_used:
+        return PARTLY
+    codes = {error.exit_code for error in errors}
+    return codes.pop() if len(codes) == 1 else 3
+
+
+def clean(value: Any) -> Any:
+    """Return JSON-ready data: NaN and infinity become null."""
+    if isinstance(value, dict):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if hasattr(value, "item"):
+        return clean(value.item())
+    return value
+
+
+class ProgressLine:
+    """Draws progress on stderr: one line that is rewritten on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        """`every`: seconds between lines where stderr is no terminal."""
+        self.terminal, self.every = sys.stderr.isatty(), every
+        self.stage, self.began, self.said = "", 0.0, 0.0
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Draw how far `stage` is."""
+        now = time.monotonic()
+        if stage != self.stage:
+            self.stage, self.began, self.said = stage, now, 0.0 if self.terminal else now
+        finished = done >= total
+        if not finished and now - self.said < (0.1 if self.terminal else self.every):
+            return
+        left = "" if finished or done == 0 else f", {clock((now - self.began) * (total - done) / done)} left"
+        line = f"{stage} {done}/{total}{left}" + (f"  {note}" if note else "")
+        end = "\n" if finished or not self.terminal else ""
+        print(f"\r\x1b[2K{line}" if self.terminal else line, end=end, file=sys.stderr, flush=True)
+        self.said = now
+        if finished:
+            self.stage = ""
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as a person says it.
+
+    >>> clock(8.2), clock(125), clock(7300)
+    ('8 s', '2 min 5 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as aligned text; the first column flush left, the others flush right."""
+    table = [list(header), *map(list, rows)]
+    widths = [max(len(row[k]) for row in table) for k in range(len(header))]
+    lines = []
+    for row in table:
+        cells = [
+            cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def interval(figure: dict[str, Any]) -> str:
+    """Return `0.89 [0.87, 0.91]` of a figure with value, low and high; `n/a` where it cannot be estimated."""
+    if figure.get("value") is None:
+        return "n/a"
+    if figure.get("low") is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ecglens evaluate`: how good is a bundle on patients it has never seen?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ecglens.cli.arguments import Data, Json, Seed
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude, interval
+
+if TYPE_CHECKING:
+    from ecglens.bundle import Bundle
+    from ecglens.cohort import Cohort
+    from ecglens.prediction.evaluate import Evaluation
+
+
+def evaluate(
+    data: Data,
+    bundle: str = typer.Argument("pretrained", metavar="BUNDLE", help="A bundle, a run folder, or `pretrained`."),
+    fold: str = typer.Option("", help="A fold, several (9,10), or all; default: 10 where there are folds, else all."),
+    min_likelihood: float | None = typer.Option(None, help="Label rule; default: the bundle's own."),
+    out: Path | None = typer.Option(None, help="Folder for tables; default: the run folder, where BUNDLE is one."),
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Score a bundle on held-out patients, with 95 % intervals by patient bootstrap.
+
+    Example: ecglens evaluate runs/first --data ptbxl/ --fold 10
+    """
+    raise typer.Exit(conclude(lambda: _evaluate(bundle, data, fold, min_likelihood, out, seed), as_json))
+
+
+def _evaluate(where: str, data: str, fold: str, min_likelihood: float | None, out: Path | None, seed: int) -> Outcome:
+    from ecglens.bundle import Bundle
+    from ecglens.datasets.load import load_cohort
+    from ecglens.prediction.evaluate import evaluate as score
+    from ecglens.preprocessing.prepare import describe_exclusions
+    from ecglens.runs.cache import Cache, default_cache
+
+    bundle = Bundle.load(where)
+    trained_with = bundle.details.get("arguments", {})
+    cohort = load_cohort(
+        data,
+        task=trained_with.get("task", "superdiagnostic"),
+        min_likelihood=trained_with.get("min_likelihood", 0) if min_likelihood is None else min_likelihood,
+        classes=bundle.classes,
+        seed=int(bundle.details.get("seed", 0)),
+    )
+    part, name = choose_fold(cohort, fold)
+    result = score(bundle, part, seed=seed, cache=Cache(default_cache()), progress=ProgressLine())
+    found = result.as_dict() | {"bundle": bundle.name, "data": cohort.name, "fold": name}
+    written = _write(result, found, Path(where), out, f"{cohort.name}-fold-{name}")
+    here = {e.record_id for e in result.excluded} & set(part.record_ids)
+    reasons = describe_exclusions([e for e in result.excluded if e.record_id in here])
+    text = _in_words(bundle, cohort, name, found)
+    text += f"\nLeft out of this fold: {len(here)} ({reasons})" if here else ""
+    next_step = f"ecglens report {where}" if written else ""
+    return Outcome(found, text, next_step, PARTLY if here else 0)
+
+
+def choose_fold(cohort: Cohort, fold: str) -> tuple[Cohort, str]:
+    """Return the chosen folds and their name. Raises UsageError for a fold that does not exist."""
+    from ecglens.errors import UsageError
+
+    known = sorted({int(f) for f in cohort.metadata["fold"].dropna()})
+    name = fold or ("10" if 10 in known else "all")
+    if name == "all":
+        return cohort, name
+    try:
+        wanted = [int(part) for part in name.split(",")]
+    except ValueError:
+        wanted = [-1]
+    if not set(wanted) <= set(known):
+        allowed = ", ".join(map(str, known)) + ", all" if known else "all (this data set has no folds)"
+        raise UsageError(cohort.name, "fold", name, allowed)
+    return cohort.where(fold=wanted), name
+
+
+def _write(result: Evaluation, found: dict, where: Path, out: Path | None, name: str) -> bool:
+    """Write tables to `out`, or into the run that the bundle belongs to; tell whether there was a place."""
+    from ecglens.cli.console import clean
+    from ecglens.runs.files import write_json, write_text
+    from ecglens.runs.run import Run
+
+    is_run = (where / "run.json").exists()
+    if out is None and not is_run:
+        return False
+    folder = out / name if out is not None else where / "evaluations" / name
+    with Run(out if out is not None else where).writing():
+        table = result.probabilities.add_prefix("probability ").join(result.labels.add_prefix("label "))
+        write_text(folder / "predictions.csv", table.to_csv(index_label="record_id"))
+        write_text(folder / "scores.csv", result.scores.to_csv(index=False))
+        write_json(folder / "evaluation.json", clean({"schema": 1} | found))
+    return is_run and out is None
+
+
+def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
+    rows = [
+        (
+            name,
+            str(figures["auroc"]["n_positive"]),
+            interval(figures["auroc"]),
+            interval(figures["average_precision"]),
+            interval(figures["f1"]),
+            interval(figures["sensitivity"]),
+            interval(figures["specificity"]),
+        )
+        for name, figures in {**found["per_class"], "macro": found["macro"]}.items()
+    ]
+    f1 = {name: figures["f1"]["baseline"] for name, figures in found["per_class"].items()}
+    always = ", ".join(f"{name} {value:.3f}" for name, value in f1.items() if value is not None)
+    return (
+        f"{bundle.name} on {cohort.name}, fold {fold}: macro AUROC {interval(found['macro_auroc'])}, "
+        f"N = {found['n']} records of {found['n_patients']} patients (chance 0.5)\n"
+        f"Label rule: {found['label_rule']}\n\n"
+        + columns(("class", "n+", "AUROC", "average precision", "F1", "sensitivity", "specificity"), rows)
+        + f"\n\nIntervals: {found['macro_auroc']['method']}. Thresholds were fitted on validation patients.\n"
+        f"Trivial baseline (one answer for all), F1: {always}"
+    )

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ecglens explain`: why does a bundle say this of an ECG?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ecglens.cli.arguments import BundleOption, Files, Json, ecg_files
+from ecglens.cli.console import Outcome, ProgressLine, clean, conclude, exit_code_for
+
+if TYPE_CHECKING:
+    from ecglens.bundle import Bundle
+    from ecglens.ecg import ECG
+    from ecglens.explanation import Explanation
+
+
+def explain(
+    files: Files,
+    target: str = typer.Option(
+        ..., help="What to explain: an output (MI), a difference (MI - NORM); several by comma."
+    ),
+    method: str = typer.Option("saliency", help="Explanation method."),
+    bundle: BundleOption = "pretrained",
+    out: Path = typer.Option(Path("explained"), help="Folder for attributions (.npy), pictures and pages."),
+    as_json: Json = False,
+) -> None:
+    """Explain a prediction: attribution [lead, time] as .npy, the picture on ECG paper, and a page per ECG.
+
+    Example: ecglens explain my-ecg.hea --target MI --method saliency --out explained/
+    """
+    raise typer.Exit(conclude(lambda: _explain(files, target, method, bundle, out), as_json))
+
+
+def _explain(paths: list[Path], target: str, method: str, bundle_name: str, out: Path) -> Outcome:
+    from ecglens.bundle import Bundle
+    from ecglens.errors import ContractError, InputError, UnsafeError
+    from ecglens.explainers.explain import find_method
+    from ecglens.formats.read import read
+    from ecglens.runs.files import write_json
+    from ecglens.runs.lock import writing
+
+    bundle = Bundle.load(bundle_name)
+    find_method(method)
+    targets = [name.strip() for name in target.split(",")]
+    for name in targets:
+        bundle.target_row(name)
+    files, progress = ecg_files(paths), ProgressLine()
+    entries: list[dict[str, Any]] = []
+    errors = []
+    with writing(out):
+        for done, path in enumerate(files, 1):
+            try:
+                entries += _explain_one(bundle, read(path), path, targets, method, out)
+            except (InputError, UnsafeError, ContractError) as error:
+                errors.append(error)
+            progress("explaining", done, len(files), "")
+        told = {"explanations": entries, "rejected": [error.as_dict() for error in errors], "bundle": bundle.name}
+        write_json(out / "explanations.json", clean({"schema": 1} | told))
+    lines = [
+        f"{e['file']}: {e['target']} {_percent(e['probability'])}, explained by {e['method']} ({e['verdict']} on this "
+        f"model)\n  picture {e['picture']}\n  page    {e['page']}"
+        for e in entries
+    ] + [f"left out: {error}" for error in errors]
+    next_step = f"open {entries[0]['page']}" if entries else ""
+    return Outcome(told, "\n".join(lines), next_step, exit_code_for(len(files) - len(errors), errors))
+
+
+def _explain_one(
+    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], method: str, out: Path
+) -> list[dict[str, Any]]:
+    from ecglens.explainers.explain import explain as explain_ecg
+    from ecglens.plotting.attribution import plot_explanation
+    from ecglens.plotting.style import figure_bytes
+    from ecglens.prediction.predict import predict
+    from ecglens.reporting.html import write_report
+    from ecglens.reporting.record import record_report
+    from ecglens.runs.files import write_bytes, write_npy
+
+    explanations = explain_ecg(bundle, ecg, targets, method)
+    prediction = predict(bundle, ecg)
+    thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
+    page = out / f"{ecg.record_id}.html"
+    report = record_report(
+        ecg, explanations, prediction.probabilities, prediction.decisions, thresholds, prediction.flags,
+        [("file", path.name), ("bundle", bundle.name), ("weights", bundle.weights_sha256[:16]), *_versions()],
+    )  # fmt: skip
+    write_report(report, page)
+    entries = []
+    for explanation in explanations:
+        stem = out / f"{ecg.record_id}-{_slug(explanation.target)}-{method}"
+        write_npy(stem.with_suffix(".npy"), explanation.values)
+        write_bytes(stem.with_suffix(".png"), figure_bytes(plot_explanation(ecg, explanation), "png"))
+        entries.append(_entry(explanation, path, stem, page))
+    return entries
+
+
+def _entry(explanation: Explanation, path: Path, stem: Path, page: Path) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "record_id": explanation.record_id,
+        "target": explanation.target,
+        "method": explanation.method,
+        "probability": explanation.probability,
+        "attribution": str(stem.with_suffix(".npy")),
+        "leads": list(explanation.leads),
+        "fs": explanation.fs,
+        "start": explanation.start,
+        "unit": explanation.unit,
+        "resolution_ms": explanation.resolution_ms,
+        "verdict": explanation.verdict,
+        "share_by_lead": explanation.share_by_lead(),
+        "picture": str(stem.with_suffix(".png")),
+        "page": str(page),
+    }
+
+
+def _slug(target: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in target.replace(" - ", "-vs-"))
+
+
+def _percent(probability: float | None) -> str:
+    return "difference" if probability is None else f"{probability:.3f}"
+
+
+def _versions() -> list[tuple[str, str]]:
+    from ecglens.runs.run import provenance
+
+    return [(name, version) for name, version in provenance()["versions"].items() if name in ("ecglens", "torch")]

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ecglens predict`: what does a bundle say of these ECGs?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from ecglens.cli.arguments import BundleOption, Files, Json, ecg_files
+from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for
+
+
+def predict(files: Files, bundle: BundleOption = "pretrained", as_json: Json = False) -> None:
+    """Give probabilities and decisions for ECG files. A file that cannot be used is listed with the reason.
+
+    Example: ecglens predict my-ecg.hea
+    """
+    raise typer.Exit(conclude(lambda: _predict(files, bundle), as_json))
+
+
+def _predict(paths: list[Path], bundle_name: str) -> Outcome:
+    from ecglens.bundle import Bundle
+    from ecglens.prediction.predict import predict_files
+
+    bundle = Bundle.load(bundle_name)
+    files = ecg_files(paths)
+    predictions = predict_files(bundle, files, ProgressLine())
+    records = [
+        {
+            "file": str(path),
+            "record_id": p.record_id,
+            "probabilities": p.probabilities,
+            "decisions": p.decisions,
+            "flags": [finding.as_dict() for finding in p.flags],
+            "rejected": None if p.rejected is None else str(p.rejected),
+        }
+        for path, p in zip(files, predictions, strict=True)
+    ]
+    errors = [p.rejected for p in predictions if p.rejected is not None]
+    rows = [
+        (p.record_id, *[_cell(p.probabilities[name], p.decisions.get(name)) for name in bundle.classes])
+        for p in predictions
+        if p.rejected is None
+    ]
+    text = columns(("record", *bundle.classes), rows) if rows else "No ECG could be used."
+    text += "\n* at or above the threshold that maximises F1 on the validation patients" if rows else ""
+    text += "".join(f"\nleft out: {error}" for error in errors)
+    text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device."
+    first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
+    next_step = f"ecglens explain {first} --target {bundle.classes[0]} --out explained/" if first else ""
+    code = exit_code_for(len(predictions) - len(errors), errors)
+    return Outcome({"bundle": bundle.name, "records": records}, text, next_step, code)
+
+
+def _cell(probability: float, decision: bool | None) -> str:
+    return f"{probability:.3f}{'*' if decision else ' '}"
