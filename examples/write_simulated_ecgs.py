@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ecglens import simulate_cohort, write_wfdb
+from ecglens import load_cohort, write_wfdb
 
 
 def main(folder: Path) -> list[Path]:
     """Write the first held-out record of each class and return the headers' paths."""
-    held_out = simulate_cohort().where(fold=10)
+    held_out = load_cohort("simulated").where(fold=10)
     written = []
     for name in held_out.classes:
         first = held_out.where(held_out.labels[name].to_numpy() == 1)[0]

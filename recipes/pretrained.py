@@ -21,12 +21,12 @@ from ecglens.prediction.evaluate import evaluate
 from ecglens.runs.cache import Cache, default_cache
 from ecglens.runs.files import write_json
 from ecglens.runs.run import Run
+from ecglens.training.card import model_card
 from ecglens.training.recipes import recipe_for
 from ecglens.training.train import train
 
 HERE = Path(__file__).parent
 TARGET = HERE.parent / "src" / "ecglens" / "weights" / "pretrained"
-METRICS = ("auroc", "average_precision", "f1")
 TASK = {"task": "superdiagnostic", "min_likelihood": 0.0}
 
 
@@ -52,38 +52,12 @@ def main() -> None:
     tested = evaluate(bundle, cohort.where(fold=10), cache=cache, progress=progress)
     figures = clean(tested.as_dict())
     chosen = {"validation_macro_auroc_by_seed": scores, "chosen_seed": best}
-    card = bundle.card.replace("\n## Data\n", f"\n{test_section(figures, scores, best)}\n## Data\n", 1)
-    shipped = replace(bundle, name="pretrained", card=card, details={**bundle.details, **chosen})
+    named = replace(bundle, name="pretrained", details={**bundle.details, **chosen})
+    shipped = replace(named, card=model_card(named, Run(asked.out / f"seed-{best}").read()["valid"], figures))
     shipped.save(TARGET)
     facts = {"schema": 1, "fold": 10, "weights_sha256": shipped.weights_sha256} | chosen | figures
     write_json(HERE / "pretrained.json", facts)
-    print(card)
-
-
-def test_section(figures: dict, scores: dict[int, float], best: int) -> str:
-    """Return the part of the card that tells the test on fold 10."""
-    rows = [
-        f"| {name} | {f['auroc']['n_positive']} | " + " | ".join(told(f[m]) for m in METRICS) + " |"
-        for name, f in figures["per_class"].items()
-    ]
-    macro = figures["macro"]
-    rows.append("| **macro** | | " + " | ".join(told(macro[m]) for m in METRICS) + " |")
-    table = "\n".join(rows)
-    return f"""## Test, once, on fold 10
-
-N = {figures["n"]} records of {figures["n_patients"]} patients; label rule: {figures["label_rule"]}. Value and 95 %
-interval by patient bootstrap ({figures["macro_auroc"]["method"]}). Chance for AUROC is 0.5. Of
-{len(scores)} seeds the one with the best validation macro AUROC was kept (seed {best}); fold 10 chose nothing.
-
-| class | n+ | AUROC | average precision | F1 |
-| --- | --- | --- | --- | --- |
-{table}
-"""
-
-
-def told(figure: dict) -> str:
-    """Return value and interval."""
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+    print(shipped.card)
 
 
 if __name__ == "__main__":

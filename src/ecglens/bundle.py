@@ -9,9 +9,10 @@ hashes.json           SHA-256 of the other files: one byte changed and the bundl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,10 @@ class Output:
             raise FormatError("bundle", f"kind of output {self.name}", self.kind, ", ".join(KINDS), kind="outputs")
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise FormatError("bundle", f"temperature of {self.name}", self.temperature, "positive", kind="outputs")
+        if self.threshold is not None and not np.isfinite(self.threshold):
+            raise FormatError(
+                "bundle", f"threshold of {self.name}", self.threshold, "a number, or null", kind="outputs"
+            )
 
 
 @dataclass(frozen=True)
@@ -157,10 +162,14 @@ class Bundle:
         Raises UsageError for an unknown name, with the nearest known one.
         """
         row = np.zeros(len(self.outputs))
-        for part, sign in zip(target.split(" - "), (1.0, -1.0), strict=False):
-            if part.strip() not in self.classes:
-                raise _unknown_target(part.strip(), self.classes)
-            row[self.classes.index(part.strip())] += sign
+        parts = [part.strip() for part in target.split(" - ")]
+        for part in parts:
+            if part not in self.classes:
+                raise _unknown_target(part, self.classes)
+        if len(parts) > 2 or len(set(parts)) < len(parts):
+            raise UsageError("target", "name", target, "one output (A), or the difference of two (A - B)")
+        for part, sign in zip(parts, (1.0, -1.0), strict=False):
+            row[self.classes.index(part)] = sign
         return row
 
     def refuse_own_patients(self, where: str, patient_keys: Iterable[str | None], fingerprints: Iterable[str]) -> None:
@@ -205,7 +214,7 @@ class Bundle:
         parts = _verified_parts(folder)
         try:
             config = json.loads(parts["config.json"])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FormatError(folder / "config.json", "content", str(error), "JSON", kind="json") from error
         if not isinstance(config, dict) or config.get("schema") != BUNDLE_SCHEMA:
             found = config.get("schema") if isinstance(config, dict) else type(config).__name__
@@ -231,7 +240,7 @@ class Bundle:
                 parts["README.md"].decode(),
                 config["details"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             raise FormatError(
                 folder / "config.json", "fields", repr(error), "the fields of schema 1", kind="config"
             ) from error
@@ -263,8 +272,21 @@ class Bundle:
             found = tuple(self.network(torch.zeros(shape)).shape)
         except RuntimeError as error:
             raise ContractError(self.name, "network", str(error).splitlines()[0], f"an input of {shape}") from error
-        if found[:2] != (2, len(self.outputs)):
-            raise ContractError(self.name, "network", f"outputs {found}", f"[2, {len(self.outputs)}]", kind="outputs")
+        per_instant = any(output.kind == "segmentation" for output in self.outputs)
+        if found[:2] != (2, len(self.outputs)) or len(found) != 2 + per_instant:
+            allowed = f"[2, {len(self.outputs)}{', time' if per_instant else ''}]"
+            raise ContractError(self.name, "network", f"outputs {list(found)}", allowed, kind="outputs")
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[nn.Module]:
+    """Borrow a network in evaluation mode; leaving restores each module's own mode, also after an exception."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield network.eval()
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def find_bundle(where: str | Path) -> Path:

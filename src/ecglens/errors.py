@@ -29,6 +29,9 @@ class Finding:
     reason: str
     lead: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", printable(self.reason, 1000))  # it may hold what a file said
+
     def as_dict(self) -> dict[str, str | None]:
         """Return the finding as it stands in JSON output."""
         return {"kind": self.kind, "lead": self.lead, "severity": self.severity, "reason": self.reason}

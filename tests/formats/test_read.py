@@ -89,7 +89,7 @@ def test_missing_folders_and_odd_paths(tmp_path: Path) -> None:
     for name, error, kind in [
         ("nothing", InputError, "missing_file"), ("nothing.hea", InputError, "missing_file"),
         ("nothing.dat", InputError, "missing_file"), ("alone.dat", InputError, "missing_file"),
-        ("folder", InputError, "not_a_file"), ("folder.hea", InputError, "not_a_file"),
+        ("folder", InputError, "empty_folder"), ("folder.hea", InputError, "empty_folder"),
         ("pipe", UnsafeError, "not_regular"), ("link.hea", UnsafeError, "link"), ("a\x00b", InputError, "missing_file"),
         ("x" * 300, InputError, "unreadable"), ("x" * 300 + ".hea", InputError, "unreadable"),
     ]:  # fmt: skip

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Sequence
+from typing import cast
 
-import click
 import typer
 
 from ecglens import __version__
 from ecglens.cli import check, data, doctor, evaluate, explain, predict, report, train
-from ecglens.cli.console import BUG, INTERRUPTED, JSON_SCHEMA, say
+from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
 
 app = typer.Typer(
     name="ecglens",
@@ -25,6 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
+# The class above every error in a command line. Some versions of typer bring their own click, hence by name.
+_UsageFault = cast(type[typer.BadParameter], {c.__name__: c for c in typer.BadParameter.__mro__}["ClickException"])
+
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.command("check")(check.check)
@@ -39,7 +40,7 @@ app.command("report")(report.report)
 def version_option(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
     """Train, explain, audit and safely share deep-learning models for ECGs."""
     if version:
-        print(f"ecglens {__version__}")
+        put(f"ecglens {__version__}")
         raise typer.Exit(0)
 
 
@@ -49,17 +50,12 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = command.main(args=list(arguments), prog_name="ecglens", standalone_mode=False)
         return int(result) if isinstance(result, int) else 0
-    except click.ClickException as error:
+    except _UsageFault as error:
         error.show()
         if "--json" in arguments:
-            print(
-                json.dumps({"schema": JSON_SCHEMA, "error": {"error": "UsageError", "message": error.format_message()}})
-            )
+            told = {"error": "UsageError", "kind": "usage", "message": error.format_message()}
+            put(json.dumps({"schema": JSON_SCHEMA, "error": told}, ensure_ascii=False))
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         say("Interrupted.")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has left (`ecglens ... | head`): no fault, but Python must not write again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BUG

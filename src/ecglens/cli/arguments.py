@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from ecglens.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")]
 Seed = Annotated[int, typer.Option(help="Where chance plays: the same seed gives the same result.")]
@@ -21,16 +20,16 @@ BundleOption = Annotated[str, typer.Option("--bundle", help="A bundle, a run fol
 
 
 def ecg_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the files behind the paths: folders opened up, header and signal of one record counted once."""
+    """Return the files behind the paths: folders opened up, header and signal of one record counted once.
+
+    A folder without ECGs stays in the list, so that `read` refuses it with the reason and the batch goes on.
+    """
     from ecglens.formats.read import record_paths
 
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            found = record_paths(path)
-            if not found:
-                raise InputError(path, "folder", "no ECG files", "WFDB headers (.hea) in it", kind="empty_folder")
-            files += found
+        if os.path.isdir(path):  # unlike Path.is_dir, it does not raise for a name that is too long
+            files += record_paths(path) or [path]
         else:
             files.append(path)
     headers = {path.with_suffix("") for path in files if path.suffix == ".hea"}

@@ -12,9 +12,8 @@ from ecglens.cli.arguments import BundleOption, Files, Json, ecg_files
 from ecglens.cli.console import Outcome, conclude, exit_code_for
 
 if TYPE_CHECKING:
-    from ecglens.ecg import ECG
-    from ecglens.errors import EcglensError
-    from ecglens.preprocessing.pipeline import Admission
+    from ecglens.errors import EcglensError, Finding
+    from ecglens.preprocessing.pipeline import Preprocessing
 
 
 def check(files: Files, bundle: BundleOption = "pretrained", as_json: Json = False) -> None:
@@ -27,34 +26,34 @@ def check(files: Files, bundle: BundleOption = "pretrained", as_json: Json = Fal
 
 def _check(paths: list[Path], bundle: str) -> Outcome:
     from ecglens.bundle import Bundle
-    from ecglens.errors import EcglensError, FormatError
-    from ecglens.formats.read import read
 
-    admission = Bundle.load(bundle).preprocessing.admission
+    preprocessing = Bundle.load(bundle).preprocessing
     records, errors, lines = [], [], []
     for path in ecg_files(paths):
-        try:
-            findings = admission.findings(read(path))
-            grave = [finding for finding in findings if finding.severity == "error"]
-            if grave:
-                errors.append(_first_fault(admission, read(path)) or FormatError(path, "signal", grave[0].reason))
-        except EcglensError as error:
-            findings, grave = (error.finding(),), [error.finding()]
-            errors.append(error)
-        records.append({"file": str(path), "ok": not grave, "findings": [finding.as_dict() for finding in findings]})
-        lines.append(f"{path}: {'cannot be used' if grave else 'can be used'}")
+        findings, fault = _examine(path, preprocessing)
+        if fault is not None:
+            errors.append(fault)
+        told = [finding.as_dict() for finding in findings]
+        records.append({"file": str(path), "ok": fault is None, "findings": told})
+        lines.append(f"{path}: {'can be used' if fault is None else 'cannot be used'}")
         lines += [f"  {finding.severity}: {finding.reason}" for finding in findings]
-    n_ok = sum(bool(record["ok"]) for record in records)
+    n_ok = len(records) - len(errors)
     lines.append(f"{n_ok} of {len(records)} can be used by {bundle}.")
     next_step = f"ecglens predict {paths[0]}" if n_ok else ""
     return Outcome({"records": records}, "\n".join(lines), next_step, exit_code_for(n_ok, errors))
 
 
-def _first_fault(admission: Admission, ecg: ECG) -> EcglensError | None:
-    from ecglens.errors import EcglensError
+def _examine(path: Path, preprocessing: Preprocessing) -> tuple[tuple[Finding, ...], EcglensError | None]:
+    """Return all that is noticed about a file, and the first thing that forbids its use."""
+    from ecglens.errors import ContractError, InputError, UnsafeError
+    from ecglens.formats.read import read
 
+    findings: tuple[Finding, ...] = ()
     try:
-        admission.admit(ecg)
-    except EcglensError as error:
-        return error
-    return None
+        ecg = read(path)
+        findings = preprocessing.admission.findings(ecg)
+        preprocessing.apply([ecg])
+    except (InputError, UnsafeError, ContractError) as fault:
+        told = any(finding.severity == "error" for finding in findings)
+        return (findings if told else (*findings, fault.finding())), fault
+    return findings, None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecglens.errors import EcglensError
+from ecglens.errors import EcglensError, printable
 
 JSON_SCHEMA = 1
 PARTLY, INTERRUPTED, BUG = 7, 130, 1
@@ -33,53 +34,64 @@ def conclude(verb: Callable[[], Outcome], as_json: bool) -> int:
     """Run a verb, print its outcome or its error, return the exit code."""
     try:
         outcome = verb()
-    except EcglensError as error:
-        return fail(error, as_json)
-    except KeyboardInterrupt:
-        say("Interrupted. What was finished is kept; give the same command with --resume to go on, where it has one.")
-        return INTERRUPTED
-    except MemoryError:
-        say("Not enough memory: close other programs, or use fewer records at a time.")
-        return 5
-    except OSError as error:
-        # Only the machine can be to blame here: what the data can cause has its own error class.
-        say(f"{error.filename or 'system'}: {error.strerror or error}; to do: check space, permissions and the path")
-        return 5
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        exit_code, told = _explained(error)
         if os.environ.get("ECGLENS_DEBUG"):
-            traceback.print_exc()
-        say(
-            f"A bug in ecglens: {type(error).__name__}: {error}. Please report it with the output of ECGLENS_DEBUG=1.",
-        )
-        return BUG
+            traceback.print_exception(error)
+        fail(told, as_json)
+        return exit_code
     emit(outcome, as_json)
     return outcome.exit_code
+
+
+def _explained(error: BaseException) -> tuple[int, dict[str, Any]]:
+    """Return the exit code of whatever stopped a verb, and what is to be said of it."""
+    name = type(error).__name__
+    if isinstance(error, EcglensError):
+        return error.exit_code, error.as_dict()
+    if isinstance(error, KeyboardInterrupt):
+        line = "Interrupted. What was finished is kept; give the same command with --resume to go on, where it has one."
+        return INTERRUPTED, {"error": name, "kind": "interrupted", "message": line}
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch raises a RuntimeError
+        line = "Not enough memory: close other programs, or use fewer records at a time."
+        return 5, {"error": name, "kind": "memory", "message": line}
+    if isinstance(error, OSError):
+        # Only the machine can be to blame here: what the data can cause has its own error class.
+        line = f"{error.filename or 'system'}: {error.strerror or error}; to do: check space, permissions and the path"
+        return 5, {"error": name, "kind": "system", "message": printable(line, 1000)}
+    line = f"A bug in ecglens: {name}: {printable(error)}. Please report it with the output of ECGLENS_DEBUG=1."
+    return BUG, {"error": name, "kind": "bug", "message": line}
 
 
 def emit(outcome: Outcome, as_json: bool) -> None:
     """Print an outcome: one JSON object, or the text; what to do next always goes to stderr."""
     if as_json:
-        print(json.dumps({"schema": JSON_SCHEMA} | clean(outcome.data), ensure_ascii=False, allow_nan=False))
+        put(json.dumps({"schema": JSON_SCHEMA} | clean(outcome.data), ensure_ascii=False, allow_nan=False))
     else:
-        print(outcome.text)
+        put(outcome.text)
         if outcome.next_step:
             say(f"Next: {outcome.next_step}")
-    sys.stdout.flush()
 
 
-def fail(error: EcglensError, as_json: bool) -> int:
-    """Print an error as one line on stderr (and as an object on stdout), return its exit code."""
-    say(str(error))
+def fail(told: dict[str, Any], as_json: bool) -> None:
+    """Print an error as one line on stderr, and as an object on stdout."""
+    say(told["message"])
     if as_json:
-        print(json.dumps({"schema": JSON_SCHEMA, "error": error.as_dict()}, ensure_ascii=False))
-    if os.environ.get("ECGLENS_DEBUG"):
-        traceback.print_exception(error)
-    return error.exit_code
+        put(json.dumps({"schema": JSON_SCHEMA, "error": told}, ensure_ascii=False))
 
 
-def say(line: str) -> None:
-    """Print a sentence on stderr."""
-    print(line, file=sys.stderr, flush=True)
+def put(text: str) -> None:
+    """Print a result on stdout. A reader who has left (`ecglens ... | head`) is no fault of the verb."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try again when it leaves
+
+
+def say(line: str, end: str = "\n") -> None:
+    """Print a sentence on stderr; nobody reading it is no reason to stop."""
+    with contextlib.suppress(BrokenPipeError):
+        print(line, end=end, file=sys.stderr, flush=True)
 
 
 def exit_code_for(n_used: int, errors: Sequence[EcglensError]) -> int:
@@ -124,7 +136,7 @@ class ProgressLine:
         left = "" if finished or done == 0 else f", {clock((now - self.began) * (total - done) / done)} left"
         line = f"{stage} {done}/{total}{left}" + (f"  {note}" if note else "")
         end = "\n" if finished or not self.terminal else ""
-        print(f"\r\x1b[2K{line}" if self.terminal else line, end=end, file=sys.stderr, flush=True)
+        say(f"\r\x1b[2K{line}" if self.terminal else line, end)
         self.said = now
         if finished:
             self.stage = ""

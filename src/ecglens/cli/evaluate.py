@@ -113,7 +113,7 @@ def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
     f1 = {name: figures["f1"]["baseline"] for name, figures in found["per_class"].items()}
     always = ", ".join(f"{name} {value:.3f}" for name, value in f1.items() if value is not None)
     return (
-        f"{bundle.name} on {cohort.name}, fold {fold}: macro AUROC {interval(found['macro_auroc'])}, "
+        f"{bundle.name}, tested on {cohort.name}, fold {fold}: macro AUROC {interval(found['macro_auroc'])}, "
         f"N = {found['n']} records of {found['n_patients']} patients (chance 0.5)\n"
         f"Label rule: {found['label_rule']}\n\n"
         + columns(("class", "n+", "AUROC", "average precision", "F1", "sensitivity", "specificity"), rows)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ecglens.cli.arguments import BundleOption, Files, Json, ecg_files
-from ecglens.cli.console import Outcome, ProgressLine, clean, conclude, exit_code_for
+from ecglens.cli.console import Outcome, ProgressLine, clean, conclude, exit_code_for, say
 
 if TYPE_CHECKING:
     from ecglens.bundle import Bundle
     from ecglens.ecg import ECG
+    from ecglens.errors import EcglensError
     from ecglens.explanation import Explanation
 
 
@@ -44,16 +45,20 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, out:
 
     bundle = Bundle.load(bundle_name)
     find_method(method)
-    targets = [name.strip() for name in target.split(",")]
+    targets = list(dict.fromkeys(name.strip() for name in target.split(",")))
     for name in targets:
         bundle.target_row(name)
     files, progress = ecg_files(paths), ProgressLine()
     entries: list[dict[str, Any]] = []
-    errors = []
+    errors: list[EcglensError] = []
+    names: list[str] = []
     with writing(out):
         for done, path in enumerate(files, 1):
             try:
-                entries += _explain_one(bundle, read(path), path, targets, method, out)
+                ecg = read(path)
+                name = _free_name(ecg.record_id, names)
+                entries += _explain_one(bundle, ecg, path, targets, method, out / name)
+                names.append(name)
             except (InputError, UnsafeError, ContractError) as error:
                 errors.append(error)
             progress("explaining", done, len(files), "")
@@ -63,13 +68,15 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, out:
         f"{e['file']}: {e['target']} {_percent(e['probability'])}, explained by {e['method']} ({e['verdict']} on this "
         f"model)\n  picture {e['picture']}\n  page    {e['page']}"
         for e in entries
-    ] + [f"left out: {error}" for error in errors]
+    ] or ["No ECG could be used."]
+    for fault in errors:
+        say(f"left out: {fault}")
     next_step = f"open {entries[0]['page']}" if entries else ""
     return Outcome(told, "\n".join(lines), next_step, exit_code_for(len(files) - len(errors), errors))
 
 
 def _explain_one(
-    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], method: str, out: Path
+    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], method: str, stem: Path
 ) -> list[dict[str, Any]]:
     from ecglens.explainers.explain import explain as explain_ecg
     from ecglens.plotting.attribution import plot_explanation
@@ -82,7 +89,7 @@ def _explain_one(
     explanations = explain_ecg(bundle, ecg, targets, method)
     prediction = predict(bundle, ecg)
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
-    page = out / f"{ecg.record_id}.html"
+    page = stem.with_name(f"{stem.name}.html")
     report = record_report(
         ecg, explanations, prediction.probabilities, prediction.decisions, thresholds, prediction.flags,
         [("file", path.name), ("bundle", bundle.name), ("weights", bundle.weights_sha256[:16]), *_versions()],
@@ -90,21 +97,32 @@ def _explain_one(
     write_report(report, page)
     entries = []
     for explanation in explanations:
-        stem = out / f"{ecg.record_id}-{_slug(explanation.target)}-{method}"
-        write_npy(stem.with_suffix(".npy"), explanation.values)
-        write_bytes(stem.with_suffix(".png"), figure_bytes(plot_explanation(ecg, explanation), "png"))
-        entries.append(_entry(explanation, path, stem, page))
+        name = f"{stem.name}-{_slug(explanation.target)}-{method}"  # names may hold dots: no with_suffix here
+        values, picture = stem.with_name(f"{name}.npy"), stem.with_name(f"{name}.png")
+        write_npy(values, explanation.values)
+        write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation), "png"))
+        entries.append(_entry(explanation, path) | {
+            "attribution": str(values), "picture": str(picture), "page": str(page),
+        })  # fmt: skip
     return entries
 
 
-def _entry(explanation: Explanation, path: Path, stem: Path, page: Path) -> dict[str, Any]:
+def _free_name(record_id: str, taken: list[str]) -> str:
+    """Return a name for the results of a record: its own, with a number where another record has it already."""
+    name, number = record_id, 1
+    while name in taken:
+        number += 1
+        name = f"{record_id}-{number}"
+    return name
+
+
+def _entry(explanation: Explanation, path: Path) -> dict[str, Any]:
     return {
         "file": str(path),
         "record_id": explanation.record_id,
         "target": explanation.target,
         "method": explanation.method,
         "probability": explanation.probability,
-        "attribution": str(stem.with_suffix(".npy")),
         "leads": list(explanation.leads),
         "fs": explanation.fs,
         "start": explanation.start,
@@ -112,8 +130,6 @@ def _entry(explanation: Explanation, path: Path, stem: Path, page: Path) -> dict
         "resolution_ms": explanation.resolution_ms,
         "verdict": explanation.verdict,
         "share_by_lead": explanation.share_by_lead(),
-        "picture": str(stem.with_suffix(".png")),
-        "page": str(page),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from ecglens.cli.arguments import BundleOption, Files, Json, ecg_files
-from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for
+from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for, say
 
 
 def predict(files: Files, bundle: BundleOption = "pretrained", as_json: Json = False) -> None:
@@ -45,7 +45,8 @@ def _predict(paths: list[Path], bundle_name: str) -> Outcome:
     ]
     text = columns(("record", *bundle.classes), rows) if rows else "No ECG could be used."
     text += "\n* at or above the threshold that maximises F1 on the validation patients" if rows else ""
-    text += "".join(f"\nleft out: {error}" for error in errors)
+    for error in errors:
+        say(f"left out: {error}")
     text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device."
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
     next_step = f"ecglens explain {first} --target {bundle.classes[0]} --out explained/" if first else ""

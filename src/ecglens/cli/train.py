@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from ecglens.cli.arguments import Data, Json, Seed
-from ecglens.cli.console import Outcome, ProgressLine, conclude, interval
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, conclude, interval
 
 
 def train(
@@ -17,7 +17,7 @@ def train(
     model: str = typer.Option("lenet", help="lenet (xai4ecg's, 73,271 parameters at 23 classes) or lenet-wide."),
     task: str = typer.Option("superdiagnostic", help="Label task of PTB-XL."),
     min_likelihood: float = typer.Option(0.0, help="0: every statement counts; 50: TrustECG's rule."),
-    epochs: int = typer.Option(0, help="Epochs; 0: as in the recipe."),
+    epochs: int = typer.Option(0, min=0, help="Epochs; 0: as in the recipe."),
     seed: Seed = 0,
     resume: bool = typer.Option(False, "--resume", help="Go on where a run was cut off; ends with the same bits."),
     no_cache: bool = typer.Option(False, "--no-cache", help="Do not keep prepared signals."),
@@ -32,9 +32,10 @@ def train(
 
 
 def _train(chosen: dict, out: Path, seed: int, resume: bool, no_cache: bool) -> Outcome:
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
     from ecglens.datasets.load import load_cohort
+    from ecglens.preprocessing.prepare import describe_exclusions
     from ecglens.runs.cache import Cache, default_cache
     from ecglens.training.recipes import recipe_for
     from ecglens.training.train import train as train_bundle
@@ -47,7 +48,7 @@ def _train(chosen: dict, out: Path, seed: int, resume: bool, no_cache: bool) -> 
         cohort, recipe, out, seed=seed, resume=resume, arguments=chosen,
         cache=None if no_cache else Cache(default_cache()), progress=ProgressLine(),
     )  # fmt: skip
-    valid = trained.valid
+    valid, left_out = trained.valid, trained.excluded
     folder = trained.run.bundle_folder()
     text = (
         f"Trained {chosen['model']} on {cohort.name}; best epoch {trained.best_epoch}.\n"
@@ -55,5 +56,12 @@ def _train(chosen: dict, out: Path, seed: int, resume: bool, no_cache: bool) -> 
         f"{valid['n_patients']} patients; chosen on them, hence optimistic; chance 0.5).\n"
         f"Label rule: {valid['label_rule']}\nBundle: {folder}"
     )
-    result = {"run": str(out), "bundle": str(folder), "best_epoch": trained.best_epoch, "valid": valid}
-    return Outcome(result, text, f"ecglens evaluate {out} --data {chosen['data']}")
+    if left_out:
+        reasons = ", ".join(f"{kind} {count}" for kind, count in describe_exclusions(left_out).items())
+        text += f"\nLeft out: {len(left_out)} ({reasons}), listed in {trained.run.folder / 'tables' / 'excluded.csv'}"
+    result = {
+        "run": str(out), "bundle": str(folder), "best_epoch": trained.best_epoch, "valid": valid,
+        "excluded": [asdict(entry) for entry in left_out],
+    }  # fmt: skip
+    next_step = f"ecglens evaluate {out} --data {chosen['data']}"
+    return Outcome(result, text, next_step, PARTLY if left_out else 0)

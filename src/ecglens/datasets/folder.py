@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ecglens.cohort import Cohort, Lazy
-from ecglens.datasets.ptbxl import read_table
+from ecglens.datasets.ptbxl import parse_table
 from ecglens.ecg import ECG
 from ecglens.errors import InputError, TableError
 from ecglens.formats.read import read
 from ecglens.runs.files import contained
 
 COLUMNS = ("file", "patient_id", "labels", "age", "sex", "device", "site", "fold", "date")
+_NOTHING = ("", "na", "n/a", "<na>", "nan", "null", "none")
 _EXAMPLE = "file,patient_id,labels (classes joined by ';'), and if known age,sex,device,site,fold"
 
 
@@ -27,7 +28,7 @@ def load_folder(folder: str | Path, classes: Sequence[str] | None = None) -> Coh
 
     The table's columns: `file` (inside the folder), `patient_id` (empty where unknown), `labels` (classes joined by
     `;`; the word `none` for none of them; empty where unknown), and where known age (years), sex (female, male),
-    device, site, fold (number), date.
+    device, site, fold (number), date. Ids are text: 007 and 7 are two people.
 
     classes   the classes to expect, in order; a label outside them is refused. None: those that occur
 
@@ -36,25 +37,26 @@ def load_folder(folder: str | Path, classes: Sequence[str] | None = None) -> Coh
     """
     folder = Path(folder)
     path = find_table(folder)
-    table = read_table(path, index=None, needed=()).reset_index()
-    if "file" not in table:
-        raise TableError(path, "columns", ", ".join(map(str, table.columns)), _EXAMPLE, kind="columns")
-    names = [str(name) for name in table["file"]]
-    _refuse_doubled(path, names)
-    files = [contained(folder, name, path) for name in names]
-    texts = table["labels"] if "labels" in table else pd.Series([np.nan] * len(table))
+    table = _read_text(path)
+    names = table["file"].tolist()
+    if "" in names:
+        raise TableError(path, "file", f"nothing in row {names.index('') + 1}", "a file name in each row")
+    paths = [contained(folder, name, path) for name in names]
+    files = [_files_of(file) for file in paths]
+    _refuse_doubled(path, names, files)
+    texts = table["labels"].tolist() if "labels" in table else [""] * len(table)
     labels = _labels(path, names, texts, classes)
-    present = {name: table[name].to_numpy() for name in COLUMNS[3:] if name in table}
-    metadata = pd.DataFrame(present, index=names)
-    metadata["patient_id"] = [_patient(p) for p in table["patient_id"]] if "patient_id" in table else None
+    known = {name: [_known(text) for text in table[name]] for name in COLUMNS if name in table}
+    metadata = pd.DataFrame({name: known[name] for name in COLUMNS[3:] if name in known}, index=names, dtype=object)
+    metadata["patient_id"] = [_patient(p) for p in known["patient_id"]] if "patient_id" in known else None
     _check_metadata(path, metadata)
     return Cohort(
         folder.resolve().name,
-        Lazy(partial(_read), list(zip(names, files, strict=True))),
+        Lazy(_read, list(zip(names, paths, strict=True))),
         labels,
         metadata,
         label_rule=f"labels as given in {path.name}",
-        files=[_files_of(file) for file in files],
+        files=files,
     )
 
 
@@ -65,16 +67,26 @@ def find_table(folder: Path) -> Path:
     if not any(folder.iterdir()):
         raise InputError(folder, "folder", "nothing in it", "ECG files and a CSV table", f"columns: {_EXAMPLE}",
                          kind="empty_folder")  # fmt: skip
-    tables = sorted(folder.glob("*.csv"))
+    tables = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
     if len(tables) != 1:
         found = "no CSV table" if not tables else f"{len(tables)} CSV tables ({', '.join(t.name for t in tables[:5])})"
         raise InputError(folder, "table", found, "exactly one CSV table", f"columns: {_EXAMPLE}", kind="no_table")
     return tables[0]
 
 
-def _read(item: tuple[str, Path]) -> ECG:
-    from dataclasses import replace
+def _read_text(path: Path) -> pd.DataFrame:
+    """Return the table with every cell as stripped text, "" where empty."""
+    # Without a header, for pandas would rename a second column of one name, and shift rows with too many values.
+    cells = parse_table(path, header=None, dtype=str, keep_default_na=False)
+    cells = cells.fillna("").apply(lambda column: column.str.strip())  # a short row has no cells at its end
+    names = [name for name in cells.iloc[0] if name]
+    if "file" not in names or len(set(names)) < len(names):
+        raise TableError(path, "columns", ", ".join(names), _EXAMPLE, kind="columns")
+    table = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1)
+    return table[(table != "").any(axis=1)]
 
+
+def _read(item: tuple[str, Path]) -> ECG:
     name, path = item
     return replace(read(path), record_id=name)
 
@@ -85,11 +97,13 @@ def _files_of(path: Path) -> tuple[Path, ...]:
     return tuple(file for file in beside if file.exists()) or (path,)
 
 
-def _labels(path: Path, names: list[str], texts: pd.Series, classes: Sequence[str] | None) -> pd.DataFrame:
-    sets = [None if pd.isna(t) or not str(t).strip() else _classes_in(str(t)) for t in texts]
+def _labels(path: Path, names: list[str], texts: list[str], classes: Sequence[str] | None) -> pd.DataFrame:
+    sets = [_classes_in(text) for text in texts]
     found = sorted({name for labels in sets if labels for name in labels})
     order = list(classes) if classes is not None else found
-    for name, labels in zip(names, sets, strict=True):
+    for name, text, labels in zip(names, texts, sets, strict=True):
+        if labels and any(label.lower() == "none" for label in labels):
+            raise TableError(path, f"labels of {name}", text, "classes, or the word none by itself")
         unknown = sorted((labels or set()) - set(order))
         if unknown:
             near = difflib.get_close_matches(unknown[0], order, 1)
@@ -104,31 +118,41 @@ def _labels(path: Path, names: list[str], texts: pd.Series, classes: Sequence[st
     return pd.DataFrame(values, index=names, columns=order)
 
 
-def _classes_in(text: str) -> set[str]:
+def _classes_in(text: str) -> set[str] | None:
+    """Return the classes that a cell names, or None where it says that they are unknown."""
+    if text.lower() == "none":
+        return set()
     parts = {part.strip() for part in text.replace("|", ";").split(";")} - {""}
-    return set() if parts == {"none"} else parts
+    return parts if parts and _known(text) is not None else None
 
 
-def _patient(value: object) -> str | None:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return None
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _known(text: str) -> str | None:
+    """Return a cell, or None for the words that tables have for nothing."""
+    return None if text.lower() in _NOTHING else text
 
 
-def _refuse_doubled(path: Path, names: list[str]) -> None:
-    doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if doubled:
-        raise TableError(path, "file", f"{doubled[0]} more than once", "each file once", kind="duplicate_id")
+def _patient(text: str | None) -> str | None:
+    """Return a patient id; 15709.0, as a table of numbers with an empty cell is exported, is 15709."""
+    return text[:-2] if text is not None and text.endswith(".0") and text[:-2].isdigit() else text
+
+
+def _refuse_doubled(path: Path, names: list[str], files: list[tuple[Path, ...]]) -> None:
+    first: dict[Path, str] = {}
+    for name, (file, *_) in zip(names, files, strict=True):
+        if file in first:
+            found = f"{name} more than once" if first[file] == name else f"{first[file]} and {name}, the same record"
+            raise TableError(path, "file", found, "each file once", kind="duplicate_id")
+        first[file] = name
 
 
 def _check_metadata(path: Path, metadata: pd.DataFrame) -> None:
     if "sex" in metadata:
         wrong = set(metadata["sex"].dropna()) - {"female", "male"}
         if wrong:
-            raise TableError(path, "sex", ", ".join(map(str, sorted(wrong, key=str))), "female, male, or empty")
+            raise TableError(path, "sex", ", ".join(sorted(wrong)), "female, male, or empty")
     for column in ("age", "fold"):
         if column in metadata:
             numbers = pd.to_numeric(metadata[column], errors="coerce")
-            if (numbers.isna() & metadata[column].notna()).any() or (numbers < 0).any():
+            if (numbers.isna() & metadata[column].notna()).any() or (numbers < 0).any() or np.isinf(numbers).any():
                 raise TableError(path, column, "no number, or a negative one", "numbers, or empty")
             metadata[column] = numbers

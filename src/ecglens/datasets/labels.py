@@ -56,7 +56,7 @@ def parse_codes(texts: pd.Series, known: pd.Index, where: Path) -> list[dict[str
         try:
             codes = ast.literal_eval(text)
             codes = {str(code): float(likelihood) for code, likelihood in codes.items()}
-        except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, AttributeError, TypeError, OverflowError, MemoryError, RecursionError):
             raise TableError(
                 where, f"scp_codes of record {record}", repr(text), "a dictionary like {'NORM': 100.0}", kind="codes"
             ) from None
@@ -85,6 +85,8 @@ def label_matrix(
 
 def rule_in_words(task: str, min_likelihood: float, keep_unlabelled: bool) -> str:
     """Return the label rule as it stands beside every number."""
-    which = "any statement, whatever its likelihood" if min_likelihood <= 0 else f"likelihood >= {min_likelihood:g}"
+    which = "any statement, whatever its likelihood"
+    if min_likelihood > 0:
+        which = f"diagnostic statements of likelihood >= {min_likelihood:g}, others are not graded"
     rest = "kept as all-negative" if keep_unlabelled else "left out"
     return f"PTB-XL {task}, {which} (min_likelihood={min_likelihood:g}); records without a label {rest}"

@@ -13,6 +13,7 @@ from ecglens.errors import UsageError
 from ecglens.simulation.cohort import simulate_cohort
 
 SIMULATED = "simulated"
+SEVERITY = (0.05, 1.0)  # of the embedded default: from hardly visible to textbook, so that no network is perfect
 
 # Named cohorts: one file and one line here adds another.
 DATASETS: dict[str, Callable[..., Cohort]] = {
@@ -39,7 +40,7 @@ def load_cohort(
     if str(where) == SIMULATED and not Path(where).exists():
         if task not in ("superdiagnostic", "subdiagnostic"):
             raise UsageError(SIMULATED, "task", task, "superdiagnostic, subdiagnostic")
-        return simulate_cohort(task=task, seed=seed)
+        return simulate_cohort(task=task, seed=seed, severity=SEVERITY)
     folder = Path(where)
     if (folder / TABLE).exists():
         return load_ptbxl(folder, 500, task, min_likelihood)

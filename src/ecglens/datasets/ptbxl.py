@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def load_ptbxl(
     graded = set(task_classes(statements, "diagnostic", root / STATEMENTS))
     labels = label_matrix(_held_to(codes, graded, min_likelihood), classes, order, -np.inf)
     paths = [_record_path(root, str(name)) for name in table["filename_hr"]]
-    present = np.array([_exists(path) for path in paths])
+    present = np.array([_exists(path) for path in paths], bool)
     labelled = labels.any(axis=1) | keep_unlabelled
     excluded = [*_left_out(table.index[~present], "absent", "its files are not in this copy")]
     excluded += _left_out(table.index[present & ~labelled], "no_label", f"no {task} statement under the label rule")
@@ -83,13 +84,7 @@ def load_ptbxl(
 
 def read_table(path: Path, index: str | None, needed: Iterable[str]) -> pd.DataFrame:
     """Read a CSV with its index column (by name; None: the first) and the columns it must have."""
-    import io
-
-    raw = read_bytes(path, _MAX_TABLE, follow_links=True)
-    try:
-        table = pd.read_csv(io.BytesIO(raw), index_col=index if index is not None else 0)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise TableError(path, "content", str(error), "a CSV table", kind="csv") from None
+    table = parse_table(path, index_col=index if index is not None else 0)
     missing = [column for column in needed if column not in table]
     if missing:
         raise TableError(path, "columns", f"no {', '.join(missing)}", ", ".join(needed), kind="columns")
@@ -97,6 +92,17 @@ def read_table(path: Path, index: str | None, needed: Iterable[str]) -> pd.DataF
         doubled = table.index[table.index.duplicated()][0]
         raise TableError(path, str(table.index.name), f"{doubled} more than once", "unique ids", kind="duplicate_id")
     return table
+
+
+def parse_table(path: Path, **options: Any) -> pd.DataFrame:
+    """Read a CSV with pandas' `options`. Raises TableError where it is none."""
+    import io
+
+    raw = read_bytes(path, _MAX_TABLE, follow_links=True)
+    try:
+        return pd.read_csv(io.BytesIO(raw), **options)
+    except (ValueError, LookupError) as error:  # pandas raises either for ragged rows
+        raise TableError(path, "content", str(error), "a CSV table", kind="csv") from None
 
 
 def _held_to(codes: list[dict[str, float]], graded: set[str], min_likelihood: float) -> list[dict[str, float]]:
@@ -129,19 +135,24 @@ def _left_out(ids: pd.Index, kind: str, reason: str) -> list[Excluded]:
     return [Excluded(str(record), kind, reason) for record in ids]
 
 
+def _text(value: Any) -> str | None:
+    # A column of whole numbers with an empty cell comes as 15709.0: the id is 15709 all the same.
+    if pd.isna(value):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _metadata(table: pd.DataFrame) -> pd.DataFrame:
     sex = table["sex"].map({0: "male", 1: "female"})
     age = pd.to_numeric(table["age"], errors="coerce")
     return pd.DataFrame(
         {
-            "patient_id": [
-                None if pd.isna(p) else f"{p:g}" if isinstance(p, float) else str(p) for p in table["patient_id"]
-            ],
+            "patient_id": [_text(p) for p in table["patient_id"]],
             "age": age.where(age <= 89, 90.0).where(age.notna()),  # the table codes ages over 89 as 300
             "sex": sex,
             "fold": table["strat_fold"],
             "device": table.get("device"),
-            "site": table["site"].astype(str) if "site" in table else None,
+            "site": [_text(s) for s in table["site"]] if "site" in table else None,
             "date": table.get("recording_date"),
         },
         index=table.index,

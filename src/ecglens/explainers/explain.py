@@ -8,14 +8,15 @@ into a probability.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
 
-from ecglens.bundle import Bundle
+from ecglens.bundle import Bundle, evaluating
 from ecglens.cohort import Batch
 from ecglens.ecg import ECG
 from ecglens.errors import UsageError
@@ -100,11 +101,31 @@ def _attribute(bundle: Bundle, batch: Batch, rows: Targets, method: Method) -> n
     """Return the attributions of the combined output, [target, lead, time] on the grid of the prepared record."""
     signal = np.asarray(batch.signal)
     windows = bundle.preprocessing.cut(signal, batch.fs)[0]
-    network = bundle.network
-    was_training = network.training
-    network.eval()
-    try:
+    with _borrowed(bundle.network) as network:
         each = method.explainer(network, Batch(windows, batch.fs, batch.leads, batch.record_ids * len(windows)), rows)
-    finally:
-        network.train(was_training)
     return bundle.preprocessing.windows.join(each.values[None], signal.shape[-1])[0]
+
+
+@contextlib.contextmanager
+def _borrowed(network: nn.Module) -> Iterator[nn.Module]:
+    """Lend a network to an explainer; leaving restores its modes, which weights learn, and its hooks."""
+    learns = [(weight, weight.requires_grad) for weight in network.parameters()]
+    hooks = [(place, dict(place)) for module in network.modules() for place in _hooks(module)]
+    try:
+        with evaluating(network):
+            yield network
+    finally:
+        for weight, needs in learns:
+            weight.requires_grad_(needs)
+        for place, before in hooks:
+            place.clear()
+            place.update(before)
+
+
+def _hooks(module: nn.Module) -> list[dict[int, Callable]]:
+    return [
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    ]

@@ -62,6 +62,10 @@ def record_paths(folder: str | Path) -> list[Path]:
 def _refuse_unreadable(path: Path) -> None:
     """Raise for a missing file, a folder, and for a file that is known to be something else."""
     if os.path.isdir(path):
+        if not record_paths(path):
+            raise InputError(
+                path, "folder", "no ECG files", "WFDB headers (.hea) in it", "check the path", kind="empty_folder"
+            )
         raise InputError(
             path, "file", "a folder", "one ECG", "name one of its records, or load the folder as a cohort",
             kind="not_a_file",

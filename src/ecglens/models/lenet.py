@@ -32,6 +32,8 @@ class LeNet(nn.Module):
         hidden: int = 128,
     ) -> None:
         super().__init__()
+        if min(n_leads, n_outputs, *widths, *kernels) < 1:
+            raise ValueError("leads, outputs, widths and kernels must be 1 or more")
         blocks = []
         for k, (before, width, kernel) in enumerate(zip((n_leads, *widths[:-1]), widths, kernels, strict=True)):
             layers: list[nn.Module] = [nn.Conv1d(before, width, kernel, stride=2), nn.BatchNorm1d(width), nn.ReLU()]

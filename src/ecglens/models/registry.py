@@ -32,5 +32,5 @@ def build_network(architecture: str, arguments: Mapping[str, Any], where: object
         )  # fmt: skip
     try:
         return ARCHITECTURES[architecture](**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
         raise FormatError(where, "arguments", str(error), f"those of {architecture}", kind="architecture") from error

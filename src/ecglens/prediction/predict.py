@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ecglens.bundle import Bundle, as_tensor
+from ecglens.bundle import Bundle, as_tensor, evaluating
 from ecglens.ecg import ECG
 from ecglens.errors import ContractError, EcglensError, Finding, InputError, UnsafeError
 from ecglens.formats.read import read
@@ -64,7 +64,11 @@ def predict_raw(bundle: Bundle, signals: Sequence[np.ndarray], progress: Progres
     """Return the network's outputs before activation, combined over windows, float64 [record, output].
 
     signals   prepared signals [lead, time], as `preprocessing` leaves them
+
+    Raises ContractError for a segmentation bundle, which says something of each instant, not of a record.
     """
+    if any(output.kind == "segmentation" for output in bundle.outputs):
+        raise ContractError(bundle.name, "outputs", "one value per instant", "one value per record", kind="outputs")
     raw = np.empty((len(signals), len(bundle.outputs)))
     done = 0
     for indices in group_by_length([signal.shape[1] for signal in signals]).values():
@@ -78,7 +82,8 @@ def predict_raw(bundle: Bundle, signals: Sequence[np.ndarray], progress: Progres
 @torch.no_grad()
 def _forward(bundle: Bundle, signal: np.ndarray) -> np.ndarray:
     windows = bundle.preprocessing.cut(signal, bundle.fs)
-    outputs = bundle.network(as_tensor(windows.reshape(-1, *windows.shape[2:])))
+    with evaluating(bundle.network) as network:
+        outputs = network(as_tensor(windows.reshape(-1, *windows.shape[2:])))
     per_window = outputs.numpy().astype(np.float64).reshape(*windows.shape[:2], -1)
     return bundle.preprocessing.windows.combined(per_window)
 

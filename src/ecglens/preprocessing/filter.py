@@ -32,7 +32,9 @@ def apply_zero_phase(signal: np.ndarray, sections: np.ndarray) -> np.ndarray:
     impulses, and applied to all records as one product (rounding 2e-6 of the amplitude); long signals are
     filtered directly.
     """
-    n = signal.shape[-1]
+    n, needed = signal.shape[-1], 3 * (2 * len(sections) + 1) + 1  # SciPy's padding at each end
+    if n < needed:
+        raise SignalError("band-pass", "signal", f"{n} samples", f"at least {needed}", "record longer")
     if n > _LONGEST_MATRIX:
         return sosfiltfilt(sections, signal.astype(np.float64), axis=-1).astype(np.float32)
     matrix = _matrix(sections.tobytes(), sections.shape[0], n)

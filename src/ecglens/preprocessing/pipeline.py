@@ -16,7 +16,7 @@ import numpy as np
 
 from ecglens.cohort import Batch
 from ecglens.ecg import ECG
-from ecglens.errors import ContractError, EcglensError, Finding, FormatError, SignalError
+from ecglens.errors import ContractError, EcglensError, Finding, FormatError, SignalError, UsageError
 from ecglens.leads import STANDARD_LEADS
 from ecglens.preprocessing.filter import apply_zero_phase, design_bandpass
 from ecglens.preprocessing.resample import resample
@@ -30,6 +30,10 @@ class Resample:
 
     fs: float
     name: ClassVar[str] = "resample"
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.fs, int | float) and 0 < self.fs < float("inf")):
+            raise UsageError("resample", "fs", self.fs, "a rate in Hz")
 
     def apply(self, signal: np.ndarray, fs: float) -> tuple[np.ndarray, float]:
         """Return the signal [record, lead, time] and its new rate."""
@@ -45,6 +49,12 @@ class Bandpass:
     order: int
     name: ClassVar[str] = "bandpass"
 
+    def __post_init__(self) -> None:
+        numbers = all(isinstance(value, int | float) for value in (self.low, self.high))
+        if not (numbers and 0 < self.low < self.high < float("inf") and isinstance(self.order, int) and self.order > 0):
+            found = f"{self.low}, {self.high}, {self.order}"
+            raise UsageError("bandpass", "low, high, order", found, "0 < low < high in Hz, a whole order")
+
     def apply(self, signal: np.ndarray, fs: float) -> tuple[np.ndarray, float]:
         """Return the signal [record, lead, time] and its rate."""
         return apply_zero_phase(signal, design_bandpass(self.low, self.high, self.order, fs)), fs
@@ -56,6 +66,10 @@ class Standardize:
 
     by: str = "record"
     name: ClassVar[str] = "standardize"
+
+    def __post_init__(self) -> None:
+        if self.by not in ("record", "lead"):
+            raise UsageError("standardize", "by", self.by, "record, lead")
 
     def apply(self, signal: np.ndarray, fs: float) -> tuple[np.ndarray, float]:
         """Return the signal [record, lead, time] and its rate."""
@@ -87,6 +101,13 @@ class Admission:
     max_gap: float = 0.1
     flat_below: float = 0.005
     amplitude: tuple[float, float] = (0.05, 20.0)
+
+    def __post_init__(self) -> None:
+        numbers = (self.min_duration, self.max_gap, self.flat_below, *self.amplitude)
+        if not all(isinstance(value, int | float) and value >= 0 for value in numbers) or len(self.amplitude) != 2:
+            raise UsageError("admission", "limits", numbers, "numbers of 0 or more, two of them for amplitude")
+        if not self.leads or not all(isinstance(lead, str) for lead in self.leads):
+            raise UsageError("admission", "leads", self.leads, "one name or more")
 
     def admit(self, ecg: ECG) -> ECG:
         """Return the ECG with its leads selected and short gaps bridged; raise for the first thing wrong."""
@@ -122,7 +143,7 @@ class Admission:
                 )
             )  # fmt: skip
         for lead, gap in zip(ecg.leads, longest_gap(ecg.signal), strict=True):
-            if gap > self.max_gap * ecg.fs:
+            if gap > self.max_gap * ecg.fs or gap == ecg.n_samples:
                 faults.append(
                     SignalError(
                         where, f"lead {lead}", f"{gap / ecg.fs:.3f} s without samples (NaN)",
@@ -237,7 +258,7 @@ class Preprocessing:
                 Windows(**config["windows"]),
                 tuple(_step(entry) for entry in config["window_steps"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             raise FormatError(
                 where, "preprocessing", repr(error), f"steps {', '.join(STEPS)} with their parameters",
                 "use the version of ecglens that wrote it", kind="preprocessing",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import hash_of
 
 _LOG = logging.getLogger(__name__)
-_GROUP = 64  # records transformed together
+_GROUP = 32  # records transformed together: enough for matrix products, small enough for the processor caches
 _SCHEMA = 1  # of cache entries: raise it when a step changes its numbers
 
 
@@ -71,9 +71,9 @@ def prepare(
         signals, facts = found
         progress("reading", len(cohort), len(cohort), "from the cache")
         return _prepared(cohort, signals, facts["fs"], facts["kept"], facts["fingerprints"], facts["excluded"])
-    work = _Work(preprocessing)
-    for index, record_id in enumerate(cohort.record_ids):
-        work.add(index, record_id, cohort.records.__getitem__)
+    work = _Work(cohort, preprocessing)
+    for index in range(len(cohort)):
+        work.add(index)
         progress("reading", index + 1, len(cohort), f"{len(work.excluded)} left out" if work.excluded else "")
     work.flush()
     if not work.kept:
@@ -97,8 +97,8 @@ def prepare(
 class _Work:
     """Admits record by record, transforms in groups of equal shape."""
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self.preprocessing = preprocessing
+    def __init__(self, cohort: Cohort, preprocessing: Preprocessing) -> None:
+        self.cohort, self.ids, self.preprocessing = cohort, cohort.record_ids, preprocessing
         self.signals: list[np.ndarray] = []
         self.kept: list[int] = []
         self.fingerprints: list[str] = []
@@ -106,12 +106,12 @@ class _Work:
         self.fs = 0.0
         self._waiting: list[tuple[int, ECG, str]] = []
 
-    def add(self, index: int, record_id: str, read: Callable[[int], ECG]) -> None:
+    def add(self, index: int) -> None:
         try:
-            ecg = read(index)
+            ecg = self.cohort.records[index]
             admitted = self.preprocessing.admission.admit(ecg)
         except (InputError, UnsafeError, ContractError) as error:
-            self.excluded.append(Excluded(record_id, error.kind, str(error)))
+            self.excluded.append(Excluded(self.ids[index], error.kind, str(error)))
             return
         head = self._waiting[0][1] if self._waiting else admitted
         if len(self._waiting) == _GROUP or (head.fs, head.n_samples) != (admitted.fs, admitted.n_samples):
@@ -121,16 +121,20 @@ class _Work:
     def flush(self) -> None:
         if not self._waiting:
             return
-        batch = self.preprocessing.transform([ecg for _, ecg, _ in self._waiting])
+        waiting, self._waiting = self._waiting, []
+        try:
+            batch = self.preprocessing.transform([ecg for _, ecg, _ in waiting])
+        except InputError as error:  # the steps cannot take this rate or length, which all of the group share
+            self.excluded.extend(Excluded(self.ids[index], error.kind, str(error)) for index, _, _ in waiting)
+            return
         if self.fs not in (0.0, batch.fs):
             raise ContractError(
                 "preprocessing", "sampling rate", f"{self.fs:g} and {batch.fs:g} Hz", "one rate", "add a resample step"
             )
         self.fs = batch.fs
         self.signals.extend(np.asarray(batch.signal))
-        self.kept.extend(index for index, _, _ in self._waiting)
-        self.fingerprints.extend(mark for _, _, mark in self._waiting)
-        self._waiting = []
+        self.kept.extend(index for index, _, _ in waiting)
+        self.fingerprints.extend(mark for _, _, mark in waiting)
 
 
 def _prepared(

@@ -16,7 +16,9 @@ from scipy.signal import resample_poly
 
 from ecglens.errors import SignalError
 
-_BLOCK = 100  # output samples per block, about: large enough for the product, small enough to waste little
+_BLOCK = 40  # output samples per block, about: longer ones multiply more zeros, shorter ones copy more
+
+_STEEPEST = 20  # beyond this ratio of rates the matrix would be larger than what it saves
 
 
 def resample(signal: np.ndarray, fs: float, new_fs: float) -> np.ndarray:
@@ -27,6 +29,8 @@ def resample(signal: np.ndarray, fs: float, new_fs: float) -> np.ndarray:
     up, down = _ratio(fs, new_fs)
     if up == down:
         return np.ascontiguousarray(signal, dtype=np.float32)
+    if down // up > _STEEPEST:
+        return resample_poly(signal.astype(np.float64), up, down, axis=-1).astype(np.float32)
     blocks, margin, matrix = _operator(up, down)
     n = signal.shape[-1]
     n_out = -(-n * up // down)

@@ -23,7 +23,7 @@ class Windows:
     combine: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.stride < 1:
+        if not (isinstance(self.length, int) and isinstance(self.stride, int)) or min(self.length, self.stride) < 1:
             raise UsageError("windows", "length, stride", f"{self.length}, {self.stride}", "at least 1 sample")
         if self.combine != "mean":
             raise UsageError("windows", "combine", self.combine, "mean")

@@ -64,7 +64,7 @@ def _evaluation_sections(told: dict[str, Any], scores: pd.DataFrame, predictions
                 dots, f"AUROC per class with 95 % intervals, {_n(told)}. The dashed line is chance.", "AUROC per class"
             ),
         ),
-        (_score_table(told),),
+        _score_tables(told),
         method=f"Intervals: {macro['method']}, resampling patients, not records. Thresholds come from validation "
         f"patients and were not changed here. Label rule: {told['label_rule']}. Baseline is the better of the two "
         "answers that never look at the ECG (yes to all, no to all).",
@@ -97,25 +97,42 @@ def _evaluation_sections(told: dict[str, Any], scores: pd.DataFrame, predictions
     return [first, second] if usable else [first]
 
 
-def _score_table(told: Mapping[str, Any]) -> Table:
-    metrics = ("auroc", "average_precision", "f1", "sensitivity", "specificity")
-    rows = []
+def _score_tables(told: Mapping[str, Any]) -> tuple[Table, Table]:
+    """Return how well classes are told apart, and how good the decisions at the thresholds are."""
+    apart, decided = [], []
     for name, figures in {**told["per_class"], "macro": told["macro"]}.items():
-        threshold = figures.get("threshold")
-        rows.append(
+        single = name != "macro"
+        apart.append(
             (
                 name,
-                str(figures["auroc"]["n_positive"]) if name != "macro" else "",
-                *[_interval(figures[m]) for m in metrics],
-                f"{_number(figures['average_precision']['chance'])} / {_number(figures['f1']['baseline'])}",
-                _number(threshold) if name != "macro" else "",
+                str(figures["auroc"]["n_positive"]) if single else "",
+                _interval(figures["auroc"]),
+                _number(figures["auroc"]["chance"]),
+                _interval(figures["average_precision"]),
+                _number(figures["average_precision"]["chance"]),
             )
         )
-    columns = (
-        "class", "n+", "AUROC (chance 0.5)", "average precision", "F1", "sensitivity", "specificity",
-        "chance AP / baseline F1", "threshold",
-    )  # fmt: skip
-    return Table(columns, tuple(rows), f"Figures with 95 % intervals, {_n(told)}; n+ is the number with the label.")
+        decided.append(
+            (
+                name,
+                _number(figures["threshold"]) if single else "",
+                _interval(figures["f1"]),
+                _number(figures["f1"]["baseline"]),
+                _interval(figures["sensitivity"]),
+                _interval(figures["specificity"]),
+            )
+        )
+    first = Table(
+        ("class", "n+", "AUROC", "chance", "average precision", "chance"),
+        tuple(apart),
+        f"How well each class is told apart: 95 % intervals, {_n(told)}; n+ is the number with the label.",
+    )
+    second = Table(
+        ("class", "threshold", "F1", "baseline", "sensitivity", "specificity"),
+        tuple(decided),
+        f"Decisions at the validation thresholds: 95 % intervals, {_n(told)}; baseline is one answer for all.",
+    )
+    return first, second
 
 
 def _untested(run: Run, about: Mapping[str, Any]) -> Section:
@@ -143,7 +160,7 @@ def _explanation_sections(folder: Path) -> list[Section]:
         shares = sorted(entry["share_by_lead"].items(), key=lambda item: -item[1])[:3]
         caption = (
             f"Record {entry['record_id']}: {entry['target']}{probability}, by {entry['method']} "
-            f"({entry['verdict']} on this model). Most of the map lies in "
+            f"({entry['verdict']} on this model). The largest shares of the map lie in "
             + ", ".join(f"{lead} ({share:.0%})" for lead, share in shares)
             + f"; an even spread would put {1 / max(1, len(entry['leads'])):.0%} in each lead."
         )

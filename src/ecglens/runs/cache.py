@@ -8,8 +8,10 @@ cannot meet. Each part carries a checksum; a damaged entry is dropped and made a
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -53,17 +55,19 @@ class Cache:
         """Return the arrays (memory-mapped, read-only) and facts of an entry; None where missing or damaged."""
         entry = self.folder / key
         try:
-            index = json.loads((entry / "index.json").read_bytes())
-            flat = np.load(entry / "values.npy", mmap_mode="r", allow_pickle=False)
-            arrays = _slices(flat, index["shapes"])
+            signed = json.loads((entry / "index.json").read_bytes())
+            index = signed["index"]
+            if signed["crc32"] != _text_checksum(index):
+                raise ValueError("checksum of the index")
+            arrays = _slices(_mapped(entry / "values.npy", _size(index["shapes"])), index["shapes"])
             with ThreadPoolExecutor(2) as pool:  # zlib lets other threads run while it sums
                 sums = list(pool.map(_checksum, arrays, chunksize=64))
             if sums != index["crc32"]:
                 raise ValueError("checksum")
             return arrays, index["facts"]
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, RecursionError) as error:
+            if not entry.exists():
+                return None
             _LOG.warning("cache entry %s is damaged (%s) and will be made again", key, error)
             shutil.rmtree(entry, ignore_errors=True)
             return None
@@ -71,18 +75,16 @@ class Cache:
     def store(self, key: str, arrays: Sequence[np.ndarray], facts: dict[str, Any]) -> None:
         """Keep float32 arrays with JSON facts. Raises EnvironmentFault where the disk does not allow it."""
         shapes = [list(a.shape) for a in arrays]
-        index = {"shapes": shapes, "crc32": [_checksum(a) for a in arrays], "facts": facts}
+        index = {"shapes": shapes, "crc32": [_checksum(np.asarray(a, "<f4")) for a in arrays], "facts": facts}
         part = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             part = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
-            flat = np.lib.format.open_memmap(
-                part / "values.npy", mode="w+", dtype=np.float32, shape=(sum(a.size for a in arrays),)
-            )
-            for array, place in zip(arrays, _slices(flat, shapes), strict=True):
-                place[...] = array
-            flat.flush()
-            (part / "index.json").write_text(json.dumps(index))
+            with (part / "values.npy").open("wb") as file:  # not through a map: a full disk would kill, not raise
+                file.write(_npy_header(_size(shapes)))
+                for array in arrays:
+                    file.write(np.ascontiguousarray(array, dtype="<f4").data)
+            (part / "index.json").write_text(json.dumps({"crc32": _text_checksum(index), "index": index}))
             with contextlib.suppress(FileExistsError):
                 part.rename(self.folder / key)
         except OSError as error:
@@ -93,13 +95,34 @@ class Cache:
                 shutil.rmtree(part, ignore_errors=True)
 
 
+def _mapped(path: Path, size: int) -> np.ndarray:
+    """Return the float32 values of a `.npy` file that `store` wrote; its header must be the very bytes written."""
+    header = _npy_header(size)
+    with path.open("rb") as file:
+        if file.read(len(header)) != header:
+            raise ValueError("header")
+    return np.memmap(path, "<f4", "r", offset=len(header), shape=(size,))
+
+
+def _npy_header(size: int) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (size,)})
+    return header.getvalue()
+
+
+def _size(shapes: Sequence[Sequence[int]]) -> int:
+    return sum(math.prod(shape) for shape in shapes)
+
+
 def _checksum(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).data.cast("B"))
+
+
+def _text_checksum(value: Any) -> int:
+    return zlib.crc32(json.dumps(value, sort_keys=True).encode())
 
 
 def _slices(flat: np.ndarray, shapes: Sequence[Sequence[int]]) -> list[np.ndarray]:
     sizes = [int(np.prod(shape)) for shape in shapes]
     edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-    if edges[-1] != flat.size:
-        raise ValueError("size")
     return [flat[a:b].reshape(shape) for a, b, shape in zip(edges[:-1], edges[1:], shapes, strict=True)]

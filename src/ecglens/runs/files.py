@@ -14,8 +14,8 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -26,6 +26,7 @@ import numpy as np
 from ecglens.errors import EnvironmentFault, FormatError, InputError, UnsafeError
 
 MAX_TEXT_BYTES = 64 * 2**20
+PART = ".part"  # ends the name of a file that is being written; a kill may leave one
 
 
 def contained(folder: Path, name: str, where: object) -> Path:
@@ -34,13 +35,15 @@ def contained(folder: Path, name: str, where: object) -> Path:
     `where` is the file that asked (a header), for the message. Raises UnsafeError.
     """
     fix = "keep all files of a record in its own folder"
-    if not name or "\x00" in name or "\\" in name or "://" in name or Path(name).is_absolute() or name.startswith("~"):
+    unwritable = any(c < " " or "\ud800" <= c <= "\udfff" for c in name)  # control characters, half characters
+    odd = unwritable or "\\" in name or "://" in name or name.startswith("~")
+    if not Path(name).name or odd or Path(name).is_absolute():
         raise UnsafeError(where, "file name", repr(name), "a plain name inside the record's folder", fix, kind="path")
     if ".." in Path(name).parts:
         raise UnsafeError(where, "file name", repr(name), "a name without '..'", fix, kind="path")
     root = Path(os.path.realpath(folder))
     path = root / name
-    if Path(os.path.realpath(path)) != path:
+    if Path(os.path.realpath(path)) != path or path.is_symlink():  # the second: a link to itself
         raise UnsafeError(where, "file name", f"{name!r}, a link", "a regular file", fix, kind="link")
     return path
 
@@ -50,6 +53,8 @@ def open_regular(path: Path, *, follow_links: bool = False) -> BufferedReader:
 
     Raises InputError where the file is missing or unreadable, UnsafeError where it is no regular file.
     """
+    if "\x00" in os.fspath(path):
+        raise InputError(path, "file", "a NUL character", "a path", "check the path", kind="missing_file")
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
     try:
         handle = os.open(path, flags)
@@ -78,9 +83,10 @@ def read_bytes(path: Path, limit: int, *, follow_links: bool = False) -> bytes:
     """Read a regular file of at most `limit` bytes; a larger one is refused before anything is allocated."""
     with open_regular(path, follow_links=follow_links) as file:
         size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise FormatError(path, "size", f"{size} bytes", f"at most {limit}", kind="too_large")
-        return file.read(limit + 1)
+        data = file.read(limit + 1) if size <= limit else b""
+    if max(size, len(data)) > limit:  # the second where the file grew meanwhile, or told no size
+        raise FormatError(path, "size", f"{max(size, len(data))} bytes", f"at most {limit}", kind="too_large")
+    return data
 
 
 def read_json(path: Path, limit: int = MAX_TEXT_BYTES) -> Any:
@@ -102,13 +108,15 @@ def atomic_writer(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+        # Made by open itself, so that the umask holds without being asked for: asking changes it for all threads.
+        name = path.parent / f".{path.name[:50]}.{secrets.token_hex(8)}{PART}"
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        temporary = name
         encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
         with os.fdopen(handle, mode, encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
         _sync_folder(path.parent)
@@ -170,9 +178,3 @@ def _sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -11,9 +11,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,20 +29,18 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open or create the journal at `path`. Raises FormatError where it is damaged."""
         self.path = Path(path)
-        try:
+        with self._faults():
             self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS entries "
-                "(stage TEXT, key TEXT, value TEXT, at REAL, PRIMARY KEY (stage, key))"
-            )
-        except sqlite3.OperationalError as error:
-            raise EnvironmentFault(
-                path, "journal", str(error), "", "check space and permissions", kind="disk"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise FormatError(path, "journal", str(error), "a journal written by ecglens", "delete it") from error
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.execute(
+                    "CREATE TABLE IF NOT EXISTS entries "
+                    "(stage TEXT, key TEXT, value TEXT, at REAL, PRIMARY KEY (stage, key))"
+                )
+            except BaseException:
+                self._db.close()
+                raise
 
     def __enter__(self) -> Journal:
         return self
@@ -52,22 +52,32 @@ class Journal:
 
     def record(self, stage: str, key: str, value: Any) -> None:
         """Note that `key` of `stage` is finished, with its result. Raises EnvironmentFault on a full disk."""
-        try:
-            self._db.execute(
-                "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (stage, key, json.dumps(value), time.time())
-            )
-        except sqlite3.OperationalError as error:
-            raise EnvironmentFault(self.path, "journal", str(error), "", "free some space", kind="disk") from error
+        row = (stage, key, json.dumps(value), time.time())
+        with self._faults():
+            self._db.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", row)
 
     def entries(self, stage: str) -> dict[str, Any]:
-        """Return what is finished in `stage`, oldest first."""
-        rows = self._db.execute("SELECT key, value FROM entries WHERE stage = ? ORDER BY rowid", (stage,))
-        return {key: json.loads(value) for key, value in rows}
+        """Return what is finished in `stage`, oldest first. Raises FormatError where the journal is damaged."""
+        with self._faults():
+            rows = self._db.execute("SELECT key, value FROM entries WHERE stage = ? ORDER BY rowid", (stage,))
+            return {key: json.loads(value) for key, value in rows}
 
     def forget(self, stage: str) -> None:
         """Remove all entries of `stage`."""
-        self._db.execute("DELETE FROM entries WHERE stage = ?", (stage,))
+        with self._faults():
+            self._db.execute("DELETE FROM entries WHERE stage = ?", (stage,))
 
     def close(self) -> None:
         """Close the file; entries are already on the disk."""
         self._db.close()
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise EnvironmentFault(
+                self.path, "journal", str(error), "", "check space and permissions", kind="disk"
+            ) from error
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            raise FormatError(self.path, "journal", str(error), "a journal written by ecglens", "delete it") from error

@@ -26,18 +26,24 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise disk_fault(path, error) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                folder, "lock", f"held by {_holder(handle)}", "one writer at a time", "wait for it, or write elsewhere"
-            ) from None
-        os.ftruncate(handle, 0)
-        me = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.pwrite(handle, json.dumps(me).encode(), 0)
+        _take(handle, path)
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        me = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        os.pwrite(handle, json.dumps(me).encode(), 0)
+    except BlockingIOError:
+        raise LockedError(
+            path.parent, "lock", f"held by {_holder(handle)}", "one writer at a time", "wait for it, or write elsewhere"
+        ) from None
+    except OSError as error:  # a full disk, or a file system without locks
+        raise disk_fault(path, error) from error
 
 
 def _holder(handle: int) -> str:

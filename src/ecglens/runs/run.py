@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ecglens.errors import ContractError, FormatError, InputError, UsageError
-from ecglens.runs.files import read_json, write_json, write_npy, write_text
+from ecglens.runs.files import PART, read_json, write_json, write_npy, write_text
 from ecglens.runs.journal import Journal
 from ecglens.runs.lock import writing
 
@@ -45,14 +45,18 @@ class Run:
                 raise UsageError(
                     folder, "run folder", "a run", "a new folder", "choose another --out, or give --resume"
                 )
-            differing = _differences(run.read().get("arguments", {}), _plain(arguments))
+            before = run.read()
+            differing = _differences(
+                {"verb": before.get("verb"), "seed": before.get("seed")} | before.get("arguments", {}),
+                {"verb": verb, "seed": seed} | _plain(arguments),
+            )
             if differing:
                 raise ContractError(
                     folder, "arguments", differing, "those of the run that is resumed", "start a new run instead",
                     kind="resume",
                 )  # fmt: skip
             return run
-        if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(not _leftover(p) for p in folder.iterdir())):
             raise UsageError(folder, "run folder", "other files", "a new or empty folder", "choose another --out")
         about = {"schema": RUN_SCHEMA, "verb": verb, "arguments": _plain(arguments), "seed": seed} | provenance()
         write_json(folder / "run.json", about)
@@ -128,6 +132,11 @@ def provenance() -> dict[str, Any]:
 def hash_of(value: Any) -> str:
     """Return the SHA-256 of a JSON value with sorted keys."""
     return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()
+
+
+def _leftover(path: Path) -> bool:
+    """Tell what a kill before `run.json` was there may leave: such a folder is as good as empty."""
+    return path.name == ".lock" or (path.name.startswith(".") and path.name.endswith(PART))
 
 
 def _plain(value: Any) -> Any:

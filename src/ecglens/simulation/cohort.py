@@ -81,6 +81,7 @@ class _Recorder:
     fs: float
     duration: float
     noise: Noise | None
+    severity: tuple[float, float]
 
     @property
     def times(self) -> np.ndarray:
@@ -96,6 +97,7 @@ def simulate_ecg(
     fs: float = 500.0,
     duration: float = 10.0,
     noise: Noise | None = DEFAULT_NOISE,
+    severity: float = 1.0,
 ) -> Simulated:
     """Simulate one ECG of `condition` (a key of `CONDITIONS`).
 
@@ -104,11 +106,13 @@ def simulate_ecg(
     fs          sampling rate, in Hz (100 to 4000)
     duration    in s (1 to 3600)
     noise       None for none
+    severity    how much of the lesion is there: 1 meets the condition's rule, 0 is the normal beat, between them the
+                dipole is (1 - severity) times the normal plus severity times the ill one
 
-    Raises UsageError for an unknown condition, rate or duration.
+    Raises UsageError for an unknown condition, rate, duration or severity.
     """
     _check_classes((condition,))
-    recorder = _recorder(seed, fs, duration, noise)
+    recorder = _recorder(seed, fs, duration, noise, (severity, severity))
     visit = _Visit(record_id, record_id if patient_id is None else patient_id, condition)
     _, rhythm = _draw(visit, recorder)
     inside = (rhythm.beats >= 0) & (rhythm.beats < recorder.duration)
@@ -124,12 +128,15 @@ def simulate_cohort(
     fs: float = 500.0,
     duration: float = 10.0,
     noise: Noise | None = DEFAULT_NOISE,
+    severity: tuple[float, float] = (1.0, 1.0),
 ) -> Cohort:
     """Simulate a cohort of `n` records: one condition each, classes in equal shares, made when read.
 
     classes  keys of `CONDITIONS`
     task     "superdiagnostic" (columns NORM, MI, CD) or "subdiagnostic" (one column per condition)
     fs, duration, noise  as in `simulate_ecg`
+    severity             each record's is drawn evenly from this range: below about 0.3 a lesion hides in noise and
+                         in the differences between people, as early and healed ones do
 
     One person in three comes twice. Folds 1 to 10 hold whole people and, as nearly as can be, each class alike.
     A longer cohort of the same classes and seed begins with the shorter one. Age and sex are drawn independently
@@ -143,7 +150,7 @@ def simulate_cohort(
         raise UsageError("simulate_cohort", "n", n, "a whole number, at least 1")
     if task not in TASKS:
         raise UsageError("simulate_cohort", "task", task, ", ".join(TASKS))
-    recorder = _recorder(seed, fs, duration, noise)
+    recorder = _recorder(seed, fs, duration, noise, severity)
     plan = list(islice(_plan(classes, recorder.seed), int(n)))
     visits = tuple(visit for visit, _ in plan)
     return Cohort(
@@ -151,7 +158,7 @@ def simulate_cohort(
         Lazy(partial(_read_ecg, recorder=recorder), visits),
         _labels(visits, classes, task),
         _metadata(plan, recorder),
-        label_rule=f"simulated truth (seed {recorder.seed})",
+        label_rule=_rule(recorder),
         evidence=Lazy(partial(_read_evidence, recorder=recorder), visits),
         citation=CITATION,
     )
@@ -200,6 +207,9 @@ def _metadata(plan: Sequence[tuple[_Visit, int]], recorder: _Recorder) -> pd.Dat
 def _read_ecg(visit: _Visit, recorder: _Recorder) -> ECG:
     body, rhythm = _draw(visit, recorder)
     signal = record_leads(CONDITIONS[visit.condition].beat(), body, rhythm, recorder.times)
+    part = _severity(visit, recorder)
+    if part < 1.0:
+        signal = part * signal + (1.0 - part) * record_leads(NORMAL_BEAT, body, rhythm, recorder.times)
     if recorder.noise is not None:
         generator = _stream(recorder.seed, visit.record_id, "noise")
         signal += lead_noise(generator, signal.shape[1], recorder.fs, recorder.noise, rhythm.respiration)
@@ -213,7 +223,18 @@ def _read_evidence(visit: _Visit, recorder: _Recorder) -> Signal:
     body, rhythm = _draw(visit, recorder)
     lesion = record_leads(CONDITIONS[visit.condition].beat(), body, rhythm, recorder.times)
     normal = record_leads(NORMAL_BEAT, body, rhythm, recorder.times)
-    return np.abs(lesion - normal).astype(np.float32)
+    return (_severity(visit, recorder) * np.abs(lesion - normal)).astype(np.float32)
+
+
+def _severity(visit: _Visit, recorder: _Recorder) -> float:
+    low, high = recorder.severity
+    return low if low == high else float(_stream(recorder.seed, visit.record_id, "severity").uniform(low, high))
+
+
+def _rule(recorder: _Recorder) -> str:
+    low, high = recorder.severity
+    span = "" if low == high == 1.0 else f", severity {low:g} to {high:g}"
+    return f"simulated truth (seed {recorder.seed}{span})"
 
 
 def _draw(visit: _Visit, recorder: _Recorder) -> tuple[Body, Rhythm]:
@@ -234,14 +255,17 @@ def _stream(seed: int, name: str, purpose: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(derived_seed(seed, "simulation", purpose, name)))
 
 
-def _recorder(seed: int, fs: float, duration: float, noise: Noise | None) -> _Recorder:
+def _recorder(seed: int, fs: float, duration: float, noise: Noise | None, severity: tuple[float, float]) -> _Recorder:
     if seed != int(seed):
         raise UsageError("simulation", "seed", seed, "a whole number")
     if not LOWEST_FS <= fs <= MAX_FS:
         raise UsageError("simulation", "fs", f"{fs} Hz", f"{LOWEST_FS:g} to {MAX_FS:g} Hz")
     if not 1.0 <= duration <= LONGEST:
         raise UsageError("simulation", "duration", f"{duration} s", f"1 to {LONGEST:g} s")
-    return _Recorder(int(seed), float(fs), float(duration), noise)
+    low, high = severity
+    if not 0.0 <= low <= high <= 1.0:
+        raise UsageError("simulation", "severity", severity, "0 to 1, lowest first")
+    return _Recorder(int(seed), float(fs), float(duration), noise, (float(low), float(high)))
 
 
 def _check_classes(classes: Sequence[str]) -> None:

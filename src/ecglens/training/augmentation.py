@@ -46,13 +46,13 @@ class Draws:
 
 
 def draw(how: Augmentation, keys: np.ndarray, n_leads: int, n_samples: int, seed: int, epoch: int) -> Draws:
-    """Draw for all records [record] of an epoch; what a record gets does not depend on the others or on order."""
+    """Draw for all records [record] of an epoch; what a record gets does not depend on order."""
     n = len(keys)
     numbers = uniform(seed, f"augmentation/{epoch}", keys, 3 + 2 * n_leads)
     start = (numbers[:, 0] * (n_samples - how.crop + 1)).astype(np.int64)
     scale = 1.0 + how.gain * (2.0 * numbers[:, 3 : 3 + n_leads] - 1.0)
     scale *= numbers[:, 3 + n_leads :] >= how.lead_dropout
-    partner = (numbers[:, 1] * n).astype(np.int64)
+    partner = np.argsort(keys)[(numbers[:, 1] * n).astype(np.int64)]  # by key, so that positions cannot matter
     share = np.ones(n)
     if how.mixup > 0:
         mixed = betaincinv(how.mixup, how.mixup, numbers[:, 2])

@@ -3,19 +3,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ecglens.bundle import Bundle
 from ecglens.models.lenet import count_parameters
-from ecglens.prediction.evaluate import Evaluation
+
+_METRICS = ("auroc", "average_precision", "f1")
 
 
-def model_card(bundle: Bundle, valid: Evaluation, citation: str) -> str:
-    """Return the card of a bundle as Markdown, every figure with its interval and N."""
-    macro = valid.as_dict()["macro_auroc"]
+def model_card(bundle: Bundle, valid: Mapping[str, Any], tested: Mapping[str, Any] | None = None) -> str:
+    """Return the card of a bundle as Markdown, every figure with its interval and N.
+
+    valid    figures on the records that chose epoch and thresholds, as `Evaluation.as_dict` gives them
+    tested   figures on held-out patients, alike, or None where it was not tested yet
+    """
     prepared = ", ".join(str(step["step"]) for step in bundle.preprocessing.as_config()["record_steps"])
-    outputs = "\n".join(
-        f"| {o.name} | {o.kind} | {_number(o.threshold)} | {o.temperature:.3f} |" for o in bundle.outputs
-    )
-    counts = bundle.details.get("n_records", {}), bundle.details.get("n_patients", {})
+    admission = bundle.preprocessing.admission
+    outputs = [f"| {o.name} | {o.kind} | {_number(o.threshold)} | {o.temperature:.3f} |" for o in bundle.outputs]
+    data = [
+        f"| {part} | {count:,} | {bundle.details['n_patients'][part]:,} |"
+        for part, count in bundle.details.get("n_records", {}).items()
+    ]
     return f"""# {bundle.name}
 
 Research software, not a medical device: not for diagnosis or treatment.
@@ -23,28 +32,61 @@ Research software, not a medical device: not for diagnosis or treatment.
 | | |
 | --- | --- |
 | architecture | {bundle.architecture}, {count_parameters(bundle.network):,} parameters |
-| input | {", ".join(bundle.preprocessing.leads)}; at least {bundle.preprocessing.admission.min_duration:g} s; prepared to {bundle.fs:g} Hz ({prepared}) |
+| leads | {", ".join(bundle.preprocessing.leads)} |
+| input | at least {admission.min_duration:g} s; prepared to {bundle.fs:g} Hz ({prepared}) |
 | label rule | {bundle.label_rule} |
-| records | {counts[0]} |
-| patients | {counts[1]} |
-| best epoch | {bundle.details.get("best_epoch")} |
-| validation macro AUROC | {_number(macro["value"])} [{_number(macro["low"])}, {_number(macro["high"])}], N = {valid.n} records of {valid.n_patients} patients; **chosen on these records, hence optimistic** |
+| epoch kept | {bundle.details.get("best_epoch")} |
+
+{_test_section(tested)}
+## Made from
+
+| part | records | patients |
+| --- | --- | --- |
+{chr(10).join(data)}
+
+{bundle.attribution or "Data as given by the user."}
+
+## Chosen on validation records
+
+Epoch, thresholds (largest F1) and temperatures were chosen on the validation records: macro AUROC
+{_interval(valid["macro_auroc"])}, N = {valid["n"]} records of {valid["n_patients"]} patients. **These figures are
+optimistic, because the records chose the model.**
 
 | output | kind | threshold | temperature |
 | --- | --- | --- | --- |
-{outputs}
-
-Thresholds (largest F1) and temperatures were fitted on the validation records only.
-
-## Data
-
-{citation or "As given by the user."}
+{chr(10).join(outputs)}
 
 ## Limits
 
-Trained on 12-lead resting ECGs of one source; other devices, sites and populations are untested until you test them
+Made from resting ECGs of one source. Other devices, sites and populations are untested until you test them
 (`ecglens evaluate`). Explanations of this bundle are "not tested" until an audit of these very weights says otherwise.
 """
+
+
+def _test_section(tested: Mapping[str, Any] | None) -> str:
+    if tested is None:
+        return "## Test\n\nNot tested on held-out patients yet: `ecglens evaluate`.\n"
+    rows = [
+        f"| {name} | {figures['auroc']['n_positive']} | " + " | ".join(_interval(figures[m]) for m in _METRICS) + " |"
+        for name, figures in tested["per_class"].items()
+    ]
+    rows.append("| **macro** | | " + " | ".join(_interval(tested["macro"][m]) for m in _METRICS) + " |")
+    return f"""## Test on held-out patients
+
+N = {tested["n"]} records of {tested["n_patients"]} patients. Label rule: {tested["label_rule"]}.
+Values with 95 % intervals by bootstrap over patients: {tested["macro_auroc"]["method"]}. Chance for AUROC is 0.5, for
+average precision the share of records with the label (n+ / N).
+
+| class | n+ | AUROC | average precision | F1 |
+| --- | --- | --- | --- | --- |
+{chr(10).join(rows)}
+"""
+
+
+def _interval(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None or figure["low"] is None:
+        return _number(figure["value"])
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def _number(value: float | None) -> str:

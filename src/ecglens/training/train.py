@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from ecglens.bundle import Bundle, Output, TrainedOn
-from ecglens.cohort import Cohort
-from ecglens.errors import InputError, TableError
+from ecglens.cohort import Cohort, Excluded
+from ecglens.errors import ContractError, InputError, TableError
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES, MODELS
 from ecglens.prediction.calibration import fit_temperature
@@ -41,12 +41,17 @@ FOLDS = {"train": range(1, 9), "valid": [9]}
 
 @dataclass(frozen=True)
 class Trained:
-    """What `train` returns: the run, its bundle, and how it did on the records that chose its epoch."""
+    """What `train` returns.
+
+    valid      how the bundle did on the records that chose its epoch
+    excluded   records that could not be used, and why (not those that the loader left out by rule)
+    """
 
     run: Run
     bundle: Bundle
     best_epoch: int
     valid: dict[str, Any]
+    excluded: tuple[Excluded, ...] = ()
 
 
 def train(
@@ -63,7 +68,8 @@ def train(
     """Train on folds 1-8 (or 80 % of the patients where there are no folds), choose on fold 9 (or 10 %).
 
     The rest, fold 10, is not read. Writes a run folder with history, tables and the bundle `final`.
-    Raises LockedError for a second trainer in `out`, TableError for a class nobody has.
+    Raises LockedError for a second trainer in `out`, TableError for a class nobody has, ContractError where a resumed
+    run had other arguments or other data.
     """
     run = Run(Path(out))
     with run.writing():
@@ -73,18 +79,21 @@ def train(
         prepared = {
             name: prepare(part, recipe.preprocessing, cache=cache, progress=progress) for name, part in parts.items()
         }
+        for name, part in prepared.items():
+            _refuse_unlearnable(name, part.cohort)  # again: what could not be read is gone now
         _note_data(run, cohort, prepared)
         with run.journal() as journal:
             network, state = fit(recipe, prepared["train"], prepared["valid"], run.folder, journal, seed, progress)
         bundle = _bundle(cohort, recipe, network, state, prepared, seed, arguments or {})
         valid = score_prepared(bundle, prepared["valid"], n_resamples=2000, seed=seed)
-        bundle = replace(bundle, card=model_card(bundle, valid, cohort.citation))
+        bundle = replace(bundle, card=model_card(bundle, valid.as_dict()))
         bundle.save(run.bundle_folder())
         run.write_table("history", pd.DataFrame(state.history))
         run.write_table("valid-scores", valid.scores)
         figures = valid.as_dict() | {"excluded": describe_exclusions(valid.excluded)}
         run.note(best_epoch=state.best_epoch, valid=figures, weights_sha256=bundle.weights_sha256, finished=True)
-    return Trained(run, bundle, state.best_epoch, figures)
+    left_out = tuple(entry for part in prepared.values() for entry in part.excluded)
+    return Trained(run, bundle, state.best_epoch, figures, left_out)
 
 
 def fit(
@@ -159,13 +168,20 @@ def split_for_training(cohort: Cohort, seed: int) -> dict[str, Cohort]:
     else:
         parts = cohort.split("patient", fractions={"train": 0.8, "valid": 0.1}, seed=seed)
     for name, part in parts.items():
-        nobody = [str(c) for c, n in part.labels.sum().items() if n == 0]
-        if len(part) == 0 or nobody:
-            raise TableError(
-                cohort.name, f"{name} part", f"nobody with {', '.join(nobody)}" if len(part) else "no records",
-                "at least one record per class", "choose another task, or more data", kind="no_positives",
-            )  # fmt: skip
+        _refuse_unlearnable(name, part)
     return parts
+
+
+def _refuse_unlearnable(name: str, part: Cohort) -> None:
+    nobody = [str(c) for c in part.classes if not (part.labels[c] == 1).any()]
+    everybody = [str(c) for c in part.classes if not (part.labels[c] == 0).any()]
+    if len(part) == 0 or nobody or everybody:
+        found = f"nobody with {', '.join(nobody)}" if nobody else f"nobody without {', '.join(everybody)}"
+        raise TableError(
+            part.name, f"{name} part", found if len(part) else "no records",
+            "at least one record with and one without each class", "choose another task, or more data",
+            kind="no_positives" if nobody else "no_negatives",
+        )  # fmt: skip
 
 
 def _network(recipe: Recipe, n_leads: int, n_outputs: int, seed: int) -> nn.Module:
@@ -196,7 +212,7 @@ def _bundle(
         valid.fs,
         architecture,
         sizes | {"n_leads": len(recipe.preprocessing.leads), "n_outputs": len(cohort.classes)},
-        f"{recipe.model} on {cohort.name}",
+        f"{recipe.model} trained on {cohort.name}",
         TrainedOn.of(salt, **seen),
         cohort.label_rule,
         cohort.citation,
@@ -220,11 +236,18 @@ def _bundle(
 def _note_data(run: Run, cohort: Cohort, prepared: Mapping[str, Prepared]) -> None:
     excluded = [(e, "loading") for e in cohort.excluded] + [(e, n) for n, p in prepared.items() for e in p.excluded]
     rows = [{"record_id": e.record_id, "part": part, "kind": e.kind, "reason": e.reason} for e, part in excluded]
+    digest = hash_of({name: part.fingerprints for name, part in prepared.items()})
+    before = run.read().get("data", {}).get("sha256", digest)
+    if before != digest:
+        raise ContractError(
+            run.folder, "data", f"SHA-256 {digest[:16]} of the signals", f"{before[:16]}, as when the run began",
+            "restore the data, or start a new run", kind="resume",
+        )  # fmt: skip
     run.write_table("excluded", pd.DataFrame(rows, columns=["record_id", "part", "kind", "reason"]))
     run.note(
         data={
             "name": cohort.name, "label_rule": cohort.label_rule, "classes": list(cohort.classes),
-            "sha256": hash_of({name: part.fingerprints for name, part in prepared.items()}),
+            "sha256": digest,
             "n_records": {name: len(part.cohort) for name, part in prepared.items()},
             "n_patients": {name: part.cohort.n_patients for name, part in prepared.items()},
             "labels": {name: part.cohort.labels.sum().astype(int).to_dict() for name, part in prepared.items()},
