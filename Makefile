@@ -34,7 +34,7 @@ demo: .venv/user
 	$(BIN)/ecglens train --data simulated --model lenet --epochs 20 --out $(RUN)
 	$(BIN)/ecglens evaluate $(RUN) --data simulated --fold 10
 	$(BIN)/python examples/write_simulated_ecgs.py runs/demo-ecgs
-	$(BIN)/ecglens explain runs/demo-ecgs --bundle $(RUN) --target MI,CD --method saliency --out $(RUN)/explanations
+	$(BIN)/ecglens explain runs/demo-ecgs --bundle $(RUN) --method saliency --out $(RUN)/explanations
 	$(BIN)/ecglens report $(RUN)
 
 test: .venv/developer check

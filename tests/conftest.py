@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -16,6 +17,10 @@ from ecglens.formats.wfdb import write_wfdb
 from ecglens.simulation.cohort import simulate_cohort
 from ecglens.training.recipes import Recipe, recipe_for
 from ecglens.training.train import Trained, train
+
+# A slow machine is no failure, and a test that fails must fail again.
+hypothesis.settings.register_profile("ecglens", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ecglens")
 
 # Networks here are tiny: more threads only wait for each other.
 torch.set_num_threads(1)

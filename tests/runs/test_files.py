@@ -233,6 +233,30 @@ def interrupt(path: Path, error: type[BaseException]) -> None:
         raise error
 
 
+def test_contents_reach_the_disk_before_the_name_and_the_name_before_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a power cut may leave depends on this order alone: contents, then the rename, then the folder's entry.
+    order: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            order.append("folder")
+        else:
+            order.append(f"file of {os.fstat(handle).st_size} bytes")
+        fsync(handle)
+
+    def renamed(source: object, target: object) -> None:
+        order.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_bytes(tmp_path / "x", NEW)
+    assert order == [f"file of {len(NEW)} bytes", "rename", "folder"]
+
+
 def test_an_exception_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:
     write_bytes(tmp_path / "x", OLD)
     for error in (KeyboardInterrupt, ZeroDivisionError):

@@ -18,7 +18,7 @@ from ecglens.runs.lock import writing
 
 HOLD = (
     "import sys, time; from pathlib import Path; from ecglens.runs.lock import writing\n"
-    "with writing(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    "with writing(Path(sys.argv[1])): print('held', flush=True); time.sleep(20)"
 )
 TRY = (
     "import sys; from pathlib import Path; from ecglens.runs.lock import writing\n"

@@ -67,7 +67,8 @@ def test_before_the_first_best(tmp_path: Path) -> None:
 
 def test_a_damaged_checkpoint_is_refused(saved, tmp_path: Path) -> None:
     raw = saved[0].read_bytes()
-    for damaged in (b"", raw[:7], raw[:1000], raw[:-1], raw + b"x", b"\xff" * 8 + raw[8:], raw[:9] + b"?" + raw[10:]):
+    for damaged in (b"", raw[:7], raw[:1000], raw[:-1], raw + b"x", b"\xff" * 8 + raw[8:], raw[:9] + b"?" + raw[10:],
+                    raw[:-5] + bytes([raw[-5] ^ 1]) + raw[-4:]):  # fmt: skip
         (tmp_path / "d").write_bytes(damaged)
         with pytest.raises(FormatError) as caught:
             load_checkpoint(tmp_path / "d", *fresh())

@@ -189,6 +189,10 @@ def test_resuming_with_other_data_is_refused(small_cohort: Cohort, tmp_path: Pat
     with pytest.raises(ContractError, match="SHA-256") as caught:
         train(simulate_cohort(66, seed=5), recipe, tmp_path / "run", resume=True)
     assert (caught.value.exit_code, caught.value.kind) == (6, "resume")
+    relabelled = small_cohort.labels.copy()
+    relabelled.iloc[0] = 1.0 - relabelled.iloc[0]
+    with pytest.raises(ContractError):
+        train(replace(small_cohort, labels=relabelled), recipe, tmp_path / "run", resume=True)
 
 
 def test_a_run_is_not_overwritten(trained: Trained, small_cohort: Cohort, tiny_recipe: Recipe, tmp_path: Path) -> None:

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from ecglens.ecg import ECG
     from ecglens.errors import EcglensError
     from ecglens.explanation import Explanation
+    from ecglens.prediction.predict import Prediction
+
+
+PREDICTED = "predicted"
 
 
 def explain(
     files: Files,
     target: str = typer.Option(
-        ..., help="What to explain: an output (MI), a difference (MI - NORM); several by comma."
+        PREDICTED,
+        help="An output (MI), a difference (MI - NORM), several by comma, or predicted: what the bundle decides.",
     ),
     method: str = typer.Option("saliency", help="Explanation method."),
     bundle: BundleOption = "pretrained",
@@ -47,7 +52,8 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, out:
     find_method(method)
     targets = list(dict.fromkeys(name.strip() for name in target.split(",")))
     for name in targets:
-        bundle.target_row(name)
+        if name != PREDICTED:
+            bundle.target_row(name)
     files, progress = ecg_files(paths), ProgressLine()
     entries: list[dict[str, Any]] = []
     errors: list[EcglensError] = []
@@ -63,7 +69,8 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, out:
                 errors.append(error)
             progress("explaining", done, len(files), "")
         told = {"explanations": entries, "rejected": [error.as_dict() for error in errors], "bundle": bundle.name}
-        write_json(out / "explanations.json", clean({"schema": 1} | told))
+        index = out / "explanations.json"
+        write_json(index, clean({"schema": 1, "explanations": [*_kept(index, entries), *entries]}))
     lines = [
         f"{e['file']}: {e['target']} {_percent(e['probability'])}, explained by {e['method']} ({e['verdict']} on this "
         f"model)\n  picture {e['picture']}\n  page    {e['page']}"
@@ -86,8 +93,8 @@ def _explain_one(
     from ecglens.reporting.record import record_report
     from ecglens.runs.files import write_bytes, write_npy
 
-    explanations = explain_ecg(bundle, ecg, targets, method)
     prediction = predict(bundle, ecg)
+    explanations = explain_ecg(bundle, ecg, _named(targets, prediction), method)
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
@@ -100,11 +107,29 @@ def _explain_one(
         name = f"{stem.name}-{_slug(explanation.target)}-{method}"  # names may hold dots: no with_suffix here
         values, picture = stem.with_name(f"{name}.npy"), stem.with_name(f"{name}.png")
         write_npy(values, explanation.values)
-        write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation), "png"))
+        write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation), "png", dpi=130))
         entries.append(_entry(explanation, path) | {
             "attribution": str(values), "picture": str(picture), "page": str(page),
         })  # fmt: skip
     return entries
+
+
+def _named(targets: list[str], prediction: Prediction) -> list[str]:
+    """Return the targets with `predicted` replaced by the classes decided on, or else by the most probable one."""
+    if PREDICTED not in targets:
+        return targets
+    decided = [name for name, yes in prediction.decisions.items() if yes]
+    most = max(prediction.probabilities, key=prediction.probabilities.__getitem__)
+    return list(dict.fromkeys([t for t in targets if t != PREDICTED] + (decided or [most])))
+
+
+def _kept(index: Path, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what an earlier call listed in this folder, without what this call has made again."""
+    from ecglens.runs.files import read_json
+
+    made = {entry["attribution"] for entry in new}
+    earlier = read_json(index)["explanations"] if index.exists() else []
+    return [entry for entry in earlier if entry["attribution"] not in made]
 
 
 def _free_name(record_id: str, taken: list[str]) -> str:

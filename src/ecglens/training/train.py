@@ -236,11 +236,13 @@ def _bundle(
 def _note_data(run: Run, cohort: Cohort, prepared: Mapping[str, Prepared]) -> None:
     excluded = [(e, "loading") for e in cohort.excluded] + [(e, n) for n, p in prepared.items() for e in p.excluded]
     rows = [{"record_id": e.record_id, "part": part, "kind": e.kind, "reason": e.reason} for e, part in excluded]
-    digest = hash_of({name: part.fingerprints for name, part in prepared.items()})
+    digest = hash_of(
+        {name: [part.fingerprints, part.cohort.labels.to_csv(index=False)] for name, part in prepared.items()}
+    )
     before = run.read().get("data", {}).get("sha256", digest)
     if before != digest:
         raise ContractError(
-            run.folder, "data", f"SHA-256 {digest[:16]} of the signals", f"{before[:16]}, as when the run began",
+            run.folder, "data", f"SHA-256 {digest[:16]} of signals and labels", f"{before[:16]}, as when the run began",
             "restore the data, or start a new run", kind="resume",
         )  # fmt: skip
     run.write_table("excluded", pd.DataFrame(rows, columns=["record_id", "part", "kind", "reason"]))
