@@ -356,8 +356,12 @@ def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
 def _unknown_target(name: str, classes: Sequence[str]) -> UsageError:
     import difflib
 
-    near = difflib.get_close_matches(name.upper(), [c.upper() for c in classes], 1)
-    hint = next((c for c in classes if near and c.upper() == near[0]), None)
+    first, dash, second = name.partition("-")
+    if dash and {first.strip(), second.strip()} <= set(classes):
+        hint = f"'{first.strip()} - {second.strip()}', with spaces"
+    else:
+        near = difflib.get_close_matches(name.upper(), [c.upper() for c in classes], 1, cutoff=0.5)
+        hint = next((c for c in classes if near and c.upper() == near[0]), "")
     return UsageError(
         "target", "name", name, ", ".join(classes), f"did you mean {hint}?" if hint else "", kind="unknown_target"
     )

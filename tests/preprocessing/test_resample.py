@@ -96,3 +96,24 @@ def test_a_steep_ratio_takes_no_huge_matrix() -> None:
         tracemalloc.stop()
     np.testing.assert_allclose(ours, reference(signal, 500, 1), atol=TOLERANCE, rtol=0)
     assert peak < 20e6
+
+
+def test_a_gap_stays_a_gap_of_its_own_length() -> None:
+    rng = np.random.default_rng(3)
+    whole = np.cumsum(rng.standard_normal((2, 2, 5000)), axis=-1).astype(np.float32)
+    holed = whole.copy()
+    holed[0, 1, 1000:1100] = np.nan  # 0.2 s of one lead of one record
+    out, clean = resample(holed, 500, 100), resample(whole, 500, 100)
+    assert np.flatnonzero(np.isnan(out[0, 1])).tolist() == list(range(200, 220))
+    assert np.isnan(out).sum() == 20
+    assert np.array_equal(out[1], clean[1])
+    assert np.array_equal(out[0, 0], clean[0, 0])
+    assert np.abs(out[0, 1, 300:] - clean[0, 1, 300:]).max() < 1e-4 * np.abs(clean).max()
+
+
+def test_a_lead_of_gaps_alone_stays_one() -> None:
+    signal = np.full((1, 2, 500), np.nan, np.float32)
+    signal[0, 0] = 1.0
+    out = resample(signal, 500, 250)
+    assert np.isnan(out[0, 1]).all()
+    assert not np.isnan(out[0, 0]).any()

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecglens.errors import UsageError
+from ecglens.errors import ContractError, UsageError
 from ecglens.preprocessing.windows import Windows, group_by_length
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(0, 120)).map(lambda t: (t[0], t[1], t[0] + t[2]))
@@ -89,7 +89,7 @@ def test_arguments_are_checked(arguments: tuple) -> None:
 
 
 def test_a_signal_shorter_than_a_window_is_refused() -> None:
-    with pytest.raises(UsageError, match="at least 10"):
+    with pytest.raises(ContractError, match="at least 10"):
         Windows(10, 5).cut(np.zeros((1, 1, 9), np.float32))
 
 

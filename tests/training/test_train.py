@@ -436,3 +436,15 @@ def test_what_a_run_tells(trained: Trained) -> None:
     for words in ("not a medical device", "NORM", "macro AUROC", "optimistic", "Sameni"):
         assert words in card
     assert Bundle.load(trained.run.folder).card == card
+
+
+def test_empty_classes_are_left_out_on_request_and_named(
+    small_cohort: Cohort, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    labels = small_cohort.labels.assign(RARE=0.0)
+    cohort = replace(small_cohort, labels=labels)
+    with pytest.raises(TableError, match="nobody with RARE"):
+        train(cohort, tiny_recipe, tmp_path / "refused")
+    trained = train(cohort, tiny_recipe, tmp_path / "run", drop_empty_classes=True)
+    assert trained.bundle.classes == small_cohort.classes
+    assert "without RARE" in trained.bundle.label_rule

@@ -157,15 +157,14 @@ def clock(seconds: float) -> str:
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as aligned text; the first column flush left, the others flush right."""
+    """Return rows as aligned text; columns of words flush left, columns of numbers flush right."""
     table = [list(header), *map(list, rows)]
     widths = [max(len(row[k]) for row in table) for k in range(len(header))]
+    numbers = [k > 0 and any(row[k][:1].isdigit() for row in table[1:]) for k in range(len(header))]
     lines = []
     for row in table:
-        cells = [
-            cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
+        cells = zip(row, widths, numbers, strict=True)
+        lines.append("  ".join(cell.rjust(w) if number else cell.ljust(w) for cell, w, number in cells).rstrip())
     return "\n".join(lines)
 
 

@@ -64,7 +64,9 @@ def _info(where: str, task: str, min_likelihood: float, seed: int) -> Outcome:
         + columns(("", "values"), _summary(found))
         + (f"\n\n{cohort.citation}" if cohort.citation else "")
     )
-    return Outcome(found, text, f"ecglens train --data {where} --model lenet --out runs/first")
+    options = f" --task {task}" if task != "superdiagnostic" else ""
+    options += f" --min-likelihood {min_likelihood:g}" if min_likelihood else ""
+    return Outcome(found, text, f"ecglens train --data {where} --model lenet{options} --out runs/first")
 
 
 def _summary(found: dict) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ def _examine() -> Outcome:
     cache = default_cache()
     home = next(path for path in (cache, *cache.parents) if path.exists())
     writable = os.access(home, os.W_OK)
-    bundles = {path.parent.name: str(Bundle.load(path.parent).classes) for path in PRETRAINED.glob("*/hashes.json")}
+    bundles = {path.parent.name: list(Bundle.load(path.parent).classes) for path in PRETRAINED.glob("*/hashes.json")}
     problems = [] if writable else [f"the cache folder {cache} cannot be written: prepared signals are not kept"]
     problems += [] if bundles else ["no shipped bundle: reinstall ecglens"]
     data = {

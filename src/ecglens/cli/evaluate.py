@@ -42,17 +42,25 @@ def _evaluate(where: str, data: str, fold: str, min_likelihood: float | None, ou
 
     bundle = Bundle.load(where)
     trained_with = bundle.details.get("arguments", {})
+    own_rule = float(trained_with.get("min_likelihood", 0))
+    rule = own_rule if min_likelihood is None else min_likelihood
     cohort = load_cohort(
         data,
         task=trained_with.get("task", "superdiagnostic"),
-        min_likelihood=trained_with.get("min_likelihood", 0) if min_likelihood is None else min_likelihood,
+        min_likelihood=rule,
         classes=bundle.classes,
         seed=int(bundle.details.get("seed", 0)),
     )
     part, name = choose_fold(cohort, fold)
     result = score(bundle, part, seed=seed, cache=Cache(default_cache()), progress=ProgressLine())
     found = result.as_dict() | {"bundle": bundle.name, "data": cohort.name, "fold": name}
-    written = _write(result, found, Path(where), out, f"{cohort.name}-fold-{name}")
+    written = _write(
+        result,
+        found,
+        Path(where),
+        out,
+        f"{cohort.name}-fold-{name}" + ("" if rule == own_rule else f"-likelihood-{rule:g}"),
+    )
     here = {e.record_id for e in result.excluded} & set(part.record_ids)
     reasons = describe_exclusions([e for e in result.excluded if e.record_id in here])
     text = _in_words(bundle, cohort, name, found)

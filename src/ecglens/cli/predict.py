@@ -47,9 +47,9 @@ def _predict(paths: list[Path], bundle_name: str) -> Outcome:
     text += "\n* at or above the threshold that maximises F1 on the validation patients" if rows else ""
     for error in errors:
         say(f"left out: {error}")
-    text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device."
+    text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device." if rows else ""
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
-    next_step = f"ecglens explain {first} --target {bundle.classes[0]} --out explained/" if first else ""
+    next_step = f"ecglens explain {first} --out explained/" if first else ""
     code = exit_code_for(len(predictions) - len(errors), errors)
     return Outcome({"bundle": bundle.name, "records": records}, text, next_step, code)
 

@@ -18,6 +18,9 @@ def train(
     task: str = typer.Option("superdiagnostic", help="Label task of PTB-XL."),
     min_likelihood: float = typer.Option(0.0, help="0: every statement counts; 50: TrustECG's rule."),
     epochs: int = typer.Option(0, min=0, help="Epochs; 0: as in the recipe."),
+    drop_empty_classes: bool = typer.Option(
+        False, "--drop-empty-classes", help="Leave out classes that nobody in a part has, instead of refusing."
+    ),
     seed: Seed = 0,
     resume: bool = typer.Option(False, "--resume", help="Go on where a run was cut off; ends with the same bits."),
     no_cache: bool = typer.Option(False, "--no-cache", help="Do not keep prepared signals."),
@@ -28,6 +31,8 @@ def train(
     Example: ecglens train --data ptbxl/ --model lenet --task superdiagnostic --out runs/first
     """
     chosen = {"data": data, "model": model, "task": task, "min_likelihood": min_likelihood, "epochs": epochs}
+    if drop_empty_classes:
+        chosen["drop_empty_classes"] = True
     raise typer.Exit(conclude(lambda: _train(chosen, out, seed, resume, no_cache), as_json))
 
 
@@ -46,6 +51,7 @@ def _train(chosen: dict, out: Path, seed: int, resume: bool, no_cache: bool) -> 
     cohort = load_cohort(chosen["data"], task=chosen["task"], min_likelihood=chosen["min_likelihood"], seed=seed)
     trained = train_bundle(
         cohort, recipe, out, seed=seed, resume=resume, arguments=chosen,
+        drop_empty_classes="drop_empty_classes" in chosen,
         cache=None if no_cache else Cache(default_cache()), progress=ProgressLine(),
     )  # fmt: skip
     valid, left_out = trained.valid, trained.excluded

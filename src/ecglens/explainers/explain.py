@@ -78,6 +78,7 @@ def explain(
             bundle.classes,
             method,
             start=ecg.start,
+            parameters=_windows(bundle, signal.shape[-1], batch.fs),
             unit=chosen.unit,
             probability=float(probabilities[bundle.classes.index(target)]) if target in bundle.classes else None,
             baseline=chosen.baseline,
@@ -87,6 +88,17 @@ def explain(
         )
         for k, target in enumerate(targets)
     ]
+
+
+def _windows(bundle: Bundle, n_samples: int, fs: float) -> dict[str, object]:
+    """Say how the prediction saw the record: what lies in one window only weighs less than what lies in two."""
+    windows = bundle.preprocessing.windows
+    return {
+        "windows": len(windows.starts(n_samples)),
+        "window_s": windows.length / fs,
+        "stride_s": windows.stride / fs,
+        "combine": windows.combine,
+    }
 
 
 def find_method(name: str) -> Method:

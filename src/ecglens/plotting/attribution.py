@@ -167,7 +167,7 @@ def _draw_header(axes: Axes, paper: Paper, explanation: Explanation) -> None:
     y = paper.height
     title = f"What the network read for {printable(explanation.target, 60)}"
     if explanation.probability is not None:
-        title += f": probability {explanation.probability:.2f}"
+        title += f": probability {explanation.probability:.3f}"
     axes.text(5, y + 8.2, title, size=11, weight="bold")
     leads = "tells leads apart" if explanation.resolves_leads else "cannot tell leads apart"
     words = f"Method: {printable(explanation.method, 60)}   Resolution: {explanation.resolution_ms:.0f} ms, {leads}   "

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temperature: one number per output that makes its probabilities honest without changing any ranking."""
+"""Temperature: one number per output that corrects how sure it is, without changing any ranking.
+
+It cannot correct the level: a network trained with weighted positives says "yes" too often on average, whatever
+its temperature.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from ecglens.errors import SignalError
+from ecglens.preprocessing.scale import bridge_gaps
 
 _BLOCK = 40  # output samples per block, about: longer ones multiply more zeros, shorter ones copy more
 
@@ -25,10 +26,15 @@ def resample(signal: np.ndarray, fs: float, new_fs: float) -> np.ndarray:
     """Return `signal` [..., time] at `new_fs`, float32; ceil(n * new_fs / fs) samples; zeros beyond the ends.
 
     fs, new_fs   sampling rates, in Hz; their ratio must be a fraction with terms up to 1000
+
+    A gap (NaN) stays a gap of its own length: it is bridged for the filter, which would spread it, and put back.
     """
     up, down = _ratio(fs, new_fs)
     if up == down:
         return np.ascontiguousarray(signal, dtype=np.float32)
+    gaps = np.isnan(signal)
+    if gaps.any():
+        return _around_gaps(signal, gaps, fs, new_fs)
     if down // up > _STEEPEST:
         return resample_poly(signal.astype(np.float64), up, down, axis=-1).astype(np.float32)
     blocks, margin, matrix = _operator(up, down)
@@ -41,6 +47,17 @@ def resample(signal: np.ndarray, fs: float, new_fs: float) -> np.ndarray:
     pieces = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)[:, ::step]
     out = pieces.reshape(-1, width) @ matrix
     return out.reshape(*signal.shape[:-1], -1)[..., :n_out]
+
+
+def _around_gaps(signal: np.ndarray, gaps: np.ndarray, fs: float, new_fs: float) -> np.ndarray:
+    n = signal.shape[-1]
+    rows = np.nan_to_num(bridge_gaps(signal.reshape(-1, n)))  # a lead that is all gap has nothing to bridge with
+    out = resample(rows.reshape(signal.shape), fs, new_fs)
+    # An output sample is a gap where one of the two input samples around its instant is.
+    instants = np.arange(out.shape[-1]) * fs / new_fs
+    before, after = np.floor(instants + 1e-9).astype(int), np.ceil(instants - 1e-9).astype(int)
+    out[gaps[..., before.clip(0, n - 1)] | gaps[..., after.clip(0, n - 1)]] = np.nan
+    return out
 
 
 def _ratio(fs: float, new_fs: float) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecglens.errors import UsageError
+from ecglens.errors import ContractError, UsageError
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Windows:
     def starts(self, n_samples: int) -> list[int]:
         """Return the first sample of each window of a signal of `n_samples`."""
         if n_samples < self.length:
-            raise UsageError("windows", "signal", f"{n_samples} samples", f"at least {self.length}")
+            raise ContractError(
+                "windows", "signal", f"{n_samples} samples", f"at least {self.length}", kind="too_short"
+            )
         last = n_samples - self.length
         starts = list(range(0, last + 1, self.stride))
         return starts if starts[-1] == last else [*starts, last]

@@ -109,12 +109,12 @@ def _prediction_section(
 ) -> Section:
     """Tabulate class, probability, threshold and decision, the most probable class first."""
     called = [name for name in probabilities if decisions.get(name)]
-    words = [f"{name} {probabilities[name]:.2f}" for name in sorted(called, key=lambda name: -probabilities[name])]
+    words = [f"{name} {probabilities[name]:.3f}" for name in sorted(called, key=lambda name: -probabilities[name])]
     conclusion = f"Above its threshold: {_listed(words)}." if words else "No class lies above its threshold."
     if not decisions:
         conclusion = "No thresholds were given, so nothing is decided."
     rows = tuple(
-        (name, f"{probability:.2f}", _threshold(thresholds.get(name)), _decision(decisions.get(name)))
+        (name, f"{probability:.3f}", _threshold(thresholds.get(name)), _decision(decisions.get(name)))
         for name, probability in sorted(probabilities.items(), key=lambda item: -item[1])
     )
     caption = "Probability that the network gives each class, the threshold it was given, and what follows."
@@ -160,6 +160,11 @@ def _method(explanation: Explanation) -> str:
     parts = [f"Method: {explanation.method}."]
     if explanation.parameters:
         parts.append(f"Parameters: {', '.join(f'{k} = {v}' for k, v in explanation.parameters.items())}.")
+    if explanation.parameters.get("stride_s", 0) < explanation.parameters.get("window_s", 0):
+        parts.append(
+            "Windows overlap: the first and last seconds lie in fewer windows and weigh less in the prediction, so "
+            "the map is fainter there."
+        )
     parts.append(f"Computed on {len(explanation.leads)} leads at {explanation.fs:g} Hz, as predicted.")
     if explanation.baseline is not None:
         parts.append(f"Baseline: {explanation.baseline}.")
@@ -169,7 +174,7 @@ def _method(explanation: Explanation) -> str:
 
 
 def _threshold(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    return "" if value is None else f"{value:.3f}"
 
 
 def _decision(value: bool | None) -> str:

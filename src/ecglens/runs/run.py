@@ -140,9 +140,15 @@ def _leftover(path: Path) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
+    return json.loads(json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v)))
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    return ", ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in keys)
+    found = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found.append(_differences(old, new))
+        elif old != new:
+            found.append(f"{key} was {old!r}, now {new!r}")
+    return ", ".join(text for text in found if text)

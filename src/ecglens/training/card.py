@@ -58,6 +58,9 @@ optimistic, because the records chose the model.**
 
 ## Limits
 
+Training weights the positives of rare classes, so probabilities lie above the share of records with the label; a
+temperature corrects how sure the network is, not that level. Use the thresholds, or recalibrate for your patients.
+
 Made from resting ECGs of one source. Other devices, sites and populations are untested until you test them
 (`ecglens evaluate`). Explanations of this bundle are "not tested" until an audit of these very weights says otherwise.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,14 @@ def train(
     seed: int = 0,
     resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
+    drop_empty_classes: bool = False,
     cache: Cache | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Train on folds 1-8 (or 80 % of the patients where there are no folds), choose on fold 9 (or 10 %).
+
+    drop_empty_classes   leave out, and name in the label rule, classes that nobody (or everybody) in a part has,
+                         instead of refusing; their records stay
 
     The rest, fold 10, is not read. Writes a run folder with history, tables and the bundle `final`.
     Raises LockedError for a second trainer in `out`, TableError for a class nobody has, ContractError where a resumed
@@ -75,6 +79,8 @@ def train(
     with run.writing():
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "seed": seed}
         run = Run.create(run.folder, "train", described, seed, resume)
+        if drop_empty_classes:
+            cohort = without_empty_classes(cohort, _split(cohort, seed).values())
         parts = split_for_training(cohort, seed)
         prepared = {
             name: prepare(part, recipe.preprocessing, cache=cache, progress=progress) for name, part in parts.items()
@@ -162,24 +168,47 @@ def macro_auroc(network: nn.Module, recipe: Recipe, valid: Prepared) -> float:
 
 
 def split_for_training(cohort: Cohort, seed: int) -> dict[str, Cohort]:
-    """Return `train` and `valid`, disjoint in patients: by the cohort's folds, or drawn where it has none."""
-    if cohort.metadata["fold"].notna().all() and len(cohort):
-        parts = cohort.split("fold", folds=FOLDS)
-    else:
-        parts = cohort.split("patient", fractions={"train": 0.8, "valid": 0.1}, seed=seed)
+    """Return `train` and `valid`, disjoint in patients: by the cohort's folds, or drawn where it has none.
+
+    Raises TableError where a part has nobody with, or nobody without, a class.
+    """
+    parts = _split(cohort, seed)
     for name, part in parts.items():
         _refuse_unlearnable(name, part)
     return parts
 
 
-def _refuse_unlearnable(name: str, part: Cohort) -> None:
+def without_empty_classes(cohort: Cohort, parts: Iterable[Cohort]) -> Cohort:
+    """Return the cohort with the classes only that every part can learn or score; the label rule names the others."""
+    empty = {name for part in parts for names in _unlearnable(part) for name in names}
+    kept = [name for name in cohort.classes if name not in empty]
+    if not empty or not kept:
+        return cohort  # nothing to leave out, or nothing left: the usual check says so
+    gone = ", ".join(name for name in cohort.classes if name in empty)
+    return replace(cohort, labels=cohort.labels[kept], label_rule=f"{cohort.label_rule}; without {gone} (too few)")
+
+
+def _split(cohort: Cohort, seed: int) -> dict[str, Cohort]:
+    if cohort.metadata["fold"].notna().all() and len(cohort):
+        return cohort.split("fold", folds=FOLDS)
+    return cohort.split("patient", fractions={"train": 0.8, "valid": 0.1}, seed=seed)
+
+
+def _unlearnable(part: Cohort) -> tuple[list[str], list[str]]:
+    """Return the classes that nobody has, and those that everybody has."""
     nobody = [str(c) for c in part.classes if not (part.labels[c] == 1).any()]
     everybody = [str(c) for c in part.classes if not (part.labels[c] == 0).any()]
+    return nobody, everybody
+
+
+def _refuse_unlearnable(name: str, part: Cohort) -> None:
+    nobody, everybody = _unlearnable(part)
     if len(part) == 0 or nobody or everybody:
         found = f"nobody with {', '.join(nobody)}" if nobody else f"nobody without {', '.join(everybody)}"
         raise TableError(
             part.name, f"{name} part", found if len(part) else "no records",
-            "at least one record with and one without each class", "choose another task, or more data",
+            "at least one record with and one without each class",
+            "choose another task, more data, or leave such classes out (--drop-empty-classes)",
             kind="no_positives" if nobody else "no_negatives",
         )  # fmt: skip
 
