@@ -93,9 +93,22 @@ def benchmarks(root: Path = ROOT) -> str:
     return grid(header, rows)
 
 
+def levels(root: Path = ROOT) -> str:
+    """Return mean probability beside the share of records with the label, per class of the shipped bundle."""
+    facts = json.loads((root / "recipes" / "pretrained.json").read_text(encoding="utf-8"))
+    classes = facts["per_class"]
+    share = {name: found["average_precision"]["chance"] for name, found in classes.items()}
+    rows = [
+        ("mean probability", *(f"{facts['mean_probability'][name]:.3f}" for name in classes)),
+        ("share with the label", *(f"{share[name]:.3f}" for name in classes)),
+    ]
+    return f"{grid(('', *classes), rows)}\n\nFold {facts['fold']}, N = {facts['n']} records."
+
+
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "figures": ("README.md", figures),
     "benchmarks": ("docs/benchmarks.md", benchmarks),
+    "levels": ("docs/methods/evaluation.md", levels),
 }
 
 

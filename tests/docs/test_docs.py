@@ -262,7 +262,13 @@ def load_tables() -> Any:
 
 def copy_of_pages(folder: Path) -> Path:
     """Copy what tables.py reads into `folder`."""
-    for name in ("README.md", "docs/benchmarks.md", "recipes/pretrained.json", "benchmarks/results.json"):
+    for name in (
+        "README.md",
+        "docs/benchmarks.md",
+        "docs/methods/evaluation.md",
+        "recipes/pretrained.json",
+        "benchmarks/results.json",
+    ):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
@@ -280,6 +286,9 @@ def test_a_changed_figure_makes_the_table_stale(tmp_path):
     facts["per_class"]["MI"]["auroc"]["value"] -= 0.01
     (copy / "recipes/pretrained.json").write_text(json.dumps(facts))
     assert tables.stale(copy) == ["README.md"]
+    facts["mean_probability"]["MI"] += 0.01
+    (copy / "recipes/pretrained.json").write_text(json.dumps(facts))
+    assert tables.stale(copy) == ["README.md", "docs/methods/evaluation.md"]
 
 
 def test_benchmarks_that_were_not_run_say_so(tmp_path):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def initialized(build: type[nn.Module], arguments: dict[str, object], seed: int) -> nn.Module:
+def initialized(build: Callable[..., nn.Module], arguments: dict[str, object], seed: int) -> nn.Module:
     """Return `build(**arguments)` with weights drawn from `seed`, leaving torch's own generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

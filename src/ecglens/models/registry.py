@@ -3,15 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from ecglens.errors import FormatError
+from ecglens.models.average import Average
 from ecglens.models.lenet import LeNet
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"LeNet": LeNet}
+
+def average_of(architecture: str, arguments: Mapping[str, Any], n_members: int) -> Average:
+    """Return an average of `n_members` (2 to 32) networks of one single architecture."""
+    if architecture == "Average" or architecture not in ARCHITECTURES or not 2 <= int(n_members) <= 32:
+        raise ValueError(f"an average of {n_members} x {architecture}")
+    return Average([ARCHITECTURES[architecture](**arguments) for _ in range(int(n_members))])
+
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"LeNet": LeNet, "Average": average_of}
 
 # What `--model` offers: an architecture with the arguments that make it this model.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -17,7 +17,6 @@ from typing import Literal
 from matplotlib import style as matplotlib_style
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from PIL import Image
 
 # Okabe and Ito's palette, told apart by every kind of colour vision.
 OKABE_ITO = {
@@ -100,15 +99,7 @@ def figure_bytes(figure: Figure, format: Literal["svg", "png"] = "svg", *, dpi: 
         # A letter the font lacks becomes a box; that is no reason to have no picture.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(buffer, format=format, dpi=dpi, metadata=_METADATA[format])
-    return _lean(buffer.getvalue()) if format == "svg" else _with_palette(buffer.getvalue())
-
-
-def _with_palette(png: bytes) -> bytes:
-    """Return a PNG with 256 colours: a third of the size, and no difference that an eye would see."""
-    full, smaller = Image.open(io.BytesIO(png)), io.BytesIO()
-    few = full.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(smaller, "png", optimize=True, dpi=full.info["dpi"])  # the resolution keeps a print true to scale
-    return smaller.getvalue()
+    return _lean(buffer.getvalue()) if format == "svg" else buffer.getvalue()
 
 
 def _lean(svg: bytes) -> bytes:

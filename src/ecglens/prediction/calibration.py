@@ -7,8 +7,15 @@ its temperature.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.optimize import minimize_scalar
+
+from ecglens.bundle import Bundle
+from ecglens.prediction.predict import predict_raw
+from ecglens.preprocessing.prepare import Prepared
+from ecglens.statistics.metrics import fit_threshold_f1
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, limits: tuple[float, float] = (0.1, 10.0)) -> float:
@@ -29,3 +36,18 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, limits: tuple[float,
 
     found = minimize_scalar(loss, bounds=tuple(np.log(limits)), method="bounded")
     return float(np.exp(found.x))
+
+
+def calibrate(bundle: Bundle, valid: Prepared) -> Bundle:
+    """Return the bundle with a temperature and an F1 threshold per output, fitted on validation records alone."""
+    labels = valid.cohort.labels[list(bundle.classes)].to_numpy()
+    raw = predict_raw(bundle, valid.signals)
+    outputs = [
+        replace(output, temperature=fit_temperature(raw[:, k], labels[:, k])) for k, output in enumerate(bundle.outputs)
+    ]
+    probabilities = replace(bundle, outputs=tuple(outputs)).activate(raw)
+    outputs = [
+        replace(output, threshold=fit_threshold_f1(labels[:, k], probabilities[:, k]))
+        for k, output in enumerate(outputs)
+    ]
+    return replace(bundle, outputs=tuple(outputs))

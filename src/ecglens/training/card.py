@@ -31,7 +31,7 @@ Research software, not a medical device: not for diagnosis or treatment.
 
 | | |
 | --- | --- |
-| architecture | {bundle.architecture}, {count_parameters(bundle.network):,} parameters |
+| architecture | {_architecture(bundle)}, {count_parameters(bundle.network):,} parameters |
 | leads | {", ".join(bundle.preprocessing.leads)} |
 | input | at least {admission.min_duration:g} s; prepared to {bundle.fs:g} Hz ({prepared}) |
 | label rule | {bundle.label_rule} |
@@ -64,6 +64,12 @@ temperature corrects how sure the network is, not that level. Use the thresholds
 Made from resting ECGs of one source. Other devices, sites and populations are untested until you test them
 (`ecglens evaluate`). Explanations of this bundle are "not tested" until an audit of these very weights says otherwise.
 """
+
+
+def _architecture(bundle: Bundle) -> str:
+    if bundle.architecture != "Average":
+        return bundle.architecture
+    return f"mean of {bundle.arguments['n_members']} {bundle.arguments['architecture']} networks, by seed"
 
 
 def _test_section(tested: Mapping[str, Any] | None) -> str:

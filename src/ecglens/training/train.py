@@ -20,7 +20,7 @@ from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import ContractError, InputError, TableError
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES, MODELS
-from ecglens.prediction.calibration import fit_temperature
+from ecglens.prediction.calibration import calibrate
 from ecglens.prediction.evaluate import score_prepared
 from ecglens.prediction.predict import predict_raw
 from ecglens.preprocessing.prepare import Prepared, describe_exclusions, prepare
@@ -29,7 +29,7 @@ from ecglens.runs.draws import derived_seed, record_keys, uniform
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
-from ecglens.statistics.metrics import auroc, fit_threshold_f1
+from ecglens.statistics.metrics import auroc
 from ecglens.training.augmentation import apply, draw
 from ecglens.training.card import model_card
 from ecglens.training.checkpoint import State, load_checkpoint, save_checkpoint
@@ -231,7 +231,6 @@ def _bundle(
     """Put the bundle together: temperature and thresholds come from the validation records alone."""
     architecture, sizes = MODELS[recipe.model]
     valid = prepared["valid"]
-    labels = valid.cohort.labels.to_numpy()
     seen = {name: (part.cohort.patient_keys, part.fingerprints) for name, part in prepared.items()}
     salt = hashlib.sha256(hash_of([seed, [part.fingerprints for part in prepared.values()]]).encode()).hexdigest()[:16]
     bare = Bundle(
@@ -252,14 +251,7 @@ def _bundle(
             "selected_on": "macro AUROC of the validation records; thresholds maximise F1 there",
         },
     )  # fmt: skip
-    raw = predict_raw(bare, valid.signals)
-    temperatures = [fit_temperature(raw[:, k], labels[:, k]) for k in range(raw.shape[1])]
-    warm = replace(
-        bare, outputs=tuple(replace(o, temperature=t) for o, t in zip(bare.outputs, temperatures, strict=True))
-    )
-    probabilities = warm.activate(raw)
-    thresholds = [fit_threshold_f1(labels[:, k], probabilities[:, k]) for k in range(raw.shape[1])]
-    return replace(warm, outputs=tuple(replace(o, threshold=t) for o, t in zip(warm.outputs, thresholds, strict=True)))
+    return calibrate(bare, valid)
 
 
 def _note_data(run: Run, cohort: Cohort, prepared: Mapping[str, Prepared]) -> None:
