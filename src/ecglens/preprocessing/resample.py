@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Change of sampling rate: polyphase FIR, the very numbers of `scipy.signal.resample_poly`, block by block.
 
-The filter is the same for each stretch of the signal, so one small matrix maps a block of input samples (with
-its surroundings) to a block of output samples, and a whole cohort is one matrix product. The matrix is obtained
-by resampling the unit impulses with SciPy, hence cannot differ from it.
+The filter is the same for each stretch of the signal, so three small matrices map a block of input samples and the
+edges of its neighbours to a block of output samples, and a whole cohort is three matrix products. The matrices are
+obtained by resampling the unit impulses with SciPy, hence cannot differ from it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.signal import resample_poly
 from ecglens.errors import SignalError
 from ecglens.preprocessing.scale import bridge_gaps
 
-_BLOCK = 40  # output samples per block, about: longer ones multiply more zeros, shorter ones copy more
+_BLOCK = 40  # output samples per block, about: longer blocks multiply more zeros, shorter ones are many
 
 _STEEPEST = 20  # beyond this ratio of rates the matrix would be larger than what it saves
 
@@ -37,16 +37,27 @@ def resample(signal: np.ndarray, fs: float, new_fs: float) -> np.ndarray:
         return _around_gaps(signal, gaps, fs, new_fs)
     if down // up > _STEEPEST:
         return resample_poly(signal.astype(np.float64), up, down, axis=-1).astype(np.float32)
-    blocks, margin, matrix = _operator(up, down)
+    before, inside, after = _operator(up, down)
     n = signal.shape[-1]
-    n_out = -(-n * up // down)
-    n_blocks = -(-n_out // (blocks * up))
-    width, step = matrix.shape[0], blocks * down
-    padded = np.zeros((int(np.prod(signal.shape[:-1])), (n_blocks - 1) * step + width), np.float32)
-    padded[:, margin : margin + n] = signal.reshape(-1, n)
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)[:, ::step]
-    out = pieces.reshape(-1, width) @ matrix
+    n_out, n_blocks = -(-n * up // down), -(-n // len(inside))
+    blocks = _blocks(signal, n_blocks, len(inside))
+    out = blocks @ inside
+    # What a block gets from the one on its left and on its right; the ends of a signal get nothing from the next one.
+    from_left, from_right = blocks[:-1, -len(before) :] @ before, blocks[1:, : len(after)] @ after
+    from_left[n_blocks - 1 :: n_blocks] = from_right[n_blocks - 1 :: n_blocks] = 0.0
+    out[1:] += from_left
+    out[:-1] += from_right
     return out.reshape(*signal.shape[:-1], -1)[..., :n_out]
+
+
+def _blocks(signal: np.ndarray, n_blocks: int, length: int) -> np.ndarray:
+    """Return `signal` [..., time] as float32 [block, sample], zeros at the end; without a copy where it fits."""
+    n = signal.shape[-1]
+    if n == n_blocks * length:
+        return np.ascontiguousarray(signal, dtype=np.float32).reshape(-1, length)
+    padded = np.zeros((int(np.prod(signal.shape[:-1])), n_blocks * length), np.float32)
+    padded[:, :n] = signal.reshape(-1, n)
+    return padded.reshape(-1, length)
 
 
 def _around_gaps(signal: np.ndarray, gaps: np.ndarray, fs: float, new_fs: float) -> np.ndarray:
@@ -70,12 +81,15 @@ def _ratio(fs: float, new_fs: float) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=32)
-def _operator(up: int, down: int) -> tuple[int, int, np.ndarray]:
-    """Return blocks of `down` inputs per piece, the margin in samples, and the matrix [input, output] of a piece."""
-    blocks = max(1, _BLOCK // up)
+def _operator(up: int, down: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what a block of outputs takes from the end of the block before, its own, and the start of the next one.
+
+    Each [input sample, output sample], from SciPy's answer to unit impulses. A block is a whole number of periods.
+    """
     reach = 10 * max(up, down) // up + 1  # SciPy's filter reaches 10 * max(up, down) samples of the upsampled signal
     margin = -(-reach // down) * down
-    n_in = blocks * down + 2 * margin
-    impulses = resample_poly(np.eye(n_in), up, down, axis=1)
+    periods = max(_BLOCK // up, margin // down, 1)
+    impulses = resample_poly(np.eye(periods * down + 2 * margin), up, down, axis=1)
     first = margin // down * up
-    return blocks, margin, np.ascontiguousarray(impulses[:, first : first + blocks * up], dtype=np.float32)
+    matrix = np.ascontiguousarray(impulses[:, first : first + periods * up], dtype=np.float32)
+    return matrix[:margin], matrix[margin:-margin], matrix[-margin:]
