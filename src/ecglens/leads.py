@@ -22,6 +22,12 @@ LIMB_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF")
 PRECORDIAL_LEADS = ("V1", "V2", "V3", "V4", "V5", "V6")
 STANDARD_LEADS = LIMB_LEADS + PRECORDIAL_LEADS
 
+# Leads that no 12-lead ECG has but that are no surprise: modified limb and chest leads, Frank's, posterior, right.
+OTHER_LEADS = frozenset(
+    ("MLI", "MLII", "MLIII", "MCL1", "MCL6", "X", "Y", "Z", "VX", "VY", "VZ", "V7", "V8", "V9",
+     "V3R", "V4R", "V5R", "V6R", "ECG", "ECG1", "ECG2")
+)  # fmt: skip
+
 # Each limb lead as a combination of I and II.
 LIMB_ALGEBRA = {
     "I": (1.0, 0.0),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ecglens.cohort import Cohort, Lazy
-from ecglens.datasets.ptbxl import parse_table
+from ecglens.datasets.tables import read_cells
 from ecglens.ecg import ECG
 from ecglens.errors import InputError, TableError
 from ecglens.formats.read import read
@@ -77,7 +77,7 @@ def find_table(folder: Path) -> Path:
 def _read_text(path: Path) -> pd.DataFrame:
     """Return the table with every cell as stripped text, "" where empty."""
     # Without a header, for pandas would rename a second column of one name, and shift rows with too many values.
-    cells = parse_table(path, header=None, dtype=str, keep_default_na=False)
+    cells = read_cells(path)
     cells = cells.fillna("").apply(lambda column: column.str.strip())  # a short row has no cells at its end
     names = [name for name in cells.iloc[0] if name]
     if "file" not in names or len(set(names)) < len(names):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +14,12 @@ import pandas as pd
 
 from ecglens.cohort import Cohort, Excluded, Lazy
 from ecglens.datasets.labels import class_order, label_matrix, parse_codes, rule_in_words, task_classes
+from ecglens.datasets.tables import read_table
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError, TableError, UsageError
 from ecglens.formats.wfdb import read_wfdb
 from ecglens.preprocessing.resample import resample
-from ecglens.runs.files import contained, read_bytes
+from ecglens.runs.files import contained
 
 CITATION = (
     "PTB-XL, a large publicly available electrocardiography dataset, version 1.0.3. Wagner, Strodthoff, "
@@ -28,7 +28,6 @@ CITATION = (
 )
 TABLE, STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
 _NEEDED = ("patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr")
-_MAX_TABLE = 256 * 2**20
 
 
 def load_ptbxl(
@@ -80,29 +79,6 @@ def load_ptbxl(
         citation=CITATION,
         files=files if fs == 500 else None,
     )
-
-
-def read_table(path: Path, index: str | None, needed: Iterable[str]) -> pd.DataFrame:
-    """Read a CSV with its index column (by name; None: the first) and the columns it must have."""
-    table = parse_table(path, index_col=index if index is not None else 0)
-    missing = [column for column in needed if column not in table]
-    if missing:
-        raise TableError(path, "columns", f"no {', '.join(missing)}", ", ".join(needed), kind="columns")
-    if not table.index.is_unique:
-        doubled = table.index[table.index.duplicated()][0]
-        raise TableError(path, str(table.index.name), f"{doubled} more than once", "unique ids", kind="duplicate_id")
-    return table
-
-
-def parse_table(path: Path, **options: Any) -> pd.DataFrame:
-    """Read a CSV with pandas' `options`. Raises TableError where it is none."""
-    import io
-
-    raw = read_bytes(path, _MAX_TABLE, follow_links=True)
-    try:
-        return pd.read_csv(io.BytesIO(raw), **options)
-    except (ValueError, LookupError) as error:  # pandas raises either for ragged rows
-        raise TableError(path, "content", str(error), "a CSV table", kind="csv") from None
 
 
 def _held_to(codes: list[dict[str, float]], graded: set[str], min_likelihood: float) -> list[dict[str, float]]:

@@ -28,7 +28,7 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError, SignalError, UsageError, printable
-from ecglens.leads import STANDARD_LEADS, canonical_lead
+from ecglens.leads import OTHER_LEADS, STANDARD_LEADS, canonical_lead
 from ecglens.runs.files import contained, open_regular, read_bytes, write_bytes, write_text
 from ecglens.shapes import Signal
 
@@ -44,12 +44,6 @@ MILLIVOLTS = {"mV": 1.0, "mv": 1.0, "uV": 1e-3, "uv": 1e-3, "\u00b5V": 1e-3, "\u
               "V": 1e3, "v": 1e3, "nV": 1e-6, "nv": 1e-6}  # fmt: skip
 
 KNOWN_FORMATS = (0, 8, 16, 24, 32, 61, 80, 160, 212, 310, 311, 508, 516, 524)
-
-# Leads that no 12-lead ECG has but that are no surprise: modified limb and chest leads, Frank's, posterior, right.
-OTHER_LEADS = frozenset(
-    ("MLI", "MLII", "MLIII", "MCL1", "MCL6", "X", "Y", "Z", "VX", "VY", "VZ", "V7", "V8", "V9",
-     "V3R", "V4R", "V5R", "V6R", "ECG", "ECG1", "ECG2")
-)  # fmt: skip
 
 # Rates that recorders and the public data sets use. Another one is possible, but more often a damaged header.
 USUAL_FS = frozenset(
