@@ -13,6 +13,7 @@ from ecglens.plotting.curves import (
     plot_roc,
 )
 from ecglens.plotting.style import figure_bytes
+from ecglens.statistics.metrics import average_precision, pr_points
 
 GRID = np.linspace(0, 1, 50)
 
@@ -41,6 +42,18 @@ def test_precision_recall_has_a_chance_line_per_class_at_its_prevalence():
     assert set(by_label(figure, "chance CD")[0].get_ydata()) == {0.1}
 
 
+def test_the_area_under_the_drawn_precision_recall_steps_is_the_average_precision():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(60) < 0.3).astype(float)
+    scores = labels + rng.normal(0, 1, 60)
+    points = pr_points(labels, scores)
+    figure = plot_precision_recall({"MI": (points.recall, points.precision, 0.3, "0.5")})
+    (line,) = by_label(figure, "MI")
+    assert line.get_drawstyle() == "steps-pre"
+    recall, precision = line.get_data()
+    assert np.sum(np.diff(recall) * precision[1:]) == pytest.approx(average_precision(labels, scores))
+
+
 def test_twenty_curves_are_told_apart():
     figure = plot_roc({f"class {i}": (GRID, GRID ** (1 / (i + 1)), "0.5") for i in range(20)})
     looks = {
@@ -67,7 +80,7 @@ def test_intervals_show_dot_interval_text_and_chance():
     figure = plot_intervals(["MI", "CD"], [0.9, np.nan], [0.88, np.nan], [0.92, np.nan], 0.5, "AUROC")
     assert by_label(figure, "interval")[0].get_xdata().tolist() == [0.88, 0.92]
     assert {x for line in by_label(figure, "chance") for x in line.get_xdata()} == {0.5}
-    assert {"0.90 [0.88, 0.92]", "not defined"} <= set(texts(figure))
+    assert {"0.900 [0.880, 0.920]", "not defined"} <= set(texts(figure))
     each = plot_intervals(["MI", "CD"], [0.9, 0.8], [0.8, 0.7], [1, 0.9], [0.2, 0.1], "Average precision")
     assert [line.get_xdata()[0] for line in by_label(each, "chance")] == [0.2, 0.1]
     for wrong in ([0.1], [0.1, 0.2, 0.3]):

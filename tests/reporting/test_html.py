@@ -158,8 +158,8 @@ def test_record_page_says_it_in_order_and_in_words():
     ]  # fmt: skip
     ecg, says, mi, cd, limits = report.sections
     assert ecg.tables[0].rows == (("note", "all", "gain assumed"),)
-    assert says.conclusion == "Above its threshold: MI 0.81."
-    assert says.tables[0].rows == (("MI", "0.81", "0.44", "present"), ("CD", "0.10", "", "absent"))
+    assert says.conclusion == "Above its threshold: MI 0.810."
+    assert says.tables[0].rows == (("MI", "0.810", "0.440", "present"), ("CD", "0.100", "", "absent"))
     assert mi.conclusion.startswith("V2 (")
     assert "each of the 12 leads would carry 8.3%" in mi.conclusion
     assert "not tested on this model" in mi.text[0]

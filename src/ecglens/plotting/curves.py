@@ -46,7 +46,8 @@ def plot_precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray, flo
         figure, axes = _square("Recall (sensitivity)", "Precision (positive predictive value)")
         for index, (name, (recall, precision, prevalence, _)) in enumerate(curves.items()):
             colour, dash = line_style(index)
-            axes.plot(recall, precision, color=colour, ls=dash, lw=1.5, label=name)
+            # Steps: between two thresholds no precision on a straight line is ever reached.
+            axes.plot(recall, precision, color=colour, ls=dash, lw=1.5, label=name, drawstyle="steps-pre")
             axes.plot([0, 1], [prevalence] * 2, label=f"chance {name}", color=colour, lw=0.9, ls=DASHES, zorder=1.5)
         heights = {name: _area(recall, precision) for name, (recall, precision, _, _) in curves.items()}
         texts = {name: f"{text}\nchance {prevalence:.2f}" for name, (_, _, prevalence, text) in curves.items()}
@@ -220,5 +221,5 @@ def _draw_interval(axes: Axes, row: int, value: float, low: float, high: float) 
     if np.isfinite(low) and np.isfinite(high):
         axes.plot([low, high], [row, row], color=OKABE_ITO["blue"], lw=1.6, solid_capstyle="butt", label="interval")
     axes.plot([value], [row], "o", color=OKABE_ITO["blue"], ms=5, label="value")
-    words = f"{value:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite(low) and np.isfinite(high) else f"{value:.2f}"
+    words = f"{value:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite(low) and np.isfinite(high) else f"{value:.3f}"
     axes.text(1.03, row, words, transform=across, va="center", size=8.5)

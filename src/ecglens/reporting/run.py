@@ -169,8 +169,8 @@ def _explanation_sections(folder: Path) -> list[Section]:
     return [
         Section(
             "Why: single records",
-            f"{len(entries)} explanations; the method is {' / '.join(verdicts)} on this model, so read them as "
-            "questions, not as answers.",
+            f"{_counted(len(entries), 'explanation')}; the method is {' / '.join(verdicts)} on this model, so read "
+            "them as questions, not as answers.",
             tuple(figures),
             method="Attributions are of the combined logit over all windows, as predicted. Orange: a higher voltage "
             "here raises the logit; blue: it lowers it.",
@@ -260,6 +260,10 @@ def _interval(figure: Mapping[str, Any]) -> str:
 
 def _n(told: Mapping[str, Any]) -> str:
     return f"N = {told['n']} records of {told['n_patients']} patients"
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def _number(value: float | None) -> str:
