@@ -143,12 +143,12 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda v: v.item() if hasattr(v, "item") else str(v)))
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> str:
     found = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found.append(_differences(old, new))
+            found.append(_differences(old, new, f"{inside}{key}."))
         elif old != new:
-            found.append(f"{key} was {old!r}, now {new!r}")
+            found.append(f"{inside}{key} was {old!r}, now {new!r}")
     return ", ".join(text for text in found if text)
