@@ -119,8 +119,8 @@ def test_legend_and_header_say_everything_once():
     written = texts(figure)
     for words in (
         "Map, in logit", "orange, positive: speaks for MI", "blue, negative: speaks against MI",
-        "for MI: probability 0.81",
-        "Method: saliency", "50 ms, tells leads apart", "fails on this model", "chance, 1/12",
+        "of MI: probability 0.81",
+        "Method: saliency", "50 ms, tells leads apart", "fails on this model", "even share, 1/12",
     ):  # fmt: skip
         assert written.count(words) == 1, words
     assert "not tested on this model" in texts(plot_explanation(make_ecg(), make_explanation(planted())))

@@ -154,7 +154,7 @@ def test_record_page_says_it_in_order_and_in_words():
     )  # fmt: skip
     titles = [section.title for section in report.sections]
     assert titles == [
-        "The ECG", "What the network says", "What it read for MI: saliency", "What it read for CD: saliency", "Limits",
+        "The ECG", "What the network says", "Explanation of MI: saliency", "Explanation of CD: saliency", "Limits",
     ]  # fmt: skip
     ecg, says, mi, cd, limits = report.sections
     assert ecg.tables[0].rows == (("note", "all", "gain assumed"),)

@@ -448,3 +448,9 @@ def test_empty_classes_are_left_out_on_request_and_named(
     trained = train(cohort, tiny_recipe, tmp_path / "run", drop_empty_classes=True)
     assert trained.bundle.classes == small_cohort.classes
     assert "without RARE" in trained.bundle.label_rule
+
+
+def test_refused_data_leave_no_run_behind(small_cohort: Cohort, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(TableError):
+        train(replace(small_cohort, labels=small_cohort.labels.assign(RARE=0.0)), tiny_recipe, tmp_path / "run")
+    assert train(small_cohort, tiny_recipe, tmp_path / "run").bundle.classes == small_cohort.classes

@@ -15,8 +15,7 @@ from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
 
 app = typer.Typer(
     name="ecglens",
-    help="Train, explain, audit and safely share deep-learning models for ECGs.\n\n"
-    "Research software, not a medical device.",
+    help="Train, test and explain deep-learning models for ECGs.\n\nResearch software, not a medical device.",
     epilog="Example: ecglens predict my-ecg.hea",
     no_args_is_help=True,
     rich_markup_mode=None,

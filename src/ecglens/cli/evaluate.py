@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ecglens.prediction.evaluate import Evaluation
 
 
+FEW = 10  # positives below which a percentile bootstrap promises more than it knows
+
+
 def evaluate(
     data: Data,
     bundle: str = typer.Argument("pretrained", metavar="BUNDLE", help="A bundle, a run folder, or `pretrained`."),
@@ -64,7 +67,11 @@ def _evaluate(where: str, data: str, fold: str, min_likelihood: float | None, ou
     here = {e.record_id for e in result.excluded} & set(part.record_ids)
     reasons = describe_exclusions([e for e in result.excluded if e.record_id in here])
     text = _in_words(bundle, cohort, name, found)
-    text += f"\nLeft out of this fold: {len(here)} ({reasons})" if here else ""
+    text += (
+        f"\nLeft out of this fold: {len(here)} ({', '.join(f'{kind} {n}' for kind, n in reasons.items())})"
+        if here
+        else ""
+    )
     next_step = f"ecglens report {where}" if written else ""
     return Outcome(found, text, next_step, PARTLY if here else 0)
 
@@ -118,6 +125,12 @@ def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
         )
         for name, figures in {**found["per_class"], "macro": found["macro"]}.items()
     ]
+    few = [
+        f"{name} {f['auroc']['n_positive']}" for name, f in found["per_class"].items() if f["auroc"]["n_positive"] < FEW
+    ]
+    warning = (
+        f"\nFewer than {FEW} records with {', '.join(few)}: these intervals are too short, and too sure." if few else ""
+    )
     f1 = {name: figures["f1"]["baseline"] for name, figures in found["per_class"].items()}
     always = ", ".join(f"{name} {value:.3f}" for name, value in f1.items() if value is not None)
     return (
@@ -125,6 +138,6 @@ def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
         f"N = {found['n']} records of {found['n_patients']} patients (chance 0.5)\n"
         f"Label rule: {found['label_rule']}\n\n"
         + columns(("class", "n+", "AUROC", "average precision", "F1", "sensitivity", "specificity"), rows)
-        + f"\n\nIntervals: {found['macro_auroc']['method']}. Thresholds were fitted on validation patients.\n"
-        f"Trivial baseline (one answer for all), F1: {always}"
+        + f"\n\nIntervals: {found['macro_auroc']['method']}. Thresholds were fitted on validation patients."
+        f"{warning}\nTrivial baseline (one answer for all), F1: {always}"
     )

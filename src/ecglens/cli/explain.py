@@ -109,6 +109,7 @@ def _explain_one(
         write_npy(values, explanation.values)
         write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation), "png", dpi=130))
         entries.append(_entry(explanation, path) | {
+            "bundle": bundle.name, "weights_sha256": bundle.weights_sha256,
             "attribution": str(values), "picture": str(picture), "page": str(page),
         })  # fmt: skip
     return entries

@@ -47,6 +47,9 @@ def _predict(paths: list[Path], bundle_name: str) -> Outcome:
     text += "\n* at or above the threshold that maximises F1 on the validation patients" if rows else ""
     for error in errors:
         say(f"left out: {error}")
+    for prediction in predictions:
+        for flag in prediction.flags:
+            say(f"{flag.severity}: {prediction.record_id}: {flag.reason}")
     text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device." if rows else ""
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
     next_step = f"ecglens explain {first} --out explained/" if first else ""

@@ -32,7 +32,9 @@ def read(path: str | Path) -> ECG:
         reader = read_wfdb
     if reader is None or os.path.isdir(path):
         _refuse_unreadable(path)
-        raise FormatError(path, "content", "no ECG format we know", _formats(), "convert it", kind="unknown_format")
+        raise FormatError(
+            path, "content", "no ECG format we know", _formats(), "convert it to WFDB format 16", kind="unknown_format"
+        )
     try:
         return reader(path)
     except InputError as error:
@@ -73,7 +75,14 @@ def _refuse_unreadable(path: Path) -> None:
     head = _head(path)
     other = other_content(head)
     if other:
-        raise FormatError(path, "content", other, _formats(), "name the ECG file itself", kind="content")
+        raise FormatError(
+            path,
+            "content",
+            other,
+            _formats(),
+            "name an ECG file, or convert this one to WFDB format 16",
+            kind="content",
+        )
 
 
 def _refuse_folder(error: OSError) -> None:

@@ -165,7 +165,7 @@ def _widened(values: np.ndarray, extreme: np.ufunc) -> np.ndarray:
 def _draw_header(axes: Axes, paper: Paper, explanation: Explanation) -> None:
     """Write what is explained, how, how finely, and whether to believe it."""
     y = paper.height
-    title = f"What the network read for {printable(explanation.target, 60)}"
+    title = f"Explanation of {printable(explanation.target, 60)}"
     if explanation.probability is not None:
         title += f": probability {explanation.probability:.3f}"
     axes.text(5, y + 8.2, title, size=11, weight="bold")
@@ -204,7 +204,7 @@ def _draw_shares(axes: Axes, explanation: Explanation) -> None:
     end = left + len(shares) * slot
     y = bottom + height * chance / tallest
     axes.plot([left, end + 2], [y, y], color=INK, lw=0.8, ls=(0, (4, 3)), label="chance")
-    axes.text(end + 3, y, f"chance, 1/{len(shares)}", size=7.5, va="center")
+    axes.text(end + 3, y, f"even share, 1/{len(shares)}", size=7.5, va="center")
     axes.plot([left, end], [bottom, bottom], color=QUIET, lw=0.6)
 
 

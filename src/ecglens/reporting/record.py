@@ -87,7 +87,9 @@ def _describe(ecg: ECG) -> str:
 def _ecg_section(ecg: ECG, findings: Sequence[Finding]) -> Section:
     """Show the ECG on paper, and what was noticed about it."""
     grave = [finding for finding in findings if finding.severity != "note"]
-    conclusion = "Nothing was noticed that would get in the way of reading this ECG."
+    conclusion = (
+        "The file and its leads passed the checks. Noise, swapped electrodes and missing beats are not checked."
+    )
     if grave:
         what = "finding needs" if len(grave) == 1 else "findings need"
         conclusion = f"{len(grave)} {what} a look before this ECG is read."
@@ -141,7 +143,7 @@ def _explanation_section(ecg: ECG, explanation: Explanation) -> Section:
     if unseen:
         text.append(f"The network does not see {_listed(unseen)}; no tint there means nothing.")
     return Section(
-        f"What it read for {explanation.target}: {explanation.method}", verdict if fails else leads, (picture,), (),
+        f"Explanation of {explanation.target}: {explanation.method}", verdict if fails else leads, (picture,), (),
         tuple(text),
         method=_method(explanation),
     )  # fmt: skip

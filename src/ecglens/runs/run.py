@@ -84,6 +84,10 @@ class Run:
         """Add facts to `run.json` (data hash, results)."""
         write_json(self.folder / "run.json", self.read() | _plain(facts))
 
+    def discard(self) -> None:
+        """Take back a run that was refused before it began."""
+        (self.folder / "run.json").unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the run's lock; a second writer gets LockedError."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
@@ -76,9 +77,12 @@ def train(
     run had other arguments or other data.
     """
     run = Run(Path(out))
-    with run.writing():
+    with run.writing(), contextlib.ExitStack() as cleanup:
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "seed": seed}
+        began_before = (run.folder / "run.json").exists()
         run = Run.create(run.folder, "train", described, seed, resume)
+        if not began_before:
+            cleanup.callback(run.discard)  # data that are refused leave no run behind
         if drop_empty_classes:
             cohort = without_empty_classes(cohort, _split(cohort, seed).values())
         parts = split_for_training(cohort, seed)
@@ -88,6 +92,7 @@ def train(
         for name, part in prepared.items():
             _refuse_unlearnable(name, part.cohort)  # again: what could not be read is gone now
         _note_data(run, cohort, prepared)
+        cleanup.pop_all()
         with run.journal() as journal:
             network, state = fit(recipe, prepared["train"], prepared["valid"], run.folder, journal, seed, progress)
         bundle = _bundle(cohort, recipe, network, state, prepared, seed, arguments or {})
