@@ -264,3 +264,9 @@ def test_a_row_without_a_file(folder: Path) -> None:
 )  # fmt: skip
 def test_metadata_is_checked(folder: Path, column: str, value: str) -> None:
     assert column in str(refused(folder, f"file,{column}", f"r0,{value}"))
+
+
+def test_semicolons_between_columns_get_the_right_advice(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file;patient_id;labels\na.hea;p;MI\n")
+    with pytest.raises(TableError, match="separate the columns by commas"):
+        load_folder(tmp_path)

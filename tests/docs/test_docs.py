@@ -79,7 +79,7 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 
 
 DYNAMIC = {
-    "labels", "probabilities", "decisions", "share_by_lead", "versions", "sex", "folds", "missing", "bundles",
+    "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing", "bundles",
     "per_class",
 }  # fmt: skip
 

@@ -62,6 +62,7 @@ def _info(where: str, task: str, min_likelihood: float, seed: int) -> Outcome:
         + columns(("label", "records", "share"), rows)
         + "\n\n"
         + columns(("", "values"), _summary(found))
+        + "\n\nFiles were not opened; `ecglens check` reads them."
         + (f"\n\n{cohort.citation}" if cohort.citation else "")
     )
     options = f" --task {task}" if task != "superdiagnostic" else ""

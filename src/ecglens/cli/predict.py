@@ -45,6 +45,9 @@ def _predict(paths: list[Path], bundle_name: str) -> Outcome:
     ]
     text = columns(("record", *bundle.classes), rows) if rows else "No ECG could be used."
     text += "\n* at or above the threshold that maximises F1 on the validation patients" if rows else ""
+    thresholds = {output.name: output.threshold for output in bundle.outputs}
+    given = ", ".join(f"{name} {value:.3f}" for name, value in thresholds.items() if value is not None)
+    text += f"\nThresholds: {given}" if rows and given else ""
     for error in errors:
         say(f"left out: {error}")
     for prediction in predictions:
@@ -54,7 +57,8 @@ def _predict(paths: list[Path], bundle_name: str) -> Outcome:
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
     next_step = f"ecglens explain {first} --out explained/" if first else ""
     code = exit_code_for(len(predictions) - len(errors), errors)
-    return Outcome({"bundle": bundle.name, "records": records}, text, next_step, code)
+    told = {"bundle": bundle.name, "thresholds": thresholds, "records": records}
+    return Outcome(told, text, next_step, code)
 
 
 def _cell(probability: float, decision: bool | None) -> str:

@@ -81,7 +81,8 @@ def _read_text(path: Path) -> pd.DataFrame:
     cells = cells.fillna("").apply(lambda column: column.str.strip())  # a short row has no cells at its end
     names = [name for name in cells.iloc[0] if name]
     if "file" not in names or len(set(names)) < len(names):
-        raise TableError(path, "columns", ", ".join(names), _EXAMPLE, kind="columns")
+        fix = "separate the columns by commas" if len(names) == 1 and ";" in names[0] else ""
+        raise TableError(path, "columns", ", ".join(names), _EXAMPLE, fix, kind="columns")
     table = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1)
     return table[(table != "").any(axis=1)]
 
