@@ -79,8 +79,8 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 
 
 DYNAMIC = {
-    "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing", "bundles",
-    "per_class",
+    "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
+    "bundles", "per_class",
 }  # fmt: skip
 
 
