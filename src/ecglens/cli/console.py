@@ -166,12 +166,3 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         cells = zip(row, widths, numbers, strict=True)
         lines.append("  ".join(cell.rjust(w) if number else cell.ljust(w) for cell, w, number in cells).rstrip())
     return "\n".join(lines)
-
-
-def interval(figure: dict[str, Any]) -> str:
-    """Return `0.89 [0.87, 0.91]` of a figure with value, low and high; `n/a` where it cannot be estimated."""
-    if figure.get("value") is None:
-        return "n/a"
-    if figure.get("low") is None:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

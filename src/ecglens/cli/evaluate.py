@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from ecglens.cli.arguments import Data, Json, Seed
-from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude, interval
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
+from ecglens.statistics.figures import interval
 
 if TYPE_CHECKING:
     from ecglens.bundle import Bundle

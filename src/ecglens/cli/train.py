@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 
 from ecglens.cli.arguments import Data, Json, Seed
-from ecglens.cli.console import PARTLY, Outcome, ProgressLine, conclude, interval
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, conclude
+from ecglens.statistics.figures import interval
 
 
 def train(

@@ -16,6 +16,7 @@ from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.runs.files import read_bytes, read_json
 from ecglens.runs.run import Run
+from ecglens.statistics.figures import interval, number
 from ecglens.statistics.metrics import confusion, decide, pr_points, roc_points
 
 _MAX_PICTURE = 20 * 2**20
@@ -43,7 +44,7 @@ def _evaluation_sections(told: dict[str, Any], scores: pd.DataFrame, predictions
     macro = told["macro_auroc"]
     where = f"{told['data']}, fold {told['fold']}"
     conclusion = (
-        f"Macro AUROC {_interval(macro)} on {told['n']} records of {told['n_patients']} patients who were held out "
+        f"Macro AUROC {interval(macro)} on {told['n']} records of {told['n_patients']} patients who were held out "
         f"({where}); chance is 0.5."
     )
     classes = list(told["per_class"])
@@ -76,9 +77,9 @@ def _evaluation_sections(told: dict[str, Any], scores: pd.DataFrame, predictions
     for name in usable:
         roc, pr = roc_points(labels[name], probabilities[name]), pr_points(labels[name], probabilities[name])
         figures = told["per_class"][name]
-        rocs[name] = (roc.false_positive_rate, roc.sensitivity, _interval(figures["auroc"]))
+        rocs[name] = (roc.false_positive_rate, roc.sensitivity, interval(figures["auroc"]))
         prevalence = float(np.nanmean(labels[name]))
-        prs[name] = (pr.recall, pr.precision, prevalence, _interval(figures["average_precision"]))
+        prs[name] = (pr.recall, pr.precision, prevalence, interval(figures["average_precision"]))
         if figures["threshold"] is not None:
             counts = confusion(labels[name], decide(probabilities[name], figures["threshold"]))
             tables[name] = np.array([[counts.tn, counts.fp], [counts.fn, counts.tp]])
@@ -106,20 +107,20 @@ def _score_tables(told: Mapping[str, Any]) -> tuple[Table, Table]:
             (
                 name,
                 str(figures["auroc"]["n_positive"]) if single else "",
-                _interval(figures["auroc"]),
-                _number(figures["auroc"]["chance"]),
-                _interval(figures["average_precision"]),
-                _number(figures["average_precision"]["chance"]),
+                interval(figures["auroc"]),
+                number(figures["auroc"]["chance"]),
+                interval(figures["average_precision"]),
+                number(figures["average_precision"]["chance"]),
             )
         )
         decided.append(
             (
                 name,
-                _number(figures["threshold"]) if single else "",
-                _interval(figures["f1"]),
-                _number(figures["f1"]["baseline"]),
-                _interval(figures["sensitivity"]),
-                _interval(figures["specificity"]),
+                number(figures["threshold"]) if single else "",
+                interval(figures["f1"]),
+                number(figures["f1"]["baseline"]),
+                interval(figures["sensitivity"]),
+                interval(figures["specificity"]),
             )
         )
     first = Table(
@@ -142,7 +143,7 @@ def _untested(run: Run, about: Mapping[str, Any]) -> Section:
         "Not tested on held-out patients yet.",
         text=(
             f"On the {valid['n']} validation records that chose its epoch the macro AUROC is "
-            f"{_interval(valid['macro_auroc'])}, which is optimistic.",
+            f"{interval(valid['macro_auroc'])}, which is optimistic.",
             f"Run: ecglens evaluate {run.folder} --data {about['arguments'].get('data', 'DIR')}",
         ),
     )
@@ -193,7 +194,7 @@ def _training_section(run: Run, about: Mapping[str, Any]) -> Section:
     return Section(
         "Training",
         f"Epoch {about['best_epoch']} of {len(history)} was kept: validation macro AUROC "
-        f"{_interval(valid['macro_auroc'])} (N = {valid['n']}; chosen on these records, hence optimistic).",
+        f"{interval(valid['macro_auroc'])} (N = {valid['n']}; chosen on these records, hence optimistic).",
         (_figure(figure, "Training loss and validation macro AUROC by epoch.", "Training history"),),
         method=f"AdamW, learning rate {recipe['lr']}, weight decay {recipe['weight_decay']}, batch {recipe['batch']}, "
         f"augmentation {recipe['augmentation']}, seed {about['seed']}.",
@@ -250,24 +251,12 @@ def _figure(figure: Any, caption: str, alt: str) -> Figure:
     return Figure(figure_bytes(figure, "svg"), caption, alt)
 
 
-def _interval(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return "n/a"
-    if figure["low"] is None:
-        return _number(figure["value"])
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-
-
 def _n(told: Mapping[str, Any]) -> str:
     return f"N = {told['n']} records of {told['n_patients']} patients"
 
 
 def _counted(n: int, thing: str) -> str:
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _nan(value: float | None) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ecglens.bundle import Bundle
 from ecglens.models.lenet import count_parameters
+from ecglens.statistics.figures import interval, number
 
 _METRICS = ("auroc", "average_precision", "f1")
 
@@ -20,7 +21,7 @@ def model_card(bundle: Bundle, valid: Mapping[str, Any], tested: Mapping[str, An
     """
     prepared = ", ".join(str(step["step"]) for step in bundle.preprocessing.as_config()["record_steps"])
     admission = bundle.preprocessing.admission
-    outputs = [f"| {o.name} | {o.kind} | {_number(o.threshold)} | {o.temperature:.3f} |" for o in bundle.outputs]
+    outputs = [f"| {o.name} | {o.kind} | {number(o.threshold)} | {o.temperature:.3f} |" for o in bundle.outputs]
     data = [
         f"| {part} | {count:,} | {bundle.details['n_patients'][part]:,} |"
         for part, count in bundle.details.get("n_records", {}).items()
@@ -49,7 +50,7 @@ Research software, not a medical device: not for diagnosis or treatment.
 ## Chosen on validation records
 
 Epoch, thresholds (largest F1) and temperatures were chosen on the validation records: macro AUROC
-{_interval(valid["macro_auroc"])}, N = {valid["n"]} records of {valid["n_patients"]} patients. **These figures are
+{interval(valid["macro_auroc"])}, N = {valid["n"]} records of {valid["n_patients"]} patients. **These figures are
 optimistic, because the records chose the model.**
 
 | output | kind | threshold | temperature |
@@ -76,10 +77,10 @@ def _test_section(tested: Mapping[str, Any] | None) -> str:
     if tested is None:
         return "## Test\n\nNot tested on held-out patients yet: `ecglens evaluate`.\n"
     rows = [
-        f"| {name} | {figures['auroc']['n_positive']} | " + " | ".join(_interval(figures[m]) for m in _METRICS) + " |"
+        f"| {name} | {figures['auroc']['n_positive']} | " + " | ".join(interval(figures[m]) for m in _METRICS) + " |"
         for name, figures in tested["per_class"].items()
     ]
-    rows.append("| **macro** | | " + " | ".join(_interval(tested["macro"][m]) for m in _METRICS) + " |")
+    rows.append("| **macro** | | " + " | ".join(interval(tested["macro"][m]) for m in _METRICS) + " |")
     return f"""## Test on held-out patients
 
 N = {tested["n"]} records of {tested["n_patients"]} patients. Label rule: {tested["label_rule"]}.
@@ -90,13 +91,3 @@ average precision the share of records with the label (n+ / N).
 | --- | --- | --- | --- | --- |
 {chr(10).join(rows)}
 """
-
-
-def _interval(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None or figure["low"] is None:
-        return _number(figure["value"])
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
