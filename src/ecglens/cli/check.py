@@ -39,7 +39,8 @@ def _check(paths: list[Path], bundle: str) -> Outcome:
         lines += [f"  {finding.severity}: {finding.reason}" for finding in findings]
     n_ok = len(records) - len(errors)
     lines.append(f"{n_ok} of {len(records)} can be used by {bundle}.")
-    next_step = f"ecglens predict {paths[0]}" if n_ok else ""
+    with_bundle = "" if bundle == "pretrained" else f" --bundle {bundle}"
+    next_step = f"ecglens predict {paths[0]}{with_bundle}" if n_ok else ""
     return Outcome({"records": records}, "\n".join(lines), next_step, exit_code_for(n_ok, errors))
 
 

@@ -55,7 +55,8 @@ def _predict(paths: list[Path], bundle_name: str) -> Outcome:
             say(f"{flag.severity}: {prediction.record_id}: {flag.reason}")
     text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device." if rows else ""
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
-    next_step = f"ecglens explain {first} --out explained/" if first else ""
+    with_bundle = "" if bundle_name == "pretrained" else f" --bundle {bundle_name}"
+    next_step = f"ecglens explain {first}{with_bundle} --out explained/" if first else ""
     code = exit_code_for(len(predictions) - len(errors), errors)
     told = {"bundle": bundle.name, "thresholds": thresholds, "records": records}
     return Outcome(told, text, next_step, code)
