@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ecglens.ecg import ECG
-from ecglens.errors import FormatError, InputError, UnsafeError
+from ecglens.errors import FormatError, InputError, SignalError, UnsafeError
 from ecglens.formats.read import READERS, read, record_paths
 from ecglens.formats.wfdb import write_wfdb
 
@@ -71,12 +71,25 @@ def test_says_what_stands_in_for_the_signals(tmp_path: Path, content: bytes, wor
             read(header)
 
 
+def test_a_stretch(tmp_path: Path) -> None:
+    header = make_record(tmp_path)
+    whole = read(header)
+    part = read(header, 0.5, 1.25)
+    assert (part.start, part.n_samples) == (0.5, 375)
+    assert np.array_equal(part.signal, whole.signal[:, 250:625])
+    assert read(header, 1.5).n_samples == 250
+    assert read(header, stop=0.1).n_samples == 50
+    for stretch in ((-1, 1), (1, 1), (0, 3), (np.nan, 1)):
+        with pytest.raises(SignalError, match="crop"):
+            read(header, *stretch)
+
+
 def test_unknown_content(tmp_path: Path) -> None:
     (tmp_path / "x.xyz").write_bytes(b"some text")
     with pytest.raises(FormatError) as caught:
         read(tmp_path / "x.xyz")
     assert caught.value.kind == "unknown_format"
-    assert all(suffix in str(caught.value) for suffix in READERS)
+    assert all(name in str(caught.value) for name in ("WFDB", *READERS))
 
 
 def test_missing_folders_and_odd_paths(tmp_path: Path) -> None:

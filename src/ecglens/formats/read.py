@@ -6,46 +6,92 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError, InputError
-from ecglens.formats.wfdb import header_path, other_content, read_wfdb, refuse_other_content
+from ecglens.formats.wfdb import header_path, read_wfdb, refuse_other_content
 from ecglens.runs.files import open_regular
 
-READERS: dict[str, Callable[[Path], ECG]] = {
-    ".hea": read_wfdb,
-    ".dat": read_wfdb,
-}
+HEAD_BYTES = 4096
 
 
-def read(path: str | Path) -> ECG:
+class Reader(NamedTuple):
+    """How one format is recognised and read.
+
+    recognises  (first `HEAD_BYTES` of the file, its path) -> is it this format; decides by content wherever the
+                format has a signature, by the suffix only where it has none
+    read        path -> ECG
+    suffixes    what its files are usually called, in small letters; a folder is searched for these
+    """
+
+    recognises: Callable[[bytes, Path], bool]
+    read: Callable[[Path], ECG]
+    suffixes: tuple[str, ...] = ()
+
+
+# Formats of one file, asked in this order; one file and one line here adds another. WFDB, whose records are several
+# files, comes before them all. Readers import what they need when they are called.
+READERS: dict[str, Reader] = {}
+
+
+def read(path: str | Path, start: float | None = None, stop: float | None = None) -> ECG:
     """Read one ECG, float32 [lead, time] in mV, from a file or a WFDB record name without extension.
 
+    start, stop  read only the samples with start <= t < stop, in s on the recording's clock; None: from its first,
+                 to its last. Of a WFDB record no more than these samples is read.
+
     Raises FormatError where the file is damaged or no ECG (and says what it is), InputError where it is missing
-    or a folder, UnsafeError where it is a link, a pipe or points outside its folder.
+    or a folder, UnsafeError where it is a link, a pipe or points outside its folder, SignalError where the stretch
+    is not inside the recording.
     """
     path = Path(path)
     if "\x00" in str(path):
         raise InputError(path, "path", "a NUL character", "a path", "check the path", kind="missing_file")
-    reader = READERS.get(path.suffix.lower())
-    if reader is None and os.path.lexists(header_path(path)):
-        reader = read_wfdb
-    if reader is None or os.path.isdir(path):
-        _refuse_unreadable(path)
-        raise FormatError(
-            path, "content", "no ECG format we know", _formats(), "convert it to WFDB format 16", kind="unknown_format"
-        )
+    if os.path.isdir(path):
+        _refuse_folder(path)
+    if path.suffix.lower() in (".hea", ".dat") or (os.path.lexists(header_path(path)) and not os.path.lexists(path)):
+        return _read_record(path, start, stop)
+    head = _head(path)
+    reader = _reader(path, head)
+    if reader is not None:
+        return _stretch(reader.read(path), start, stop)
+    if os.path.lexists(header_path(path)):
+        return _read_record(path, start, stop)
+    refuse_other_content(path, head, _formats())
+    raise FormatError(
+        path, "content", "no ECG format we know", _formats(), "convert it to WFDB format 16", kind="unknown_format"
+    )
+
+
+def _read_record(path: Path, start: float | None, stop: float | None) -> ECG:
     try:
-        return reader(path)
+        return _stretch(read_wfdb(path), start, stop)
     except InputError as error:
         # A `.dat` on its own is worth a look before its missing header is blamed.
-        if error.kind == "missing_file" and os.path.lexists(path):
-            refuse_other_content(path, _head(path), _formats())
-        raise
+        if error.kind != "missing_file" or not os.path.lexists(path):
+            raise
+        head = _head(path)
+        reader = _reader(path, head)
+        if reader is None:
+            refuse_other_content(path, head, _formats())
+            raise
+    return _stretch(reader.read(path), start, stop)
+
+
+def _reader(path: Path, head: bytes) -> Reader | None:
+    return next((reader for reader in READERS.values() if reader.recognises(head, path)), None)
+
+
+def _stretch(ecg: ECG, start: float | None, stop: float | None) -> ECG:
+    if start is None and stop is None:
+        return ecg
+    end = ecg.start + ecg.duration
+    return ecg.crop(ecg.start if start is None else start, end if stop is None else stop)
 
 
 def record_paths(folder: str | Path) -> list[Path]:
-    """Return the headers (`.hea`) of all records in `folder` and below, sorted; hidden files are passed over.
+    """Return the ECG files in `folder` and below, WFDB records by their header, sorted; hidden files are passed over.
 
     Folders that are links are not entered. A header that is a link is listed: `read` refuses it with a reason,
     which is better than a record that silently is not there. Raises InputError for what is no readable folder.
@@ -55,45 +101,33 @@ def record_paths(folder: str | Path) -> list[Path]:
         found = "no folder" if os.path.lexists(folder) else "nothing there"
         raise InputError(folder, "folder", found, "a folder of records", "check the path", kind="missing_folder")
     paths = []
-    for root, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=False):
+    suffixes = (".hea", *(suffix for reader in READERS.values() for suffix in reader.suffixes))
+    for root, folders, files in os.walk(folder, onerror=_refuse_unlistable, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [Path(root, name) for name in files if name.lower().endswith(".hea") and not name.startswith(".")]
+        paths += [Path(root, name) for name in files if name.lower().endswith(suffixes) and not name.startswith(".")]
     return sorted(paths)
 
 
-def _refuse_unreadable(path: Path) -> None:
-    """Raise for a missing file, a folder, and for a file that is known to be something else."""
-    if os.path.isdir(path):
-        if not record_paths(path):
-            raise InputError(
-                path, "folder", "no ECG files", "WFDB headers (.hea) in it", "check the path", kind="empty_folder"
-            )
+def _refuse_folder(path: Path) -> None:
+    if not record_paths(path):
         raise InputError(
-            path, "file", "a folder", "one ECG", "name one of its records, or load the folder as a cohort",
-            kind="not_a_file",
-        )  # fmt: skip
-    head = _head(path)
-    other = other_content(head)
-    if other:
-        raise FormatError(
-            path,
-            "content",
-            other,
-            _formats(),
-            "name an ECG file, or convert this one to WFDB format 16",
-            kind="content",
+            path, "folder", "no ECG files", "WFDB headers (.hea) in it", "check the path", kind="empty_folder"
         )
+    raise InputError(
+        path, "file", "a folder", "one ECG", "name one of its records, or load the folder as a cohort",
+        kind="not_a_file",
+    )  # fmt: skip
 
 
-def _refuse_folder(error: OSError) -> None:
+def _refuse_unlistable(error: OSError) -> None:
     reason = os.strerror(error.errno or 0)
     raise InputError(error.filename, "folder", reason, "a readable folder", kind="unreadable") from None
 
 
 def _head(path: Path) -> bytes:
     with open_regular(path) as file:
-        return file.read(512)
+        return file.read(HEAD_BYTES)
 
 
 def _formats() -> str:
-    return f"an ECG file ({', '.join(READERS)}) or a WFDB record name"
+    return ", ".join(["WFDB (.hea with its .dat, or the record's name)", *READERS])
