@@ -75,7 +75,7 @@ def _conv(n_in: int, n_out: int, kernel: int, stride: int = 1, activation: nn.Mo
 def _bottleneck(n_in: int, width: int, kernel: int, stride: int) -> Residual:
     n_out = EXPANSION * width
     last = _conv(width, n_out, 1)
-    nn.init.zeros_(last[1].weight)  # the block begins as its shortcut
+    nn.init.zeros_(last.get_parameter("1.weight"))  # the batch norm's scale: the block begins as its shortcut
     path = nn.Sequential(_conv(n_in, width, 1, 1, nn.ReLU()), _conv(width, width, kernel, stride, nn.ReLU()), last)
     halved = [nn.AvgPool1d(2, ceil_mode=True)] if stride == 2 else []
     widened = [_conv(n_in, n_out, 1)] if n_in != n_out else []
