@@ -26,7 +26,8 @@ from ecglens.formats.wfdb_header import (
     header_path,
     read_header,
 )
-from ecglens.formats.wfdb_signals import PACKINGS, open_signals
+from ecglens.formats.wfdb_packing import GAPS, WIDE
+from ecglens.formats.wfdb_signals import open_signals
 from ecglens.leads import canonical_lead
 from ecglens.runs.files import contained, open_regular, write_bytes, write_text
 from ecglens.shapes import Signal
@@ -141,7 +142,7 @@ def _refuse_undecodable(path: Path, header: Header) -> int:
             )  # fmt: skip
         found = _unsupported(spec, header.signals[0].samples_per_frame)
         if found:
-            known = ", ".join(map(str, PACKINGS))
+            known = ", ".join(map(str, GAPS))
             raise FormatError(
                 path, f"lead {where}, format", found, f"format {known}, all leads at one rate, no skew",
                 "convert the record to format 16 (WFDB: xform)", kind="unsupported", lead=where,
@@ -150,7 +151,7 @@ def _refuse_undecodable(path: Path, header: Header) -> int:
 
 
 def _unsupported(spec: SignalSpec, per_frame: int) -> str:
-    if spec.format not in PACKINGS:
+    if spec.format not in GAPS:
         return f"format {spec.format}"
     if spec.samples_per_frame != per_frame:
         return f"{spec.samples_per_frame} samples per frame where the first lead has {per_frame}"
@@ -176,6 +177,10 @@ def _verify(path: Path, header: Header, raw: np.ndarray, verify: bool, from_star
     if missing:
         reason = f"no checksum for {printable(', '.join(missing))}: damage would go unseen"
         findings.append(Finding("no_checksum", "warning", reason))
+    wide = [spec.lead for spec in header.signals if spec.checksum is not None and spec.format in WIDE]
+    if wide:
+        reason = f"checksums cover the lower 16 bits only, and {printable(', '.join(wide))} have more"
+        findings.append(Finding("weak_checksum", "warning", reason))
     if not whole:
         findings.append(Finding("not_verified", "note", "only a stretch was read, and checksums cover whole records"))
     return findings
@@ -205,7 +210,7 @@ def _millivolts(raw: np.ndarray, signals: Sequence[SignalSpec]) -> Signal:
         millivolts = row - float(spec.baseline)
         millivolts /= spec.gain / MILLIVOLTS[spec.units]
         samples[:] = millivolts
-        gap = PACKINGS[spec.format].gap
+        gap = GAPS[spec.format]
         if gap is not None and row.min() == gap:  # the lowest value that the format can hold
             samples[row == gap] = np.nan
     return signal

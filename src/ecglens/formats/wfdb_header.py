@@ -144,12 +144,12 @@ def read_header(path: str | Path) -> Header:
 
 
 def header_path(path: str | Path) -> Path:
-    """Return the path of the header that belongs to a record name, a `.hea` or a `.dat`."""
+    """Return the path of the header that belongs to a record name, a `.hea`, a `.dat` or a `.mat`."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".hea":
         return path
-    return path.with_suffix(".hea") if suffix == ".dat" else Path(f"{path}.hea")
+    return path.with_suffix(".hea") if suffix in (".dat", ".mat") else Path(f"{path}.hea")
 
 
 def _content_lines(path: Path, raw: bytes) -> list[tuple[_Place, str]]:
