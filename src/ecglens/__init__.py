@@ -52,6 +52,7 @@ _HOMES = {
     "simulate_cohort": "ecglens.simulation.cohort",
     "simulate_ecg": "ecglens.simulation.cohort",
     "train": "ecglens.training.train",
+    "write_dicom": "ecglens.formats.dicom_writer",
     "write_report": "ecglens.reporting.html",
     "write_wfdb": "ecglens.formats.wfdb",
 }

@@ -7,16 +7,22 @@ and the library to compare with, if one reads the format.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz import mutate_bytes, mutate_text
+from fuzz import mutate_bytes, mutate_start, mutate_text
 
 from ecglens.ecg import ECG
 from ecglens.formats.read import read
 from ecglens.formats.wfdb import write_wfdb
 from ecglens.leads import LIMB_ALGEBRA, STANDARD_LEADS
+
+from .dicom import make_dicom, make_foreign_dicom
+from .edf import make_edf
+from .npy import make_npy
+from .table import make_table
 
 
 def small_ecg(n_samples: int = 500, fs: float = 500.0, name: str = "rec") -> ECG:
@@ -46,7 +52,58 @@ def _wfdb_package(path: Path) -> Any:
     return record.p_signal, float(record.fs), tuple(record.sig_name)
 
 
+def _dicom_package(path: Path) -> Any:
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    group = max(range(len(dataset.WaveformSequence)), key=lambda k: dataset.WaveformSequence[k].NumberOfWaveformSamples)
+    described = dataset.WaveformSequence[group].ChannelDefinitionSequence
+    leads = tuple(channel.ChannelSourceSequence[0].CodeMeaning for channel in described)
+    about = (dataset.get("PatientAge"), dataset.get("PatientSex"))
+    return dataset.waveform_array(group), float(dataset.WaveformSequence[group].SamplingFrequency), leads, about
+
+
+def _edf_package(path: Path) -> Any:
+    import edfio
+
+    edf = edfio.read_edf(path)
+    return tuple((signal.label, signal.sampling_frequency, signal.data) for signal in edf.signals)
+
+
+def _table_package(path: Path) -> Any:
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    return table.to_numpy(dtype=float), tuple(table.columns)
+
+
+def _npy_package(path: Path) -> Any:
+    return np.load(path)
+
+
+def _one(make: Callable[[Path, ECG], Path]) -> Callable[[Path], tuple[Path, Path]]:
+    """Return a maker of a format of one file: what is mutated is what is read."""
+
+    def made(folder: Path) -> tuple[Path, Path]:
+        path = make(folder, small_ecg())
+        return path, path
+
+    return made
+
+
+def _unsealed_npy(folder: Path, ecg: ECG) -> Path:
+    return make_npy(folder, ecg, sealed=False)
+
+
 TARGETS = [
     ("WFDB header", _wfdb_header, read, mutate_text, ("wfdb", _wfdb_package)),
     ("WFDB samples, format 16", _wfdb_samples, read, mutate_bytes, ("wfdb", _wfdb_package)),
+    ("DICOM by ecglens", _one(make_dicom), read, mutate_bytes, ("pydicom", _dicom_package)),
+    ("DICOM by others", _one(make_foreign_dicom), read, mutate_bytes, ("pydicom", _dicom_package)),
+    ("DICOM by others, start", _one(make_foreign_dicom), read, mutate_start, ("pydicom", _dicom_package)),
+    ("EDF", _one(make_edf), read, mutate_bytes, ("edfio", _edf_package)),
+    ("EDF start", _one(make_edf), read, mutate_start, ("edfio", _edf_package)),
+    ("CSV", _one(make_table), read, mutate_text, ("pandas", _table_package)),
+    ("npy with its hash", _one(make_npy), read, mutate_bytes, ("numpy", _npy_package)),
+    ("npy without a hash", _one(_unsealed_npy), read, mutate_bytes, ("numpy", _npy_package)),
 ]
