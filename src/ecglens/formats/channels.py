@@ -13,7 +13,7 @@ import numpy as np
 
 from ecglens.ecg import MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
-from ecglens.formats.wfdb import MILLIVOLTS, USUAL_FS
+from ecglens.formats.wfdb_header import MILLIVOLTS, USUAL_FS
 from ecglens.leads import OTHER_LEADS, STANDARD_LEADS, canonical_lead
 from ecglens.shapes import Signal
 
