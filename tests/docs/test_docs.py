@@ -120,6 +120,7 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "doctor": ["doctor"],
         "data info": ["data", "info", "simulated"],
         "check": ["check", str(ecg_file), str(broken)],
+        "convert": ["convert", str(ecg_file), str(broken), "converted"],
         "predict": ["predict", str(ecg_file), str(broken)],
         "explain": ["explain", str(ecg_file), str(broken), "--target", "MI"],
         "evaluate": ["evaluate", tiny, "--data", "simulated"],

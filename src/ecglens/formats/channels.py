@@ -67,10 +67,10 @@ def millivolts(raw: np.ndarray, scales: Sequence[Scale], gap: int | None = None)
 def fill_millivolts(signal: Signal, raw: np.ndarray, scales: Sequence[Scale], gap: int | None = None) -> None:
     """Write the samples of a stretch, raw [time, lead], into `signal`, float32 [lead, time] in mV."""
     for lead, (row, scale) in enumerate(zip(signal, scales, strict=True)):
-        values = raw[:, lead] * scale.slope  # float64 up to the last step
-        values += scale.offset
-        values /= scale.per_millivolt
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which an ECG refuses
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite, an ECG refuses
+            values = raw[:, lead] * scale.slope  # float64 up to the last step
+            values += scale.offset
+            values /= scale.per_millivolt
             row[:] = values
         if gap is not None:
             row[raw[:, lead] == gap] = np.nan

@@ -38,7 +38,7 @@ from ecglens.formats.wfdb import refuse_other_content
 from ecglens.leads import STANDARD_LEADS
 from ecglens.runs.files import read_bytes
 
-MAX_BYTES = 2**25  # 32 MiB of text: 15 minutes of 12 leads at 500 Hz
+MAX_BYTES = 2**23  # 8 MiB of text: 4 minutes of 12 leads at 500 Hz
 MAX_LINE = 2**14
 DELIMITERS = (",", ";", "\t")
 _TIME = re.compile(r"(?:time|t|seconds|sec|s|ms)(?:[\s_]*[(\[]?(s|sec|seconds|ms|milliseconds)?[)\]]?)", re.IGNORECASE)
@@ -227,7 +227,7 @@ def _numbers(path: Path, layout: _Layout, body: bytes) -> np.ndarray:
     _refuse_text(path, layout, body)
     try:
         table = pd.read_csv(
-            io.BytesIO(body), sep=layout.delimiter, header=None, dtype=np.float64,
+            io.BytesIO(body + b"\n"), sep=layout.delimiter, header=None, dtype=np.float64,
             skip_blank_lines=False, keep_default_na=False, na_values=[""], skipinitialspace=True, engine="c",
         )  # fmt: skip
     except (ValueError, OverflowError):
