@@ -19,8 +19,10 @@ import typer
 import ecglens
 from ecglens import Bundle, EcglensError, simulate_ecg, write_wfdb
 from ecglens.cli.app import app, run
+from ecglens.datasets.download import Download, Fetched
 from ecglens.datasets.labels import TASKS
 from ecglens.datasets.load import DATASETS
+from ecglens.errors import EnvironmentFault
 from ecglens.explainers.explain import EXPLAINERS
 from ecglens.models.lenet import count_parameters
 from ecglens.models.registry import ARCHITECTURES, MODELS
@@ -118,6 +120,8 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
     broken.write_text("nonsense\n")
     calls = {
         "doctor": ["doctor"],
+        "data list": ["data", "list"],
+        "data download": ["data", "download", "ludb", "ludb", "--yes"],
         "data info": ["data", "info", "simulated"],
         "check": ["check", str(ecg_file), str(broken)],
         "convert": ["convert", str(ecg_file), str(broken), "converted"],
@@ -128,6 +132,9 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "report": ["report", "run"],
     }
     assert set(calls) == {words for words, _ in verbs()}
+    failed = Fetched("b", "failed", EnvironmentFault("b", "download", "nothing"))
+    done = Download((Fetched("a", "fetched"), failed), 1)  # no test uses the network
+    monkeypatch.setattr("ecglens.datasets.download.download", lambda *_, **__: done)
     for words, arguments in calls.items():
         code = run([*arguments, "--json"])
         assert code in (0, 7), (words, code)
@@ -343,7 +350,7 @@ FORBIDDEN = {
     "an absolute path of some machine": re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w"),
     "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}"),
     "an address that nobody needs": re.compile(
-        r"https?://(?!doi\.org/|localhost|127\.0\.0\.1|www\.w3\.org/|www\.apache\.org/|git-lfs|host/|evil\.example|[\"'`)/]|$)"
+        r"https?://(?!physionet\.org/|zenodo\.org/api/records/|doi\.org/|localhost|127\.0\.0\.1|www\.w3\.org/|www\.apache\.org/|git-lfs|host/|evil\.example|[\"'`)/]|$)"
     ),
 }
 

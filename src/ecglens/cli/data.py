@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ecglens data`: what is in a data set."""
+"""`ecglens data`: which data sets there are, and what is in one."""
 
 from __future__ import annotations
 
 import typer
 
+from ecglens.cli import download
 from ecglens.cli.arguments import Json, Seed
 from ecglens.cli.console import Outcome, columns, conclude
 
-app = typer.Typer(help="Look at data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Find, download and look at data sets.", no_args_is_help=True, rich_markup_mode=None)
+app.command("list")(download.list_data)
+app.command("download")(download.download_data)
 
 
 @app.callback()
 def data() -> None:
-    """Look at data sets."""
+    """Find, download and look at data sets."""
 
 
 @app.command("info")
