@@ -10,6 +10,12 @@ from typing import NamedTuple
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError, InputError
+from ecglens.formats.aecg import is_aecg, read_aecg
+from ecglens.formats.cardiosoft import is_cardiosoft, read_cardiosoft
+from ecglens.formats.ishne import is_ishne, read_ishne
+from ecglens.formats.muse import is_muse, read_muse
+from ecglens.formats.scp import is_scp, read_scp
+from ecglens.formats.sierra import is_sierra, read_sierra
 from ecglens.formats.wfdb import header_path, read_wfdb, refuse_other_content
 from ecglens.runs.files import open_regular
 
@@ -32,7 +38,14 @@ class Reader(NamedTuple):
 
 # Formats of one file, asked in this order; one file and one line here adds another. WFDB, whose records are several
 # files, comes before them all. Readers import what they need when they are called.
-READERS: dict[str, Reader] = {}
+READERS: dict[str, Reader] = {
+    "HL7 aECG": Reader(is_aecg, read_aecg, (".xml",)),
+    "Philips Sierra XML": Reader(is_sierra, read_sierra, (".xml",)),
+    "GE MUSE XML": Reader(is_muse, read_muse, (".xml",)),
+    "GE CardioSoft XML": Reader(is_cardiosoft, read_cardiosoft, (".xml",)),
+    "SCP-ECG": Reader(is_scp, read_scp, (".scp",)),
+    "ISHNE Holter": Reader(is_ishne, read_ishne, (".ecg",)),
+}
 
 
 def read(path: str | Path, start: float | None = None, stop: float | None = None) -> ECG:
