@@ -10,10 +10,16 @@ from typing import NamedTuple
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError, InputError, UnsafeError
+from ecglens.formats.aecg import is_aecg, read_aecg
+from ecglens.formats.cardiosoft import is_cardiosoft, read_cardiosoft
 from ecglens.formats.contents import refuse_other_content
 from ecglens.formats.dicom import read_dicom, recognises_dicom
 from ecglens.formats.edf import read_edf, recognises_edf
+from ecglens.formats.ishne import is_ishne, read_ishne
+from ecglens.formats.muse import is_muse, read_muse
 from ecglens.formats.npy import is_listed_npy, read_npy, recognises_npy
+from ecglens.formats.scp import is_scp, read_scp
+from ecglens.formats.sierra import is_sierra, read_sierra
 from ecglens.formats.table import is_listed_table, read_table, recognises_table
 from ecglens.formats.wfdb import header_path, read_wfdb
 from ecglens.runs.files import open_regular
@@ -43,6 +49,12 @@ class Reader(NamedTuple):
 READERS: dict[str, Reader] = {
     "DICOM waveform": Reader(recognises_dicom, read_dicom, (".dcm",)),
     "EDF": Reader(recognises_edf, read_edf, (".edf",)),
+    "HL7 aECG": Reader(is_aecg, read_aecg, (".xml",)),
+    "Philips Sierra XML": Reader(is_sierra, read_sierra, (".xml",)),
+    "GE MUSE XML": Reader(is_muse, read_muse, (".xml",)),
+    "GE CardioSoft XML": Reader(is_cardiosoft, read_cardiosoft, (".xml",)),
+    "SCP-ECG": Reader(is_scp, read_scp, (".scp",)),
+    "ISHNE Holter": Reader(is_ishne, read_ishne, (".ecg",)),
     "NumPy .npy with a .json": Reader(recognises_npy, read_npy, (".npy",), is_listed_npy),
     "CSV or TSV with lead names": Reader(recognises_table, read_table, (".csv", ".tsv"), is_listed_table),
 }

@@ -19,9 +19,15 @@ from ecglens.formats.read import read
 from ecglens.formats.wfdb import write_wfdb
 from ecglens.leads import LIMB_ALGEBRA, STANDARD_LEADS
 
+from .aecg import make_aecg
+from .cardiosoft import make_cardiosoft
 from .dicom import make_dicom, make_foreign_dicom
 from .edf import make_edf
+from .ishne import make_ishne
+from .muse import make_muse
 from .npy import make_npy
+from .scp import make_scp
+from .sierra import make_sierra
 from .table import make_table
 
 
@@ -95,6 +101,14 @@ def _unsealed_npy(folder: Path, ecg: ECG) -> Path:
     return make_npy(folder, ecg, sealed=False)
 
 
+def _ecgdatakit(path: Path) -> Any:
+    from ecgdatakit import FileParser
+
+    record = FileParser().parse(path)
+    facts = record.patient.age, record.patient.sex, str(record.recording.date)
+    return tuple((lead.label, lead.sampling_rate, lead.samples) for lead in record.leads), facts
+
+
 TARGETS = [
     ("WFDB header", _wfdb_header, read, mutate_text, ("wfdb", _wfdb_package)),
     ("WFDB samples, format 16", _wfdb_samples, read, mutate_bytes, ("wfdb", _wfdb_package)),
@@ -106,4 +120,11 @@ TARGETS = [
     ("CSV", _one(make_table), read, mutate_text, ("pandas", _table_package)),
     ("npy with its hash", _one(make_npy), read, mutate_bytes, ("numpy", _npy_package)),
     ("npy without a hash", _one(_unsealed_npy), read, mutate_bytes, ("numpy", _npy_package)),
+    ("HL7 aECG", _one(make_aecg), read, mutate_text, ("ecgdatakit", _ecgdatakit)),
+    ("Philips Sierra XML", _one(make_sierra), read, mutate_text, ("ecgdatakit", _ecgdatakit)),
+    ("GE MUSE XML", _one(make_muse), read, mutate_text, ("ecgdatakit", _ecgdatakit)),
+    ("GE CardioSoft XML", _one(make_cardiosoft), read, mutate_text, None),
+    ("SCP-ECG", _one(make_scp), read, mutate_bytes, ("ecgdatakit", _ecgdatakit)),
+    ("ISHNE Holter", _one(make_ishne), read, mutate_bytes, ("ecgdatakit", _ecgdatakit)),
+    ("ISHNE Holter, header", _one(make_ishne), read, mutate_start, ("ecgdatakit", _ecgdatakit)),
 ]
