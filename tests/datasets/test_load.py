@@ -17,6 +17,8 @@ from ecglens.ecg import ECG
 from ecglens.errors import InputError, TableError, UsageError
 from ecglens.formats.wfdb import write_wfdb
 from ecglens.leads import STANDARD_LEADS
+from ecglens.training.recipes import recipe_for
+from ecglens.training.train import train
 
 TABLE = (
     "ecg_id,patient_id,age,sex,scp_codes,strat_fold,filename_hr\n"
@@ -138,3 +140,10 @@ def test_a_data_set_by_name_that_is_not_there(tmp_path: Path) -> None:
     for name in (*TREES, "ptbxl"):
         with pytest.raises(InputError):
             load_cohort(tmp_path, name)
+
+
+def test_a_data_set_without_labels_is_not_trained_on(ltdb: Path, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="publishes no diagnoses") as caught:
+        train(load_cohort(ltdb), recipe_for("lenet"), tmp_path / "run")
+    assert caught.value.kind == "labels"
+    assert not (tmp_path / "run" / "bundles").exists()

@@ -11,6 +11,7 @@ import pytest
 
 from ecglens.datasets.events import Event
 from ecglens.datasets.mitdb import RECORDS, load_mitdb, rhythms
+from ecglens.datasets.records import age_and_sex
 from ecglens.errors import InputError, LeakError, UsageError
 
 
@@ -32,6 +33,20 @@ def test_age_and_sex_come_from_the_header_and_unknown_stays_unknown(mitdb: Path)
     assert metadata["sex"].tolist() == ["male", "male", "female", "male", "male"]
     assert metadata["age"].tolist()[:1] + metadata["age"].tolist()[2:] == [69, 72, 68, 68]
     assert np.isnan(metadata.loc["103", "age"])  # its header says -1
+
+
+@pytest.mark.parametrize(
+    ("first", "known"),
+    [
+        ("69 M 1085 1629 x1", (69, "male")), ("23 F 2546 N/A x1", (23, "female")), ("-1 M 742 654 x1", (None, "male")),
+        ("Age: 71  Sex: M  NYHA class: III-IV", (71, "male")), ("<age>: 79\n<sex>: F", (79, "female")),
+        ("Age: 25\nSex: female", (25, "female")), ("Age: ?  Sex: M", (None, "male")),
+        ("Age: NaN\nSex: Unknown", (None, None)),
+        ("Digoxin\nno age given", (None, None)), ("Stage: 3, dosage 20", (None, None)), ("", (None, None)),
+    ],
+)  # fmt: skip
+def test_each_published_form_of_age_and_sex(first: str, known: tuple[object, object]) -> None:
+    assert age_and_sex(first.splitlines()) == known
 
 
 def test_leads_keep_their_names_where_channels_are_reversed(mitdb: Path) -> None:

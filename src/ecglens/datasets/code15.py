@@ -137,7 +137,7 @@ def _read(exam: _Exam, scale: float) -> ECG:
         raise FormatError(exam.path, f"exam {exam.record_id}", f"shape {tracing.shape}", "[time, 12]", kind="layout")
     used = np.flatnonzero((tracing != 0).any(axis=1))
     if len(used) == 0:
-        raise SignalError(exam.record_id, "signal", "zeros only", "a tracing", "leave the exam out", kind="flat")
+        raise SignalError(exam.record_id, "signal", "zeros only", "a tracing", "leave the exam out", kind="flat_lead")
     signal = tracing[used[0] : used[-1] + 1].T * scale
     reason = f"{scale:g} mV per stored unit assumed: the release does not say"
     findings = (Finding("units_assumed", "warning", reason),)

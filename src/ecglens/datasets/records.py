@@ -28,7 +28,7 @@ HOUR = 3600.0
 _MAX_HEADER = 2**20
 _AGE = re.compile(r"<?\bage\b>?\s*:?\s*(-?\d{1,3}(?:\.\d+)?)", re.IGNORECASE)
 _SEX = re.compile(r"<?\b(?:sex|gender)\b>?\s*:?\s*(female|male|f|m)\b", re.IGNORECASE)
-_TAPE = re.compile(r"(-?\d{1,3}) ([MF]) \d+ \d+ x\d+")  # mitdb: age, sex, tape, tape, recorder
+_TAPE = re.compile(r"(-?\d{1,3}) ([MF]) \S+ \S+ x\d+")  # mitdb: age, sex, tape, tape ("N/A" in 208), recorder
 
 
 class Part(NamedTuple):
