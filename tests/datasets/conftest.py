@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trees import TWELVE, annotate, blank, walk, write_record
+from trees import TWELVE, annotate, blank, matlab_head, walk, write_record
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def challenge2021(tmp_path: Path) -> Path:
     }
     for seed, ((folder, name), comments) in enumerate(people.items()):
         write_record(root / folder, name, 500, TWELVE, walk(12, 2500, seed), [*comments, "Rx: Unknown"],
-                     gain="1000/mV", resolution=16, file=f"{name}.mat", offset=24)  # fmt: skip
+                     gain="1000/mV", resolution=16, file=f"{name}.mat", head=matlab_head(12, 2500))  # fmt: skip
     return root
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,19 +30,19 @@ def write_record(
     resolution: int = 12,
     zero: int = 0,
     file: str = "",
-    offset: int = 0,
+    head: bytes = b"",
     sums: bool = True,
 ) -> Path:
     """Write a record in format 16 with the header as its publisher would, sums and first values included."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = np.asarray(samples + zero, "<i2")
     file = file or f"{name}.dat"
-    (folder / file).write_bytes(b"\0" * offset + np.ascontiguousarray(stored.T).tobytes())
+    (folder / file).write_bytes(head + np.ascontiguousarray(stored.T).tobytes())
     lines = [f"{name} {len(leads)} {fs:g} {samples.shape[1]}"]
     for lead, row in zip(leads, stored, strict=True):
         total = int(row.astype(np.int64).sum() + 2**15) % 2**16 - 2**15
         known = f"{row[0]} {total}" if sums else "0 0"
-        lines.append(f"{file} 16{f'+{offset}' if offset else ''} {gain} {resolution} {zero} {known} 0 {lead}")
+        lines.append(f"{file} 16{f'+{len(head)}' if head else ''} {gain} {resolution} {zero} {known} 0 {lead}")
     path = folder / f"{name}.hea"
     path.write_text("\n".join([*lines, *(f"#{comment}" for comment in comments)]) + "\n")
     return path
@@ -59,3 +60,8 @@ def blank(path: Path, samples: int) -> None:
     """Overwrite the start of a signal file of two channels, as erased memory reads."""
     raw = path.read_bytes()
     path.write_bytes(b"\xff" * (samples * 4) + raw[samples * 4 :])
+
+
+def matlab_head(rows: int, columns: int) -> bytes:
+    """Return what stands before the 16-bit integers of a matrix `val` in a MATLAB version 4 file."""
+    return struct.pack("<5i", 30, rows, columns, 0, 4) + b"val\0"

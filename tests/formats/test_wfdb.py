@@ -420,7 +420,7 @@ def test_impossible_gains(record: Path, gain: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "kind"),
     [
-        ("rec 12", "rec/2 12", "unsupported"),
+        ("rec 12", "rec/2 12", "header"),
         ("rec 12", "rec 0", "header"),
         ("rec 12", "rec -1", "header"),
         ("rec 12", "rec 13", "header"),

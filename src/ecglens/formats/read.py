@@ -51,7 +51,9 @@ def read(path: str | Path, start: float | None = None, stop: float | None = None
         raise InputError(path, "path", "a NUL character", "a path", "check the path", kind="missing_file")
     if os.path.isdir(path):
         _refuse_folder(path)
-    if path.suffix.lower() in (".hea", ".dat") or (os.path.lexists(header_path(path)) and not os.path.lexists(path)):
+    if path.suffix.lower() in (".hea", ".dat", ".mat") or (
+        os.path.lexists(header_path(path)) and not os.path.lexists(path)
+    ):
         return _read_record(path, start, stop)
     head = _head(path)
     reader = _reader(path, head)

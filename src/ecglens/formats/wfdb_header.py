@@ -29,6 +29,7 @@ from ecglens.runs.files import read_bytes
 
 MAX_HEADER_BYTES = 2**20
 MAX_SIGNALS = 256
+MAX_SEGMENTS = 20_000
 MIN_GAIN, MAX_GAIN = 1e-9, 1e9  # ADC units per physical unit; beyond, float32 mV would overflow or vanish
 DEFAULT_GAIN = 200.0
 
@@ -88,21 +89,28 @@ class SignalSpec(NamedTuple):
     lead: str
 
 
+class Segment(NamedTuple):
+    """One part of a multi-segment record: a record of its own, `~` for a gap, no samples for the list of signals."""
+
+    name: str
+    n_samples: int
+
+
 @dataclass(frozen=True)
 class Header:
-    """A WFDB header: fs in Hz, n_samples per signal (None where not declared), start in s on the base counter."""
+    """A WFDB header: fs in Hz, n_samples per signal (None where not declared), start in s on the base counter.
+
+    A multi-segment record has `segments` and no `signals` of its own; `n_signals` are those of its segments.
+    """
 
     record_name: str
+    n_signals: int
     fs: float
     n_samples: int | None
     signals: tuple[SignalSpec, ...]
     start: float = 0.0
     findings: tuple[Finding, ...] = ()
-
-    @property
-    def n_signals(self) -> int:
-        """Number of signals."""
-        return len(self.signals)
+    segments: tuple[Segment, ...] = ()
 
 
 class _Place(NamedTuple):
@@ -129,27 +137,31 @@ def read_header(path: str | Path) -> Header:
     if not lines:
         raise FormatError(path, "content", "only comments or blank lines", "a record line", kind="header")
     place, line = lines[0]
-    name, n_signals, fs, n_samples, start = _record_line(place, line)
+    name, n_segments, n_signals, fs, n_samples, start = _record_line(place, line)
+    findings = _record_findings(path, name, fs)
+    if n_segments is not None:
+        segments = _segments(place, n_segments, n_samples, lines[1:])
+        total = sum(segment.n_samples for segment in segments)
+        return Header(name, n_signals, fs, total, (), start, tuple(findings), segments)
     if n_signals != len(lines) - 1:
         raise place.error(
             "number of signals", f"{n_signals} declared, {len(lines) - 1} signal lines", "one line per signal"
         )
-    findings = _record_findings(path, name, fs)
     signals = []
     for place, line in lines[1:]:
         spec, noticed = _signal_line(place, line)
         signals.append(spec)
         findings += noticed
-    return Header(name, fs, n_samples, tuple(signals), start, (*findings, *_odd_ones_out(signals)))
+    return Header(name, n_signals, fs, n_samples, tuple(signals), start, (*findings, *_odd_ones_out(signals)))
 
 
 def header_path(path: str | Path) -> Path:
-    """Return the path of the header that belongs to a record name, a `.hea` or a `.dat`."""
+    """Return the path of the header that belongs to a record name, a `.hea`, a `.dat` or a `.mat`."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".hea":
         return path
-    return path.with_suffix(".hea") if suffix == ".dat" else Path(f"{path}.hea")
+    return path.with_suffix(".hea") if suffix in (".dat", ".mat") else Path(f"{path}.hea")
 
 
 def _content_lines(path: Path, raw: bytes) -> list[tuple[_Place, str]]:
@@ -170,17 +182,15 @@ def _content_lines(path: Path, raw: bytes) -> list[tuple[_Place, str]]:
     return lines
 
 
-def _record_line(place: _Place, line: str) -> tuple[str, int, float, int | None, float]:
-    """Return record name, number of signals, fs in Hz, number of samples (None: not declared), start in s."""
+def _record_line(place: _Place, line: str) -> tuple[str, int | None, int, float, int | None, float]:
+    """Return record name, number of segments (None: it has none), number of signals, fs in Hz, samples, start in s."""
     fields = line.split()
     name = _RECORD.fullmatch(fields[0])
     if name is None:
         raise place.error("record name", fields[0], "a name without '/'")
+    n_segments = None
     if name["segments"] is not None:
-        raise place.error(
-            "record name", f"{fields[0]}, a multi-segment record", "single-segment records",
-            "write the record as one segment first (WFDB: xform, rdsamp)", "unsupported",
-        )  # fmt: skip
+        n_segments = _integer(place, "number of segments", 1, MAX_SEGMENTS, name["segments"])
     if len(fields) < 3:
         raise place.error("record line", f"{len(fields)} fields", "record name, number of signals, sampling rate")
     n_signals = _integer(place, "number of signals", 1, MAX_SIGNALS, fields[1])
@@ -189,7 +199,25 @@ def _record_line(place: _Place, line: str) -> tuple[str, int, float, int | None,
     for clock in fields[4:]:
         if len(fields) > 6 or not _CLOCK.fullmatch(clock):
             raise place.error("base time and date", " ".join(fields[4:]), "HH:MM:SS DD/MM/YYYY or nothing")
-    return name["name"], n_signals, fs, n_samples or None, start
+    return name["name"], n_segments, n_signals, fs, n_samples or None, start
+
+
+def _segments(
+    place: _Place, n_segments: int, n_samples: int | None, lines: list[tuple[_Place, str]]
+) -> tuple[Segment, ...]:
+    """Parse the segment lines: a name and a number of samples each; their sum is the length of the record."""
+    if n_segments != len(lines):
+        raise place.error("number of segments", f"{n_segments} declared, {len(lines)} lines", "one line per segment")
+    segments = []
+    for at, line in lines:
+        fields = line.split()
+        if len(fields) != 2 or "/" in fields[0]:
+            raise at.error("segment line", line, "a record name and a number of samples")
+        segments.append(Segment(fields[0], _integer(at, "number of samples", 0, 10**15, fields[1])))
+    total = sum(segment.n_samples for segment in segments)
+    if not total or n_samples not in (None, total):
+        raise place.error("number of samples", f"{n_samples}", f"{total}, the sum of the segments, and not 0")
+    return tuple(segments)
 
 
 def _sampling_rate(place: _Place, text: str) -> tuple[float, float]:
