@@ -58,6 +58,7 @@ _HOMES = {
     "plot_explanation": "ecglens.plotting.attribution",
     "predict": "ecglens.prediction.predict",
     "read": "ecglens.formats.read",
+    "read_annotations": "ecglens.formats.delineations",
     "recipe_for": "ecglens.training.recipes",
     "record_report": "ecglens.reporting.record",
     "render": "ecglens.reporting.html",

@@ -26,6 +26,7 @@ from ecglens.explanation import Attribution as Attribution
 from ecglens.explanation import CohortExplanation as CohortExplanation
 from ecglens.explanation import Explanation as Explanation
 from ecglens.fiducials import Fiducials as Fiducials
+from ecglens.formats.delineations import read_annotations as read_annotations
 from ecglens.formats.read import read as read
 from ecglens.formats.wfdb import write_wfdb as write_wfdb
 from ecglens.leads import STANDARD_LEADS as STANDARD_LEADS

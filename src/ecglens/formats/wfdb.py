@@ -17,14 +17,15 @@ import numpy as np
 from ecglens.ecg import ECG
 from ecglens.errors import SignalError, UsageError
 from ecglens.formats.contents import other_content, refuse_other_content
+from ecglens.formats.wfdb_comments import header_person
 from ecglens.formats.wfdb_header import MAX_GAIN, MIN_GAIN, Header, SignalSpec, header_path, read_header
 from ecglens.formats.wfdb_record import checksums, read_stretch, sample_range
 from ecglens.formats.wfdb_segments import read_segments
 from ecglens.runs.files import write_bytes, write_text
 
 __all__ = [
-    "Header", "SignalSpec", "header_path", "other_content", "read_header", "read_wfdb", "refuse_other_content",
-    "write_wfdb",
+    "Header", "SignalSpec", "header_path", "header_person", "other_content", "read_header", "read_wfdb",
+    "refuse_other_content", "write_wfdb",
 ]  # fmt: skip
 
 GAP = -32768  # what format 16 writes for a missing sample

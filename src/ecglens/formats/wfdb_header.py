@@ -164,14 +164,18 @@ def header_path(path: str | Path) -> Path:
     return path.with_suffix(".hea") if suffix in (".dat", ".mat") else Path(f"{path}.hea")
 
 
-def _content_lines(path: Path, raw: bytes) -> list[tuple[_Place, str]]:
-    """Return the lines that are neither blank nor comments, with their places. LF or CRLF, UTF-8 or Latin-1."""
+def decode_header(raw: bytes) -> str:
+    """Return the text of a header: UTF-8, or Latin-1 where it is not."""
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = raw.decode("latin-1")
+        return raw.decode("latin-1")
+
+
+def _content_lines(path: Path, raw: bytes) -> list[tuple[_Place, str]]:
+    """Return the lines that are neither blank nor comments, with their places. LF or CRLF."""
     lines = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(decode_header(raw).split("\n"), 1):
         stripped = line.strip(" \t\r")
         if not stripped or stripped.startswith("#"):
             continue

@@ -29,7 +29,7 @@ def read_segments(path: Path, header: Header, verify: bool, pick: Callable[[int,
     """Read the samples that `pick(number of samples, fs)` chooses; only segments that hold some of them are read."""
     assert header.n_samples is not None
     first, last = pick(header.n_samples, header.fs)
-    leads = _leads(path, header)
+    leads = segment_leads(path, header)
     if 4 * len(leads) * (last - first) > MAX_ASSEMBLED_BYTES:
         raise FormatError(
             path, "size", f"{4 * len(leads) * (last - first)} bytes as float32", f"at most {MAX_ASSEMBLED_BYTES}",
@@ -62,7 +62,7 @@ def read_segments(path: Path, header: Header, verify: bool, pick: Callable[[int,
     return Stretch(signal, leads, header.fs, first, frozenset(formats), _merged(findings))
 
 
-def _leads(path: Path, header: Header) -> tuple[str, ...]:
+def segment_leads(path: Path, header: Header) -> tuple[str, ...]:
     """Return the leads of the record: of its list of signals, or of its first segment that is there."""
     missing: InputError | None = None
     for segment in header.segments:
