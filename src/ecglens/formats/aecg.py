@@ -30,7 +30,7 @@ from ecglens.formats.clinical import (
     sex,
     with_limb_leads,
 )
-from ecglens.formats.wfdb import MILLIVOLTS
+from ecglens.formats.wfdb_header import MILLIVOLTS
 from ecglens.formats.xml import has_root, integers, number, read_xml, text
 
 ROOT = "AnnotatedECG"

@@ -18,7 +18,8 @@ import numpy as np
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
 from ecglens.formats.clinical import facts, limb_findings, moment, rate_findings, scale_findings, with_limb_leads
-from ecglens.formats.wfdb import GAP, MAX_SIGNAL_BYTES
+from ecglens.formats.wfdb import GAP
+from ecglens.formats.wfdb_signals import MAX_SIGNAL_BYTES
 from ecglens.runs.files import open_regular
 
 MAGIC = b"ISHNE1.0"
