@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the WFDB data sets share: finding headers, what their comments say of a person, recordings in stretches."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ecglens.cohort import Excluded
+from ecglens.ecg import ECG
+from ecglens.errors import EcglensError, Finding, FormatError, InputError, UnsafeError, UsageError
+from ecglens.formats.read import read
+from ecglens.formats.wfdb import MILLIVOLTS, SignalSpec, read_header
+from ecglens.runs.files import read_bytes
+
+HOUR = 3600.0
+_MAX_HEADER = 2**20
+_AGE = re.compile(r"<?\bage\b>?\s*:?\s*(-?\d{1,3}(?:\.\d+)?)", re.IGNORECASE)
+_SEX = re.compile(r"<?\b(?:sex|gender)\b>?\s*:?\s*(female|male|f|m)\b", re.IGNORECASE)
+_TAPE = re.compile(r"(-?\d{1,3}) ([MF]) \d+ \d+ x\d+")  # mitdb: age, sex, tape, tape, recorder
+
+
+class Part(NamedTuple):
+    """One record of a cohort: a recording, or the stretch of it with start <= t < stop, in s on its clock.
+
+    None: from its first sample, to its last.
+    """
+
+    record_id: str
+    path: Path
+    start: float | None = None
+    stop: float | None = None
+
+
+def headers(folder: Path, pattern: str = "*.hea") -> list[Path]:
+    """Return the headers right inside a folder that match `pattern`, by name; hidden files are passed over."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def first_headers(folder: Path, depth: int = 4, limit: int = 1) -> Iterator[Path]:
+    """Yield the first `limit` headers in a folder and `depth` levels below, without listing all of a large tree."""
+    found = 0
+    for root, folders, files in os.walk(folder):
+        level = len(Path(root).relative_to(folder).parts)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if level < depth else []
+        for name in sorted(name for name in files if name.endswith(".hea") and not name.startswith(".")):
+            yield Path(root, name)
+            found += 1
+            if found == limit:
+                return
+
+
+def comments(path: Path) -> list[str]:
+    """Return the comments of a WFDB header, without their `#`, one a line. Raises as `read_bytes` does."""
+    text = read_bytes(path, _MAX_HEADER).decode("latin-1")
+    lines = [line.strip() for line in text.splitlines()]
+    return [line[1:].strip() for line in lines if line.startswith("#")]
+
+
+def age_and_sex(lines: Sequence[str]) -> tuple[float | None, str | None]:
+    """Return age (years) and sex (female, male) as the comments of a header give them; None where they do not.
+
+    >>> age_and_sex(["Age: 71  Sex: M  NYHA class: III-IV"]), age_and_sex(["-1 M 742 654 x1"])
+    ((71.0, 'male'), (None, 'male'))
+    """
+    text = "\n".join(lines)
+    tape = _TAPE.match(lines[0]) if lines else None
+    age = _AGE.search(text)
+    sex = _SEX.search(text)
+    years = float(tape[1]) if tape else float(age[1]) if age else -1.0
+    letter = (tape[2] if tape else sex[1] if sex else "").lower()[:1]
+    return known_age(years), {"f": "female", "m": "male"}.get(letter)
+
+
+def known_age(years: Any) -> float | None:
+    """Return an age in years, or None for what stands for "unknown": nothing, no number, negative, above 120."""
+    try:
+        value = float(years)
+    except (TypeError, ValueError):
+        return None
+    return value if 0 <= value <= 120 else None
+
+
+def stretches(record_id: str, path: Path, seconds: float | None) -> list[Part]:
+    """Return a recording as parts of `seconds` (whole seconds; None: one part), the last as long as what is left.
+
+    Parts are called `14046@03600`: the recording, and whole seconds since its first sample.
+    """
+    if seconds is None:
+        return [Part(record_id, path)]
+    if not (math.isfinite(seconds) and seconds >= 1 and seconds == int(seconds)):
+        raise UsageError("load", "stretch", f"{seconds} s", "whole seconds, at least 1, or None for whole recordings")
+    header = read_header(path)
+    if header.n_samples is None:
+        raise FormatError(path, "number of samples", "not declared", "a length, to divide it", "load it whole")
+    count = max(1, math.ceil(header.n_samples / header.fs / seconds - 1e-9))
+    edges = [header.start + k * seconds for k in range(count)]
+    stops = [*edges[1:], None]
+    return [
+        Part(f"{record_id}@{int(k * seconds):05d}", path, start, stop)
+        for k, (start, stop) in enumerate(zip(edges, stops, strict=True))
+    ]
+
+
+def divided(
+    recordings: Sequence[tuple[str, Path]], seconds: float | None
+) -> tuple[list[Part], list[str], list[Excluded]]:
+    """Return the parts of all recordings, the recording each belongs to, and the recordings whose header is no good."""
+    parts: list[Part] = []
+    of: list[str] = []
+    excluded: list[Excluded] = []
+    for record_id, path in recordings:
+        try:
+            found = stretches(record_id, path, seconds)
+        except (InputError, UnsafeError) as error:
+            excluded.append(left_out(record_id, error))
+            continue
+        parts += found
+        of += [record_id] * len(found)
+    return parts, of, excluded
+
+
+def left_out(record_id: str, error: EcglensError) -> Excluded:
+    """Return the entry for a record that an error keeps out."""
+    return Excluded(record_id, error.kind, str(error))
+
+
+def read_part(part: Part) -> ECG:
+    """Read one part, and no more than it; clipping at the converter's limits is flagged."""
+    ecg = read(part.path, part.start, part.stop)
+    findings = (*ecg.findings, *clipping(ecg, read_header(part.path).signals))
+    return replace(ecg, record_id=part.record_id, findings=findings)
+
+
+def clipping(ecg: ECG, specs: Sequence[SignalSpec]) -> list[Finding]:
+    """Return a finding per lead that stays at a limit of its converter for two samples or more."""
+    findings = []
+    for row, spec in zip(ecg.signal, specs, strict=True):
+        if not 0 < spec.adc_resolution < 16:  # 16 bits: the limit is that of the file, and seldom the converter's
+            continue
+        half = 2 ** (spec.adc_resolution - 1)
+        scale = MILLIVOLTS[spec.units] / spec.gain
+        low, high = sorted((spec.adc_zero + end - spec.baseline) * scale for end in (-half, half - 1))
+        tolerance = abs(scale) / 4
+        at_limit = (row <= low + tolerance) | (row >= high - tolerance)
+        if (at_limit[1:] & at_limit[:-1]).any():  # one sample alone may be a peak that just reaches it
+            reason = f"{int(at_limit.sum())} samples at the converter's limits ({low:.2f} and {high:.2f} mV)"
+            findings.append(Finding("clipped", "warning", reason, spec.lead or None))
+    return findings
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return the files of a record: its header and the signal file beside it."""
+    return tuple(file for file in (path, path.with_suffix(".dat"), path.with_suffix(".mat")) if file.exists())
+
+
+def no_labels(ids: Sequence[str]) -> pd.DataFrame:
+    """Return a table of labels without a class, for data sets that publish none."""
+    return pd.DataFrame(np.empty((len(ids), 0)), index=list(ids))
