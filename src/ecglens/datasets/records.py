@@ -6,19 +6,21 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ecglens.cohort import Excluded
+from ecglens.cohort import Cohort, Excluded, Lazy
+from ecglens.datasets.sources import SOURCES
 from ecglens.ecg import ECG
 from ecglens.errors import EcglensError, Finding, FormatError, InputError, UnsafeError, UsageError
+from ecglens.fiducials import Fiducials
 from ecglens.formats.read import read
-from ecglens.formats.wfdb import MILLIVOLTS, SignalSpec, read_header
+from ecglens.formats.wfdb import MILLIVOLTS, SignalSpec, read_header, read_wfdb
 from ecglens.runs.files import read_bytes
 
 HOUR = 3600.0
@@ -110,22 +112,66 @@ def stretches(record_id: str, path: Path, seconds: float | None) -> list[Part]:
     ]
 
 
+@dataclass(frozen=True)
+class Recording:
+    """One recording of a data set: its id, its header, and what is known of the person (patient_id, age, sex, ...)."""
+
+    record_id: str
+    path: Path
+    person: Mapping[str, Any]
+
+
 def divided(
-    recordings: Sequence[tuple[str, Path]], seconds: float | None
-) -> tuple[list[Part], list[str], list[Excluded]]:
-    """Return the parts of all recordings, the recording each belongs to, and the recordings whose header is no good."""
-    parts: list[Part] = []
-    of: list[str] = []
+    recordings: Sequence[Recording], seconds: float | None
+) -> tuple[list[tuple[Recording, Part]], list[Excluded]]:
+    """Return the parts of all recordings, each with its recording, and the recordings whose header is no good."""
+    parts: list[tuple[Recording, Part]] = []
     excluded: list[Excluded] = []
-    for record_id, path in recordings:
+    for recording in recordings:
         try:
-            found = stretches(record_id, path, seconds)
+            parts += [(recording, part) for part in stretches(recording.record_id, recording.path, seconds)]
         except (InputError, UnsafeError) as error:
-            excluded.append(left_out(record_id, error))
-            continue
-        parts += found
-        of += [record_id] * len(found)
-    return parts, of, excluded
+            excluded.append(left_out(recording.record_id, error))
+    return parts, excluded
+
+
+def cohort_of_parts(
+    name: str,
+    parts: Sequence[tuple[Recording, Part]],
+    labels: pd.DataFrame,
+    label_rule: str,
+    *,
+    excluded: Sequence[Excluded] = (),
+    read: Callable[[Part], ECG] | None = None,
+    marks: Callable[[Part], Fiducials] | None = None,
+    cacheable: bool = True,
+) -> Cohort:
+    """Return the cohort of a data set of `sources`, read and marked part by part when asked for.
+
+    cacheable  False where options change what is read from the same files: the cache keys on files and ids alone
+    """
+    items = [part for _, part in parts]
+    if not items:
+        reason = excluded[0].reason if excluded else "no record of it is here"
+        raise InputError(name, "records", "none that can be used", "at least one", reason, kind="no_records")
+    rows = [{**recording.person, "recording": recording.record_id} for recording, _ in parts]
+    return Cohort(
+        name,
+        Lazy(read or read_part, items),
+        labels,
+        pd.DataFrame(rows, index=labels.index, dtype=object),
+        label_rule=label_rule,
+        excluded=tuple(excluded),
+        fiducials=None if marks is None else Lazy(marks, items),
+        citation=credit(name),
+        files=[files_of(part.path) for part in items] if cacheable else None,
+    )
+
+
+def credit(name: str) -> str:
+    """Return whom to credit for a data set, and its licence, as it stands below every result."""
+    source = SOURCES[name]
+    return f"{source.title}, version {source.version}. {source.citation} Licence: {source.licence}."
 
 
 def left_out(record_id: str, error: EcglensError) -> Excluded:
@@ -138,6 +184,70 @@ def read_part(part: Part) -> ECG:
     ecg = read(part.path, part.start, part.stop)
     findings = (*ecg.findings, *clipping(ecg, read_header(part.path).signals))
     return replace(ecg, record_id=part.record_id, findings=findings)
+
+
+def read_part_unsummed(part: Part) -> ECG:
+    """Read one part of a data set whose headers give 0 for every first value and checksum, where no sum was taken.
+
+    Such zeros declare nothing: without them a record is read as one without checksums, and flagged so.
+    """
+    try:
+        return read_part(part)
+    except FormatError as error:
+        specs = read_header(part.path).signals
+        if error.kind != "checksum" or any(spec.checksum or spec.initial_value for spec in specs):
+            raise
+    ecg = read_wfdb(part.path, verify=False)
+    end = ecg.start + ecg.duration
+    ecg = ecg.crop(ecg.start if part.start is None else part.start, end if part.stop is None else part.stop)
+    findings = [found for found in ecg.findings if found.kind != "not_verified"]
+    findings.append(Finding("no_checksum", "warning", "the header gives no checksums: damage would go unseen"))
+    return replace(ecg, record_id=part.record_id, findings=(*findings, *clipping(ecg, specs)))
+
+
+def load_holter(
+    name: str, root: Path, names: Sequence[str], stretch: float | None, default: float, annotator: str
+) -> Cohort:
+    """Load a data set of long recordings without labels, each of another person, in stretches."""
+    recordings, excluded = found_recordings(root, names, {})
+    parts, unreadable = divided(recordings, stretch)
+    return cohort_of_parts(
+        name, parts, no_labels([part.record_id for _, part in parts]), f"{name} publishes no diagnoses: no labels",
+        excluded=[*excluded, *unreadable], cacheable=stretch == default,
+    )  # fmt: skip
+
+
+def found_recordings(
+    root: Path, names: Sequence[str], same_person: Mapping[str, str]
+) -> tuple[list[Recording], list[Excluded]]:
+    """Return the recordings of these names, with age and sex of their headers, and those that are not in this copy.
+
+    same_person  {recording: the recording whose person it shows again}; all others are another person each
+    """
+    recordings, excluded = [], []
+    for name in names:
+        path = root / f"{name}.hea"
+        if not path.exists():
+            excluded.append(Excluded(name, "absent", "its files are not in this copy"))
+            continue
+        try:
+            age, sex = age_and_sex(comments(path))
+        except (InputError, UnsafeError) as error:
+            excluded.append(left_out(name, error))
+            continue
+        person = {"patient_id": same_person.get(name, name), "age": age, "sex": sex}
+        recordings.append(Recording(name, path, person))
+    return recordings, excluded
+
+
+def is_record(path: Path, fs: float, annotator: str) -> bool:
+    """Tell whether a header of this sampling rate lies at `path`, with the annotations of `annotator` beside it."""
+    if not (path.exists() and path.with_suffix(f".{annotator}").exists()):
+        return False
+    try:
+        return read_header(path).fs == fs
+    except (InputError, UnsafeError):
+        return False
 
 
 def clipping(ecg: ECG, specs: Sequence[SignalSpec]) -> list[Finding]:
