@@ -20,7 +20,8 @@ from ecglens.ecg import ECG
 from ecglens.errors import EcglensError, Finding, FormatError, InputError, UnsafeError, UsageError
 from ecglens.fiducials import Fiducials
 from ecglens.formats.read import read
-from ecglens.formats.wfdb import MILLIVOLTS, SignalSpec, read_header, read_wfdb
+from ecglens.formats.wfdb import SignalSpec, read_header, read_wfdb
+from ecglens.formats.wfdb_header import MILLIVOLTS
 from ecglens.runs.files import read_bytes
 
 HOUR = 3600.0
@@ -82,6 +83,11 @@ def age_and_sex(lines: Sequence[str]) -> tuple[float | None, str | None]:
     return known_age(years), {"f": "female", "m": "male"}.get(letter)
 
 
+def is_tape(lines: Sequence[str]) -> bool:
+    """Tell whether the first comment is that of mitdb: age, sex, two numbers of tapes, recorder."""
+    return bool(lines) and _TAPE.fullmatch(lines[0]) is not None
+
+
 def known_age(years: Any) -> float | None:
     """Return an age in years, or None for what stands for "unknown": nothing, no number, negative, above 120."""
     try:
@@ -94,13 +100,14 @@ def known_age(years: Any) -> float | None:
 def stretches(record_id: str, path: Path, seconds: float | None) -> list[Part]:
     """Return a recording as parts of `seconds` (whole seconds; None: one part), the last as long as what is left.
 
-    Parts are called `14046@03600`: the recording, and whole seconds since its first sample.
+    Parts are called `14046@03600`: the recording, and whole seconds since its first sample. Reads the header only,
+    and raises what is wrong with it.
     """
-    if seconds is None:
-        return [Part(record_id, path)]
-    if not (math.isfinite(seconds) and seconds >= 1 and seconds == int(seconds)):
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 1 and seconds == int(seconds)):
         raise UsageError("load", "stretch", f"{seconds} s", "whole seconds, at least 1, or None for whole recordings")
     header = read_header(path)
+    if seconds is None:
+        return [Part(record_id, path)]
     if header.n_samples is None:
         raise FormatError(path, "number of samples", "not declared", "a length, to divide it", "load it whole")
     count = max(1, math.ceil(header.n_samples / header.fs / seconds - 1e-9))
@@ -155,11 +162,14 @@ def cohort_of_parts(
         reason = excluded[0].reason if excluded else "no record of it is here"
         raise InputError(name, "records", "none that can be used", "at least one", reason, kind="no_records")
     rows = [{**recording.person, "recording": recording.record_id} for recording, _ in parts]
+    metadata = pd.DataFrame(rows, index=labels.index, dtype=object)
+    if "age" in metadata:
+        metadata["age"] = pd.to_numeric(metadata["age"])
     return Cohort(
         name,
         Lazy(read or read_part, items),
         labels,
-        pd.DataFrame(rows, index=labels.index, dtype=object),
+        metadata,
         label_rule=label_rule,
         excluded=tuple(excluded),
         fiducials=None if marks is None else Lazy(marks, items),
@@ -197,9 +207,7 @@ def read_part_unsummed(part: Part) -> ECG:
         specs = read_header(part.path).signals
         if error.kind != "checksum" or any(spec.checksum or spec.initial_value for spec in specs):
             raise
-    ecg = read_wfdb(part.path, verify=False)
-    end = ecg.start + ecg.duration
-    ecg = ecg.crop(ecg.start if part.start is None else part.start, end if part.stop is None else part.stop)
+    ecg = read_wfdb(part.path, verify=False, start=part.start, stop=part.stop)
     findings = [found for found in ecg.findings if found.kind != "not_verified"]
     findings.append(Finding("no_checksum", "warning", "the header gives no checksums: damage would go unseen"))
     return replace(ecg, record_id=part.record_id, findings=(*findings, *clipping(ecg, specs)))
