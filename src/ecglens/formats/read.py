@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError, InputError
-from ecglens.formats.wfdb import header_path, read_wfdb, refuse_other_content
+from ecglens.formats.contents import refuse_other_content
+from ecglens.formats.wfdb import header_path, read_wfdb
 from ecglens.runs.files import open_regular
 
 HEAD_BYTES = 4096
@@ -66,7 +67,7 @@ def read(path: str | Path, start: float | None = None, stop: float | None = None
 
 def _read_record(path: Path, start: float | None, stop: float | None) -> ECG:
     try:
-        return _stretch(read_wfdb(path), start, stop)
+        return read_wfdb(path, start=start, stop=stop)
     except InputError as error:
         # A `.dat` on its own is worth a look before its missing header is blamed.
         if error.kind != "missing_file" or not os.path.lexists(path):
