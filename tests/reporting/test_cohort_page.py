@@ -69,13 +69,14 @@ def test_what_is_wrong_is_named_in_the_first_section():
     gap = Finding("gap", "error", "1 s without samples", "I")
     faulty = replace(
         survey, unreadable=(Excluded("r1", "truncated", "too short"),), duplicates=(("r2", "r3"),),
-        flags=(("r4", gap), ("r4", replace(gap, lead="II"))),
+        flags=(("r4", gap), ("r4", replace(gap, lead="II")), ("r5", Finding("clipped", "warning", "at 5 mV"))),
     )  # fmt: skip
     assert attention(about, faulty) == [
         "1 record cannot be read.",
         "2 records hold the same recording as another one.",
         "The records of 1 patient disagree on sex.",
         "1 record would be refused for the signal: gap (1).",
+        "1 record to be read with care: clipped (1).",
         "The patient is unknown in 2 records: no split by patient.",
         "Fewer than 5 patients have MI or CD: too few to learn from or to score.",
         "1 record was left out on loading: absent (1).",

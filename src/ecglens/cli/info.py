@@ -49,7 +49,8 @@ def _info(where: str, task: str, min_likelihood: float, out: Path | None, signal
     options = f" --task {task}" if task != "superdiagnostic" else ""
     options += f" --min-likelihood {min_likelihood:g}" if min_likelihood else ""
     text = _in_words(about, survey)
-    next_step = f"ecglens train --data {where} --model lenet{options} --out runs/first"
+    labelled = about.unlabelled < about.records
+    next_step = f"ecglens train --data {where} --model lenet{options} --out runs/first" if labelled else ""
     if page is not None:
         repeat = f"ecglens data info {where}{options}{'' if signals else ' --no-signals'} --seed {seed} --out {out}"
         found |= {"page": str(page), "json": str(_json_path(page))}

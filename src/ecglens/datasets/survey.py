@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ecglens.cohort import Cohort, Excluded
+from ecglens.datasets.duplicates import same_recordings
 from ecglens.ecg import ECG
 from ecglens.errors import ContractError, EcglensError, Finding, InputError, UnsafeError
 from ecglens.preprocessing.pipeline import Admission
@@ -45,7 +45,12 @@ class Survey:
     @property
     def flagged(self) -> dict[str, int]:
         """{kind: records flagged}, most frequent first."""
-        return _ranked(Counter(kind for _, kind in {(record, finding.kind) for record, finding in self.flags}))
+        return self.count("error", "warning")
+
+    def count(self, *severities: str) -> dict[str, int]:
+        """Return {kind: records} of the flags of these severities, most frequent first."""
+        chosen = {(record, finding.kind) for record, finding in self.flags if finding.severity in severities}
+        return _ranked(Counter(kind for _, kind in sorted(chosen)))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the survey as it stands in JSON."""
@@ -83,18 +88,6 @@ def survey_signals(cohort: Cohort, *, progress: Progress = silent) -> Survey:
             work.refuse(record_id, error)
         progress("reading", index + 1, len(cohort), f"{len(work.errors)} unreadable" if work.errors else "")
     return work.done()
-
-
-def same_recordings(record_ids: Sequence[str], fingerprints: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of record ids that share a fingerprint, in the order in which each first occurs.
-
-    >>> same_recordings(["a", "b", "c"], ["x", "y", "x"])
-    (('a', 'c'),)
-    """
-    groups: dict[str, list[str]] = {}
-    for record, fingerprint in zip(record_ids, fingerprints, strict=True):
-        groups.setdefault(fingerprint, []).append(record)
-    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 class _Work:

@@ -58,7 +58,12 @@ def attention(about: CohortDescription, survey: Survey | None) -> list[str]:
     if survey is not None:
         errors = {record for record, finding in survey.flags if finding.severity == "error"}
         if errors:
-            told.append(f"{_many(len(errors), 'record')} would be refused for the signal: {_kinds(survey.flagged)}.")
+            told.append(
+                f"{_many(len(errors), 'record')} would be refused for the signal: {_kinds(survey.count('error'))}."
+            )
+        warned = {record for record, finding in survey.flags if finding.severity == "warning"}
+        if warned:
+            told.append(f"{_many(len(warned), 'record')} to be read with care: {_kinds(survey.count('warning'))}.")
     if about.missing["patient_id"]:
         told.append(f"The patient is unknown in {_many(about.missing['patient_id'], 'record')}: no split by patient.")
     rare = [name for name, found in about.prevalence.items() if found.n_patients_positive < SMALL_GROUP]
@@ -243,7 +248,7 @@ def _recordings(survey: Survey) -> Section | None:
         picture = plot_counts({f"{fs} Hz": k for fs, k in survey.sampling_rates.items()}, "Records")
         figures.append(_figure(picture, f"Records by sampling rate, {n}", "Sampling rates"))
     if set(survey.leads.values()) == {survey.n}:
-        told.append(f"Each has the leads {', '.join(survey.leads)}.")
+        told.append(f"Each has the lead{'' if len(survey.leads) == 1 else 's'} {', '.join(survey.leads)}.")
     else:
         told.append(f"Not all have the same leads; {len(survey.leads)} occur.")
         picture = plot_counts(survey.leads, "Records that have the lead", survey.n)
@@ -322,10 +327,8 @@ def _terms(about: CohortDescription) -> Section:
 
 
 def _list(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    rest = (
-        f"The first {MOST_LISTED} of {len(rows):,}; info.json has all." if len(rows) > MOST_LISTED else "All of them."
-    )
-    return Table(columns, tuple(rows[:MOST_LISTED]), rest)
+    caption = f"The first {MOST_LISTED} of {len(rows):,}; info.json has all." if len(rows) > MOST_LISTED else ""
+    return Table(columns, tuple(rows[:MOST_LISTED]), caption)
 
 
 def _ages_in_words(age: Mapping[str, float]) -> str:
