@@ -150,8 +150,8 @@ def _per_record(about: CohortDescription) -> Section:
 def _together(about: CohortDescription) -> Section | None:
     """Show which labels stand together; nothing where no two ever do."""
     table = np.array(about.co_occurrence.records)
-    order = np.argsort(-np.diag(table), kind="stable")
-    order = order[np.diag(table)[order] > 0]
+    carried = np.diag(table)
+    order = sorted(np.flatnonzero(carried), key=lambda k: -carried[k])
     shown = order[:MOST_CLASSES]
     if len(shown) < 2:
         return None
