@@ -82,7 +82,8 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
-    "bundles", "per_class",
+    "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
+    "contradictions", "sampling_rates", "leads", "flagged", "notes",
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def keys_of(value: Any) -> set[str]:
         return set()
     found = set(value)
     for key, item in value.items():
-        if key == "per_class":
+        if key in ("per_class", "prevalence"):
             found |= set().union(*map(keys_of, item.values()))
         elif key not in DYNAMIC and not (key == "excluded" and isinstance(item, dict)):
             found |= keys_of(item)

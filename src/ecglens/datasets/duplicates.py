@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ecglens.cohort import Cohort
 from ecglens.errors import InputError, UnsafeError
 from ecglens.runs.progress import Progress, silent
@@ -21,12 +23,26 @@ def find_duplicates(cohort: Cohort, progress: Progress = silent) -> list[tuple[s
     >>> find_duplicates(Cohort("toy", ecgs, table, table))
     [('a', 'c')]
     """
-    groups: dict[str, list[str]] = {}
+    ids: list[str] = []
+    fingerprints: list[str] = []
     unread = 0
     for index, record_id in enumerate(cohort.record_ids):
         try:
-            groups.setdefault(cohort[index].fingerprint(), []).append(record_id)
+            fingerprints.append(cohort[index].fingerprint())
+            ids.append(record_id)
         except (InputError, UnsafeError):
             unread += 1
         progress("comparing", index + 1, len(cohort), f"{unread} not readable" if unread else "")
-    return [tuple(group) for group in groups.values() if len(group) > 1]
+    return list(same_recordings(ids, fingerprints))
+
+
+def same_recordings(record_ids: Sequence[str], fingerprints: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of record ids that share a fingerprint, in the order in which each first occurs.
+
+    >>> same_recordings(["a", "b", "c"], ["x", "y", "x"])
+    (('a', 'c'),)
+    """
+    groups: dict[str, list[str]] = {}
+    for record, fingerprint in zip(record_ids, fingerprints, strict=True):
+        groups.setdefault(fingerprint, []).append(record)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
