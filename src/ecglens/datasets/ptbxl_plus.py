@@ -138,7 +138,7 @@ def _shared_beats(peaks: Sequence[float]) -> np.ndarray:
 
 
 def _absences(times: np.ndarray, leads: tuple[str, ...]) -> dict[tuple[str, int, str], str]:
-    absent: dict[tuple[str, int, str], str] = {}
+    absent: dict[tuple[str, int | None, str], str] = {}
     for wave, marks in WAVES.items():
         missing = np.isnan(times[:, :, [MARKS.index(mark) for mark in marks]]).all(axis=2)
         absent |= {(leads[row], int(beat), wave): _NOT_MARKED for row, beat in np.argwhere(missing)}
