@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -321,7 +322,7 @@ def _edges(n: int, fs: float) -> Indices:
 
 def _window_medians(values: Floats, edges: Indices) -> Floats:
     """Return the median over each window of `values` [row, time] as [row, window]; NaN where all is NaN."""
-    return np.stack([_median(values[:, a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)], axis=-1)
+    return np.stack([_median(values[:, a:b]) for a, b in pairwise(edges)], axis=-1)
 
 
 def _running_median(values: Floats) -> Floats:
