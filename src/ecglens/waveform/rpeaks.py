@@ -150,7 +150,7 @@ def _all_leads(ecg: ECG) -> _Found:
     beats, share = _choose(trace, per_sample, fs)
     if not beats.size:
         return _Found(np.empty(0), np.empty(0), "no beat stands out from its surroundings")
-    samples = _locate(ecg, beats * step + (step - 1) / 2)
+    samples = _locate(ecg, beats.astype(np.float64) * step + (step - 1) / 2)
     kept = np.concatenate([[True], np.diff(samples) > _REFRACTORY / 2 * ecg.fs])  # two that came to lie on one QRS
     return _Found(samples[kept], np.minimum(share[kept], 1.0), "")
 
