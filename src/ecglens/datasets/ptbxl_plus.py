@@ -137,7 +137,7 @@ def _shared_beats(peaks: Sequence[float]) -> np.ndarray:
     return np.array(starts)
 
 
-def _absences(times: np.ndarray, leads: tuple[str, ...]) -> dict[tuple[str, int, str], str]:
+def _absences(times: np.ndarray, leads: tuple[str, ...]) -> dict[tuple[str, int | None, str], str]:
     absent: dict[tuple[str, int | None, str], str] = {}
     for wave, marks in WAVES.items():
         missing = np.isnan(times[:, :, [MARKS.index(mark) for mark in marks]]).all(axis=2)
