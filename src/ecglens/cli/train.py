@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from ecglens.cli.arguments import Data, Json, Seed
+from ecglens.cli.arguments import Data, Dataset, Json, MinLikelihood, Seed, Task
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, conclude
 from ecglens.statistics.figures import interval
 
@@ -18,8 +18,9 @@ def train(
     model: str = typer.Option(
         "lenet", help="Network: lenet, lenet-wide, ecgnet, ecgnet-lead, ecgnet-class, xresnet1d50, resnet1d."
     ),
-    task: str = typer.Option("superdiagnostic", help="Label task of PTB-XL."),
-    min_likelihood: float = typer.Option(0.0, help="0: every statement counts; 50: TrustECG's rule."),
+    dataset: Dataset = None,
+    task: Task = "superdiagnostic",
+    min_likelihood: MinLikelihood = 0.0,
     epochs: int = typer.Option(0, min=0, help="Epochs; 0: as in the recipe."),
     drop_empty_classes: bool = typer.Option(
         False, "--drop-empty-classes", help="Leave out classes that nobody in a part has, instead of refusing."
@@ -34,6 +35,8 @@ def train(
     Example: ecglens train --data ptbxl/ --model lenet --task superdiagnostic --out runs/first
     """
     chosen = {"data": data, "model": model, "task": task, "min_likelihood": min_likelihood, "epochs": epochs}
+    if dataset is not None:
+        chosen["dataset"] = dataset
     if drop_empty_classes:
         chosen["drop_empty_classes"] = True
     raise typer.Exit(conclude(lambda: _train(chosen, out, seed, resume, no_cache), as_json))
@@ -51,7 +54,9 @@ def _train(chosen: dict, out: Path, seed: int, resume: bool, no_cache: bool) -> 
     recipe = recipe_for(chosen["model"])
     if chosen["epochs"] > 0:
         recipe = replace(recipe, epochs=chosen["epochs"])
-    cohort = load_cohort(chosen["data"], task=chosen["task"], min_likelihood=chosen["min_likelihood"], seed=seed)
+    cohort = load_cohort(
+        chosen["data"], chosen.get("dataset"), task=chosen["task"], min_likelihood=chosen["min_likelihood"], seed=seed
+    )
     trained = train_bundle(
         cohort, recipe, out, seed=seed, resume=resume, arguments=chosen,
         drop_empty_classes="drop_empty_classes" in chosen,
@@ -73,4 +78,5 @@ def _train(chosen: dict, out: Path, seed: int, resume: bool, no_cache: bool) -> 
         "excluded": [asdict(entry) for entry in left_out],
     }  # fmt: skip
     next_step = f"ecglens evaluate {out} --data {chosen['data']}"
+    next_step += f" --dataset {chosen['dataset']}" if "dataset" in chosen else ""
     return Outcome(result, text, next_step, PARTLY if left_out else 0)
