@@ -93,11 +93,12 @@ def _write(page: Path, found: dict[str, Any], about: CohortDescription, survey: 
 
 def _in_words(about: CohortDescription, survey: Survey | None) -> str:
     from ecglens.errors import printable
-    from ecglens.reporting.cohort import attention
+    from ecglens.reporting.cohort import attention, records_of_patients
 
-    rows = [(printable(k, 40), f"{f.n_positive:,}", f"{f.n_patients_positive:,}", *_share(f))
+    people = "{:,}".format if about.patients is not None else lambda _: "unknown"
+    rows = [(printable(k, 40), f"{f.n_positive:,}", people(f.n_patients_positive), *_share(f))
             for k, f in about.prevalence.items()]  # fmt: skip
-    text = f"{about.name}: {about.records:,} records of {about.patients:,} patients\nLabel rule: {about.label_rule}\n\n"
+    text = f"{about.name}: {records_of_patients(about)}\nLabel rule: {about.label_rule}\n\n"
     if rows:
         text += columns(("label", "records", "patients", "share", "95 % interval"), rows) + "\n\n"
     text += "\n".join(f"{title:<20}{told}" for title, told in _summary(about, survey))

@@ -95,7 +95,7 @@ def load_cohort(
     if name == SIMULATED:
         return simulate_cohort(task=usual, seed=seed, severity=SEVERITY)
     if name == "ptbxl":
-        return ptbxl.load_ptbxl(where, 500, usual, min_likelihood)
+        return ptbxl.load_ptbxl(where, None, usual, min_likelihood)
     load = DATASETS[name].load
     return load(where, task=usual) if tasks else load(where)
 

@@ -207,7 +207,8 @@ def _all_marks(path: Path, extension: str, state: tuple[tuple[int, int, int, int
 def credit(name: str) -> str:
     """Return whom to credit for a data set, and its licence, as it stands below every result."""
     source = SOURCES[name]
-    return f"{source.title}, version {source.version}. {source.citation} Licence: {source.licence}."
+    title = "" if source.title.lower() in source.citation.lower() else f"{source.title}, version {source.version}. "
+    return f"{title}{source.citation} Licence: {source.licence}."
 
 
 def left_out(record_id: str, error: EcglensError) -> Excluded:
