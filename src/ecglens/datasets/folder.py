@@ -78,7 +78,8 @@ def find_table(folder: Path) -> Path:
     if len(chosen) != 1:
         shown = ", ".join(path.name for path in chosen[:5])
         found = f"{len(chosen)} CSV tables ({shown}{', ...' if len(chosen) > 5 else ''})" if chosen else "no CSV table"
-        raise InputError(folder, "table", found, "exactly one CSV table with a column `file`", f"columns: {_EXAMPLE}",
+        raise InputError(folder, "table", found, "exactly one CSV table with a column `file`",
+                         f"if this is a published data set, name it (--dataset); else columns: {_EXAMPLE}",
                          kind="no_table")  # fmt: skip
     return chosen[0]
 

@@ -91,8 +91,9 @@ def _summary(about: CohortDescription, survey: Survey | None) -> Section:
     concerns = attention(about, survey)
     n_labels = sum(n > 0 for n in about.labels.values())
     opened = "the files were not opened" if survey is None else f"{survey.n:,} of {about.records:,} files can be read"
+    labelled = f"with {_many(n_labels, 'label')}" if n_labels else "without labels"
     conclusion = (
-        f"{records_of_patients(about)} with {_many(n_labels, 'label')}; "
+        f"{records_of_patients(about)} {labelled}; "
         f"{opened}. "
         + ("To look at first:" if concerns else "Nothing was found that forbids their use.")
     )  # fmt: skip
