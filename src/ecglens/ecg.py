@@ -130,6 +130,8 @@ class ECG:
         Raises SignalError (kind `missing_lead`) for a lead that is neither there nor derivable.
         """
         wanted = tuple(canonical_lead(name) for name in leads)
+        if wanted == self.leads:
+            return self
         missing = [name for name in wanted if name not in self.leads and not derivable(self.leads, name)]
         if missing:
             raise SignalError(

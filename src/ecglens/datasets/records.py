@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,11 @@ from ecglens.datasets.sources import SOURCES
 from ecglens.ecg import ECG
 from ecglens.errors import EcglensError, Finding, FormatError, InputError, UnsafeError, UsageError
 from ecglens.fiducials import Fiducials
+from ecglens.formats.delineations import read_annotations
 from ecglens.formats.read import read
 from ecglens.formats.wfdb import SignalSpec, read_header, read_wfdb
 from ecglens.formats.wfdb_header import MILLIVOLTS
+from ecglens.runs.cache import identity
 from ecglens.runs.files import read_bytes
 
 HOUR = 3600.0
@@ -150,11 +153,12 @@ def cohort_of_parts(
     *,
     excluded: Sequence[Excluded] = (),
     read: Callable[[Part], ECG] | None = None,
-    marks: Callable[[Part], Fiducials] | None = None,
+    marks: str | None = None,
     cacheable: bool = True,
 ) -> Cohort:
     """Return the cohort of a data set of `sources`, read and marked part by part when asked for.
 
+    marks      annotation files of its records: `atr`, ...; `leads`: one file per lead; None: it has none
     cacheable  False where options change what is read from the same files: the cache keys on files and ids alone
     """
     items = [part for _, part in parts]
@@ -172,16 +176,39 @@ def cohort_of_parts(
         metadata,
         label_rule=label_rule,
         excluded=tuple(excluded),
-        fiducials=None if marks is None else Lazy(marks, items),
+        fiducials=None if marks is None else Lazy(partial(_marks_of, extension=marks), items),
         citation=credit(name),
         files=[files_of(part.path) for part in items] if cacheable else None,
     )
 
 
+def _marks_of(part: Part, extension: str) -> Fiducials:
+    """Return what is marked in one part of a recording, times in s on its clock. Raises as `read_annotations` does."""
+    if extension == "leads":
+        return read_annotations(part.path)
+    files = [part.path, part.path.with_suffix(f".{extension}")]
+    try:
+        state = tuple(identity(files))
+    except OSError:
+        state = ()  # reading will say what is missing
+    whole = _all_marks(part.path, extension, state)
+    if part.start is None and part.stop is None:
+        return whole
+    start = -math.inf if part.start is None else part.start
+    return whole.crop(start, math.inf if part.stop is None else part.stop)
+
+
+@lru_cache(maxsize=1)  # parts are read in order, and a day of beats takes half a second to decode
+def _all_marks(path: Path, extension: str, state: tuple[tuple[int, int, int, int], ...]) -> Fiducials:
+    """Return all marks of a recording; read again where `state`, what the system says of the files, differs."""
+    return read_annotations(path, extension)
+
+
 def credit(name: str) -> str:
     """Return whom to credit for a data set, and its licence, as it stands below every result."""
     source = SOURCES[name]
-    return f"{source.title}, version {source.version}. {source.citation} Licence: {source.licence}."
+    title = "" if source.title.lower() in source.citation.lower() else f"{source.title}, version {source.version}. "
+    return f"{title}{source.citation} Licence: {source.licence}."
 
 
 def left_out(record_id: str, error: EcglensError) -> Excluded:
@@ -221,7 +248,7 @@ def load_holter(
     parts, unreadable = divided(recordings, stretch)
     return cohort_of_parts(
         name, parts, no_labels([part.record_id for _, part in parts]), f"{name} publishes no diagnoses: no labels",
-        excluded=[*excluded, *unreadable], cacheable=stretch == default,
+        excluded=[*excluded, *unreadable], marks=annotator, cacheable=stretch == default,
     )  # fmt: skip
 
 
