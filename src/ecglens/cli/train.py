@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ecglens.cli.arguments import Data, Dataset, Json, MinLikelihood, Seed, Task
+from ecglens.cli.arguments import Data, Dataset, Json, Seed, Task
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, conclude
 from ecglens.statistics.figures import interval
 
