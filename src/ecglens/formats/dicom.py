@@ -27,12 +27,13 @@ from ecglens.formats.channels import (
     Scale,
     known_lead,
     millivolts,
-    odd_scales,
     per_millivolt,
-    rate_findings,
     refuse_doubled,
+    refuse_rate,
     refuse_too_many,
 )
+from ecglens.formats.checks import lead_findings, odd_scales, rate_findings, signal_findings
+from ecglens.formats.clinical import MAX_AGE
 from ecglens.formats.dicom_elements import PREAMBLE, DicomFile, Elements, Syntax, items, read_elements, text
 from ecglens.formats.dicom_seal import check_seal
 from ecglens.shapes import Signal
@@ -146,7 +147,8 @@ def read_dicom(path: str | Path) -> ECG:
     file = read_elements(path)
     check_seal(path, file)
     group, findings = _rhythm(path, file)
-    findings = [*file.findings, *_identity(file), *findings, *rate_findings(path, group.fs)]
+    refuse_rate(path, group.fs)
+    findings = [*file.findings, *_identity(file), *findings, *rate_findings(group.fs)]
     channels = _channels(group)
     used = [k for k, channel in enumerate(channels) if channel.lead is not None]
     findings += [finding for channel in channels for finding in channel.findings]
@@ -161,6 +163,7 @@ def read_dicom(path: str | Path) -> ECG:
     signal = millivolts(raw[:, used], scales)
     findings += _blank_padding(signal, raw, used, _padding(group, raw.dtype))
     findings += _shift(group, signal, leads, chosen)
+    findings += signal_findings(signal, leads)
     metadata, noticed = _metadata(file.elements)
     start = group.number_in(group.elements, GROUP_OFFSET, "time offset", 0.0) / 1000
     return ECG(signal, group.fs, leads, path.stem, start, metadata, (*findings, *noticed))
@@ -314,7 +317,7 @@ def _lead(group: _Group, number: int, elements: Elements) -> tuple[str | None, l
     if lead is not None or not words or per_millivolt(text(_first(elements, UNITS), CODE)) is None:
         return lead, []
     name = words[:32]
-    return name, [Finding("unknown_lead", "warning", f"{name!r} is not a lead name we know", name)]
+    return name, lead_findings([name])
 
 
 def _first(elements: Elements, tag: int) -> Elements:
@@ -403,6 +406,6 @@ def _age(written: str, born: datetime.date | None, day: datetime.date | None) ->
     if told is not None and computed is not None and abs(told - computed) > 1.5:
         wrong = f"the age {told:g} and the date of birth ({computed:g} years) contradict each other"
     age = told if told is not None else computed
-    if age is not None and not 0 <= age <= 120:
+    if age is not None and not 0 <= age <= MAX_AGE:
         return None, f"an age of {age:g} years is not kept"
     return age, wrong

@@ -30,12 +30,13 @@ from ecglens.formats.channels import (
     Scale,
     fill_millivolts,
     known_lead,
-    odd_scales,
     per_millivolt,
-    rate_findings,
     refuse_doubled,
+    refuse_rate,
     refuse_too_many,
 )
+from ecglens.formats.checks import lead_findings, odd_scales, rate_findings, signal_findings
+from ecglens.formats.clinical import MAX_AGE
 from ecglens.runs.files import open_regular
 
 VERSION = b"0       "
@@ -103,7 +104,8 @@ def read_edf(path: str | Path) -> ECG:
         header = _read_header(path, file, before.st_size)
         leads, channels, findings = _ecg_channels(header)
         fs = channels[0].n / header.seconds
-        findings = [*header.findings, *findings, *rate_findings(path, fs)]
+        refuse_rate(path, fs)
+        findings = [*header.findings, *findings, *rate_findings(fs)]
         scales = [_scale(channel) for channel in channels]
         refuse_too_many(path, len(leads), header.n_records * channels[0].n)
         places, start, noticed = _places(header, file, fs, channels[0].n)
@@ -114,7 +116,7 @@ def read_edf(path: str | Path) -> ECG:
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise header.fault("content", "changed during reading", "a file at rest", "changed")
-    findings += [*noticed, *odd_scales(leads, scales), *_out_of_range(leads, beyond)]
+    findings += [*noticed, *odd_scales(leads, scales), *_out_of_range(leads, beyond), *signal_findings(signal, leads)]
     return ECG(signal, fs, leads, path.stem, start, header.metadata, tuple(findings))
 
 
@@ -196,7 +198,7 @@ def _ecg_channels(header: _Header) -> tuple[tuple[str, ...], list[_Channel], lis
         lead = known_lead(channel.label)
         if lead is None and re.match(r"E[CK]G\b", channel.label, re.IGNORECASE):
             lead = channel.label
-            findings.append(Finding("unknown_lead", "warning", f"{lead!r} is not a lead name we know", lead))
+            findings += lead_findings([lead])
         if channel.label == ANNOTATIONS:
             findings.append(Finding("annotations", "note", "annotations in the file are not read"))
         elif lead is None or per_millivolt(channel.unit) is None:
@@ -329,7 +331,11 @@ def _metadata(text: str, plus: str) -> tuple[dict[str, Any], list[Finding]]:
         born = _long_date(patient[2]) if len(patient) > 2 else None
         if sex:
             metadata["sex"] = sex
-        if born and day and 0 <= (age := day.year - born.year - ((day.month, day.day) < (born.month, born.day))) <= 120:
+        if (
+            born
+            and day
+            and 0 <= (age := day.year - born.year - ((day.month, day.day) < (born.month, born.day))) <= MAX_AGE
+        ):
             metadata["age"] = float(age)
     if day:
         metadata["date"] = day.isoformat()

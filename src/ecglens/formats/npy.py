@@ -13,7 +13,8 @@ import numpy as np
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError
-from ecglens.formats.channels import millivolts, rate_findings, refuse_doubled, refuse_too_many
+from ecglens.formats.channels import millivolts, refuse_doubled, refuse_rate, refuse_too_many
+from ecglens.formats.checks import lead_findings, rate_findings, signal_findings
 from ecglens.formats.sidecar import read_sidecar, sidecar_path, verify
 from ecglens.leads import canonical_lead
 from ecglens.runs.files import read_bytes
@@ -52,8 +53,9 @@ def read_npy(path: str | Path) -> ECG:
     values = _array(path, content)
     _refuse_shape(path, values, sidecar.leads)
     refuse_too_many(path, *values.shape)
-    findings = rate_findings(path, sidecar.fs)
+    refuse_rate(path, sidecar.fs)
     signal = millivolts(values.T, [sidecar.scale] * len(values), sidecar.gap)
+    findings = rate_findings(sidecar.fs) + lead_findings(sidecar.leads) + signal_findings(signal, sidecar.leads)
     return ECG(signal, sidecar.fs, sidecar.leads, path.stem, sidecar.start,
                {"format": "npy"} | sidecar.metadata, tuple(findings))  # fmt: skip
 
