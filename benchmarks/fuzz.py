@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutated files through every reader: does one crash, hang, eat memory, or hand out changed numbers without a word?
 
-    python benchmarks/fuzz.py [--mutants 20000] [--only dicom,edf] [--seed 1]
+    python benchmarks/fuzz.py [--mutants 20000] [--only dicom,edf] [--seed 1] [--processes 2] [--out FILE]
 
 Each target is a small valid file (tests/formats/samples writes it) of which one to three places are changed: bits,
 bytes, stretches moved, doubled or cut, numbers and words exchanged. What a reader may do with a mutant:
@@ -291,10 +291,12 @@ def main() -> int:
     parser.add_argument("--mutants", type=int, default=20_000, help="per target")
     parser.add_argument("--only", default="", help="targets whose name contains one of these, comma-separated")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="rows of other targets in it are kept")
     asked = parser.parse_args()
     chosen = [t.name for t in targets() if any(part in t.name for part in asked.only.split(","))]
-    rows, defects, shares = [], [], 8
-    with ProcessPoolExecutor(2, max_tasks_per_child=1) as pool:
+    defects, shares = [], 8
+    with ProcessPoolExecutor(asked.processes) as pool:
         for name in chosen:
             began = time.perf_counter()
             seeds = [1000 * asked.seed + k for k in range(shares)]
@@ -302,14 +304,24 @@ def main() -> int:
             tally = next(parts)
             for part in parts:
                 tally.merge(part)
-            rows.append(asdict(tally) | {"outcomes": dict(tally.outcomes), "peer_outcomes": dict(tally.peer_outcomes)})
+            _store(asked.out, tally)
             defects += tally.defects
             print(_line(tally), f"({time.perf_counter() - began:.0f} s)", flush=True)
-    if not asked.only:
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     for defect in defects[:20]:
         print("DEFECT", defect)
     return 1 if defects else 0
+
+
+def _store(path: Path, tally: Tally) -> None:
+    """Put one target's row into the results, in the order of the targets."""
+    rows = {row["name"]: row for row in (json.loads(path.read_text(encoding="utf-8")) if path.exists() else [])}
+    counts = {
+        "outcomes": dict(sorted(tally.outcomes.items())),
+        "peer_outcomes": dict(sorted(tally.peer_outcomes.items())),
+    }
+    rows[tally.name] = asdict(tally) | counts | {"seconds": round(tally.seconds, 3)}
+    ordered = [rows[target.name] for target in targets() if target.name in rows]
+    path.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
 def _line(tally: Tally) -> str:

@@ -50,8 +50,7 @@ class ECG:
 
     def __post_init__(self) -> None:
         where = self.record_id or "ECG"
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
-            signal = np.array(self.signal, dtype=np.float32, order="C")  # a copy: nobody else can change it
+        signal = _owned(self.signal)
         leads = tuple(canonical_lead(str(name)) for name in self.leads)
         if signal.ndim != 2 or 0 in signal.shape:
             raise SignalError(where, "signal", f"shape {signal.shape}", "[lead, time], neither empty", kind="shape")
@@ -175,6 +174,16 @@ class ECG:
                 self.record_id or "ECG", "leads", f"no {name}", ", ".join(self.leads), kind="missing_lead", lead=name
             )
         return self.leads.index(name)
+
+
+def _owned(signal: np.ndarray) -> Signal:
+    """Return a copy as float32 that nobody else can change, or the array itself where that is so already."""
+    if isinstance(signal, np.ndarray) and signal.dtype == np.float32 and signal.base is None:
+        ours = signal.flags.c_contiguous and not signal.flags.writeable
+        if ours:
+            return signal
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        return np.array(signal, dtype=np.float32, order="C")
 
 
 def sample_range(

@@ -19,7 +19,7 @@ from ecglens.shapes import Signal
 
 MAX_VALUES = 2**26  # samples of all leads: a day of three leads at 256 Hz; at most four arrays of them stay below 1 GB
 MAX_LEADS = 256
-_BLOCK = 2**18  # samples that are converted at a time, so that the float64 copy stays small
+_BLOCK = 2**14  # samples that are converted at a time, so that they stay in the processor's cache
 
 GAP = -32768  # what stands for a missing sample among 16-bit integers: the lowest of them
 
@@ -75,6 +75,12 @@ def millivolts(raw: np.ndarray, scales: Sequence[Scale], gap: int | None = None)
     signal = np.empty((len(scales), len(raw)), np.float32)
     for begin in range(0, len(raw), _BLOCK):
         fill_millivolts(signal[:, begin : begin + _BLOCK], raw[begin : begin + _BLOCK], scales, gap)
+    return signal
+
+
+def frozen(signal: Signal) -> Signal:
+    """Return the array, which nobody can write to from now on: an ECG takes it as it is, without a copy."""
+    signal.flags.writeable = False
     return signal
 
 

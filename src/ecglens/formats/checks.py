@@ -85,7 +85,7 @@ def limb_findings(signal: Signal, leads: Sequence[str]) -> list[Finding]:
             if found is None:
                 return []
             residual = max(residual, found)
-    steps = np.abs(np.diff(signal[[name in LIMB_LEADS for name in names], :_BLOCK]))
+        steps = np.abs(np.diff(signal[[name in LIMB_LEADS for name in names], :_BLOCK]))
     allowed = 3 * float(steps[steps > 0].min(initial=0.1)) + 0.002
     if residual <= allowed:
         return []

@@ -25,6 +25,7 @@ from ecglens.errors import Finding, FormatError
 from ecglens.formats.channels import (
     MAX_LEADS,
     Scale,
+    frozen,
     known_lead,
     millivolts,
     per_millivolt,
@@ -160,13 +161,13 @@ def read_dicom(path: str | Path) -> ECG:
     raw = _samples(group, len(channels))
     scales = [channel.scale for channel in chosen if channel.scale is not None]
     findings += [*odd_scales(leads, scales), *_beyond_stored_bits(raw, channels, used)]
-    signal = millivolts(raw[:, used], scales)
+    signal = millivolts(raw if len(used) == len(channels) else raw[:, used], scales)
     findings += _blank_padding(signal, raw, used, _padding(group, raw.dtype))
     findings += _shift(group, signal, leads, chosen)
     findings += signal_findings(signal, leads)
     metadata, noticed = _metadata(file.elements)
     start = group.number_in(group.elements, GROUP_OFFSET, "time offset", 0.0) / 1000
-    return ECG(signal, group.fs, leads, path.stem, start, metadata, (*findings, *noticed))
+    return ECG(frozen(signal), group.fs, leads, path.stem, start, metadata, (*findings, *noticed))
 
 
 def _rhythm(path: Path, file: DicomFile) -> tuple[_Group, list[Finding]]:
@@ -248,8 +249,10 @@ def _blank_padding(signal: Signal, raw: np.ndarray, used: Sequence[int], padding
     if padding is None:
         return []
     missing = raw == padding
+    if not missing.any():
+        return []
     others = raw[~missing]
-    if not missing.any() or not others.size or not others.min() < padding < others.max():
+    if not others.size or not others.min() < padding < others.max():
         signal[missing[:, used].T] = np.nan
         return []
     blank = missing.all(axis=1) if raw.shape[1] > 2 else np.zeros(len(raw), bool)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
-from ecglens.formats.channels import GAP, Scale, millivolts
+from ecglens.formats.channels import GAP, Scale, frozen, millivolts
 from ecglens.formats.checks import rate_findings, scale_findings, signal_findings
 from ecglens.formats.clinical import facts, moment, with_limb_leads
 from ecglens.formats.wfdb_signals import MAX_SIGNAL_BYTES
@@ -60,7 +60,7 @@ def read_ishne(path: Path) -> ECG:
     findings += noticed + rate_findings(fs) + scale_findings(names, steps, [0.0] * n_leads)
     findings += signal_findings(signal, names)
     metadata, noticed = _facts(header)
-    return with_limb_leads(ECG(signal, fs, tuple(names), path.stem, 0.0, metadata, tuple(findings + noticed)))
+    return with_limb_leads(ECG(frozen(signal), fs, tuple(names), path.stem, 0.0, metadata, tuple(findings + noticed)))
 
 
 def _field(header: bytes, at: int, layout: str = "<h") -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError
-from ecglens.formats.channels import millivolts, refuse_doubled, refuse_rate, refuse_too_many
+from ecglens.formats.channels import frozen, millivolts, refuse_doubled, refuse_rate, refuse_too_many
 from ecglens.formats.checks import lead_findings, rate_findings, signal_findings
 from ecglens.formats.sidecar import read_sidecar, sidecar_path, verify
 from ecglens.leads import canonical_lead
@@ -56,7 +56,7 @@ def read_npy(path: str | Path) -> ECG:
     refuse_rate(path, sidecar.fs)
     signal = millivolts(values.T, [sidecar.scale] * len(values), sidecar.gap)
     findings = rate_findings(sidecar.fs) + lead_findings(sidecar.leads) + signal_findings(signal, sidecar.leads)
-    return ECG(signal, sidecar.fs, sidecar.leads, path.stem, sidecar.start,
+    return ECG(frozen(signal), sidecar.fs, sidecar.leads, path.stem, sidecar.start,
                {"format": "npy"} | sidecar.metadata, tuple(findings))  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from ecglens.errors import Finding, FormatError
 from ecglens.formats.channels import (
     MAX_LEADS,
     Scale,
+    frozen,
     known_lead,
     millivolts,
     per_millivolt,
@@ -116,7 +117,9 @@ def read_table(path: str | Path) -> ECG:
     signal = millivolts(values[:, layout.columns], scales)
     findings += [*rate_findings(fs), *odd_scales(layout.leads, scales), *lead_findings(layout.leads), *_unread(layout)]
     findings += signal_findings(signal, layout.leads)
-    return ECG(signal, fs, layout.leads, path.stem, start, {"format": "table"} | sidecar.metadata, tuple(findings))
+    return ECG(
+        frozen(signal), fs, layout.leads, path.stem, start, {"format": "table"} | sidecar.metadata, tuple(findings)
+    )
 
 
 def _fault(path: Path, line: int, found: object, allowed: str, fix: str = "correct the line",

@@ -16,7 +16,7 @@ import numpy as np
 
 from ecglens.ecg import ECG, sample_range
 from ecglens.errors import SignalError, UsageError
-from ecglens.formats.channels import to_integers
+from ecglens.formats.channels import frozen, to_integers
 from ecglens.formats.contents import other_content, refuse_other_content
 from ecglens.formats.wfdb_comments import header_person
 from ecglens.formats.wfdb_header import MAX_GAIN, MIN_GAIN, Header, SignalSpec, header_path, read_header
@@ -55,7 +55,7 @@ def read_wfdb(path: str | Path, *, verify: bool = True, start: float | None = No
     found = read_samples(path, header, verify, pick)
     metadata = {"format": f"WFDB {', '.join(map(str, sorted(found.formats)))}".rstrip()}
     begin = header.start + found.first / found.fs
-    return ECG(found.signal, found.fs, found.leads, path.stem, begin, metadata, found.findings)
+    return ECG(frozen(found.signal), found.fs, found.leads, path.stem, begin, metadata, found.findings)
 
 
 def write_wfdb(ecg: ECG, folder: str | Path, *, gain: float = 1000.0) -> Path:

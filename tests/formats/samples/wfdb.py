@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,16 +66,14 @@ def make_packed(folder: Path, ecg: ECG, number: int) -> Path:
 
 
 def make_segments(folder: Path, ecg: ECG) -> Path:
-    """Write the ECG as a record of four segments: three records of one segment each, and a gap before the last."""
+    """Write the ECG as a record of three segments, each a record of its own."""
     edges = np.linspace(0, ecg.n_samples, 4).astype(int).tolist()
-    lines = []
-    for name, first, last in zip("abc", edges, edges[1:], strict=False):
+    lines = [f"{ecg.record_id}/3 {len(ecg.leads)} {ecg.fs:g} {ecg.n_samples}"]
+    for name, (first, last) in zip("abc", pairwise(edges), strict=True):
         write_wfdb(ECG(ecg.signal[:, first:last], ecg.fs, ecg.leads, name), folder)
         lines.append(f"{name} {last - first}")
-    lines.insert(2, "~ 50")
     header = folder / f"{ecg.record_id}.hea"
-    record = f"{ecg.record_id}/4 {len(ecg.leads)} {ecg.fs:g} {ecg.n_samples + 50}"
-    header.write_text("\n".join([record, *lines]) + "\n")
+    header.write_text("\n".join(lines) + "\n")
     return header
 
 
