@@ -202,17 +202,27 @@ def outcome(read: Callable[[Path], Any], path: Path, good: Any) -> tuple[str, st
     return ("flagged" if any(finding.severity == "warning" for finding in findings) else "silent"), ""
 
 
-def peer_outcome(read: Callable[[Path], Any], path: Path, good: Any) -> str:
-    """Read a mutant with another library: refused (whatever it raised), flagged (it warned), same or silent."""
+def peer_outcome(read: Callable[[Path], Any], path: Path, good: tuple[Any, set[str]]) -> str:
+    """Read a mutant with another library: refused (whatever it raised), flagged (it warned), same or silent.
+
+    good  what it makes of the good file, and the warnings it gives there already, which tell nothing
+    """
+    try:
+        found, warned = heard(read, path)
+    except (Exception, SystemExit):
+        return "refused"
+    if same(good[0], found):
+        return "same"
+    return "flagged" if warned - good[1] else "silent"
+
+
+def heard(read: Callable[[Path], Any], path: Path) -> tuple[Any, set[str]]:
+    """Return what a reader returns, and what it warns of in the file (not of its own old code)."""
+    old_code = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
     with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("always")
-        try:
-            found = read(path)
-        except (Exception, SystemExit):
-            return "refused"
-    if same(good, found):
-        return "same"
-    return "flagged" if warned else "silent"
+        found = read(path)
+    return found, {str(warning.message) for warning in warned if not issubclass(warning.category, old_code)}
 
 
 def mutants(target: Target, good: bytes, seed: int, n: int) -> Iterator[bytes]:
@@ -231,17 +241,17 @@ def fuzz(target: Target, folder: Path, seed: int, n: int, peer_every: int = 0) -
     file, path = target.make(folder)
     content, good = file.read_bytes(), target.read(path)
     tally = Tally(target.name)
-    peer_good = None
+    peer_good: tuple[Any, set[str]] = (None, set())
     if target.peer is not None and peer_every:
         tally.peer = target.peer[0]
-        peer_good = target.peer[1](path)
+        peer_good = heard(target.peer[1], path)
     for k, mutant in enumerate(mutants(target, content, seed, n)):
         file.write_bytes(mutant)
-        before, began = _peak(), time.perf_counter()
+        before, began = _peak(), time.process_time()
         signal.setitimer(signal.ITIMER_REAL, 5 * MAX_SECONDS)
         what, why = outcome(target.read, path, good)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began  # of the processor: others may be using it too
         tally.seconds, tally.grown = max(tally.seconds, seconds), max(tally.grown, _peak() - before)
         if what != "defect" and seconds > MAX_SECONDS:
             what, why = "defect", f"{seconds:.1f} s"

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
-from ecglens.errors import FormatError, SignalError
+from ecglens.errors import FormatError, SignalError, UnsafeError
 from ecglens.leads import OTHER_LEADS, STANDARD_LEADS, canonical_lead
 from ecglens.shapes import Signal
 
 MAX_VALUES = 2**26  # samples of all leads: a day of three leads at 256 Hz; at most four arrays of them stay below 1 GB
 MAX_LEADS = 256
+MAX_DECLARED = 2**31 - 1  # bytes; no file that is read is larger
 _BLOCK = 2**14  # samples that are converted at a time, so that they stay in the processor's cache
 
 GAP = -32768  # what stands for a missing sample among 16-bit integers: the lowest of them
@@ -118,6 +119,18 @@ def refuse_too_many(path: Path, n_leads: int, n_samples: int) -> None:
     if n_leads * n_samples > MAX_VALUES:
         found = f"{n_leads} leads of {n_samples} samples"
         raise FormatError(path, "size", found, f"{MAX_VALUES} samples in all", "split the recording", kind="too_large")
+
+
+def refuse_lying_size(path: Path, declared: int, available: int) -> None:
+    """Raise UnsafeError (kind `declared_size`) where a file declares more bytes than any file that is read may hold.
+
+    What is only cut off declares less, and is for the reader of the format to refuse.
+    """
+    if declared > max(available, MAX_DECLARED):
+        raise UnsafeError(
+            path, "declared size", f"{declared} bytes where {available} are", f"at most {MAX_DECLARED}",
+            "do not trust this file: it was damaged, or made to exhaust the memory", kind="declared_size",
+        )  # fmt: skip
 
 
 def refuse_doubled(path: Path, leads: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ from ecglens.formats.channels import (
     known_lead,
     per_millivolt,
     refuse_doubled,
+    refuse_lying_size,
     refuse_rate,
     refuse_too_many,
 )
@@ -183,6 +184,7 @@ def _count_records(header: _Header, declared: int, record: int, available: int) 
     if declared < 1:
         raise header.fault("number of records", declared, "at least 1")
     if available < declared * record:
+        refuse_lying_size(header.path, declared * record, available)
         raise header.fault(
             "size", f"{available} bytes of samples", f"{declared * record}, as the header declares", "truncated"
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError
-from ecglens.formats.channels import frozen, millivolts, refuse_doubled, refuse_rate, refuse_too_many
+from ecglens.formats.channels import frozen, millivolts, refuse_doubled, refuse_lying_size, refuse_rate, refuse_too_many
 from ecglens.formats.checks import lead_findings, rate_findings, signal_findings
 from ecglens.formats.sidecar import read_sidecar, sidecar_path, verify
 from ecglens.leads import canonical_lead
@@ -77,6 +77,7 @@ def _array(path: Path, content: bytes) -> np.ndarray:
     if len(shape) != 2 or min(shape) < 1:
         raise FormatError(path, "shape", shape, "[lead, time]", "save it with two axes", kind="npy")
     needed, available = math.prod(shape) * kind.itemsize, len(content) - file.tell()
+    refuse_lying_size(path, needed, available)
     if needed != available:
         found, allowed = f"{available} bytes of samples", f"{needed}, as the header declares"
         raise FormatError(path, "size", found, allowed, "copy the file again",

@@ -21,6 +21,7 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import EnvironmentFault, Finding, FormatError
+from ecglens.formats.channels import refuse_lying_size
 from ecglens.formats.checks import lead_findings, limb_findings, rate_findings
 from ecglens.formats.clinical import facts, with_limb_leads
 from ecglens.runs.files import open_regular
@@ -83,6 +84,7 @@ def _record_size(path: Path, data: bytes) -> int:
     if len(data) < 32:
         raise FormatError(path, "size", f"{len(data)} bytes", "a preamble and section 0", kind="truncated")
     stored, size = struct.unpack_from("<HI", data)
+    refuse_lying_size(path, size, len(data))
     if not 32 <= size <= len(data):
         raise FormatError(path, "record size", size, f"at most the {len(data)} bytes of the file", kind="truncated")
     _check_crc(path, "record", data[2:size], stored)

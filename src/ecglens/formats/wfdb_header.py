@@ -25,7 +25,7 @@ from ecglens.errors import Finding, FormatError
 from ecglens.formats.channels import MILLIVOLTS, standard_lead
 from ecglens.formats.checks import lead_findings, rate_findings, scale_findings
 from ecglens.formats.contents import refuse_other_content
-from ecglens.runs.files import read_bytes
+from ecglens.runs.files import contained, read_bytes
 
 MAX_HEADER_BYTES = 2**20
 MAX_SIGNALS = 256
@@ -205,6 +205,8 @@ def _segments(
     segments = []
     for at, line in lines:
         fields = line.split()
+        if ".." in fields[0] or fields[0].startswith("/"):
+            contained(at.path.parent, fields[0], at.path)  # refuses it as unsafe
         if len(fields) != 2 or "/" in fields[0]:
             raise at.error("segment line", line, "a record name and a number of samples")
         segments.append(Segment(fields[0], _integer(at, "number of samples", 0, 10**15, fields[1])))
