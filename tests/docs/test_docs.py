@@ -276,8 +276,12 @@ def copy_of_pages(folder: Path) -> Path:
         "README.md",
         "docs/benchmarks.md",
         "docs/methods/evaluation.md",
+        "docs/reference/formats.md",
+        "docs/reference/data-sets.md",
         "recipes/pretrained.json",
         "benchmarks/results.json",
+        "benchmarks/fuzz.json",
+        "benchmarks/exactness.json",
     ):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -20,18 +19,17 @@ from ecglens.datasets.sources import SOURCES
 from ecglens.ecg import ECG
 from ecglens.errors import EcglensError, Finding, FormatError, InputError, UnsafeError, UsageError
 from ecglens.fiducials import Fiducials
+from ecglens.formats.channels import MILLIVOLTS
+from ecglens.formats.clinical import MAX_AGE
 from ecglens.formats.delineations import read_annotations
 from ecglens.formats.read import read
 from ecglens.formats.wfdb import SignalSpec, read_header, read_wfdb
-from ecglens.formats.wfdb_header import MILLIVOLTS
+from ecglens.formats.wfdb_comments import age_and_sex as age_and_sex
+from ecglens.formats.wfdb_comments import comments as comments
+from ecglens.formats.wfdb_comments import is_tape as is_tape
 from ecglens.runs.cache import identity
-from ecglens.runs.files import read_bytes
 
 HOUR = 3600.0
-_MAX_HEADER = 2**20
-_AGE = re.compile(r"<?\bage\b>?\s*:?\s*(-?\d{1,3}(?:\.\d+)?)", re.IGNORECASE)
-_SEX = re.compile(r"<?\b(?:sex|gender)\b>?\s*:?\s*(female|male|f|m)\b", re.IGNORECASE)
-_TAPE = re.compile(r"(-?\d{1,3}) ([MF]) \S+ \S+ x\d+")  # mitdb: age, sex, tape, tape ("N/A" in 208), recorder
 
 
 class Part(NamedTuple):
@@ -64,40 +62,13 @@ def first_headers(folder: Path, depth: int = 4, limit: int = 1) -> Iterator[Path
                 return
 
 
-def comments(path: Path) -> list[str]:
-    """Return the comments of a WFDB header, without their `#`, one a line. Raises as `read_bytes` does."""
-    text = read_bytes(path, _MAX_HEADER).decode("latin-1")
-    lines = [line.strip() for line in text.splitlines()]
-    return [line[1:].strip() for line in lines if line.startswith("#")]
-
-
-def age_and_sex(lines: Sequence[str]) -> tuple[float | None, str | None]:
-    """Return age (years) and sex (female, male) as the comments of a header give them; None where they do not.
-
-    >>> age_and_sex(["Age: 71  Sex: M  NYHA class: III-IV"]), age_and_sex(["-1 M 742 654 x1"])
-    ((71.0, 'male'), (None, 'male'))
-    """
-    text = "\n".join(lines)
-    tape = _TAPE.match(lines[0]) if lines else None
-    age = _AGE.search(text)
-    sex = _SEX.search(text)
-    years = float(tape[1]) if tape else float(age[1]) if age else -1.0
-    letter = (tape[2] if tape else sex[1] if sex else "").lower()[:1]
-    return known_age(years), {"f": "female", "m": "male"}.get(letter)
-
-
-def is_tape(lines: Sequence[str]) -> bool:
-    """Tell whether the first comment is that of mitdb: age, sex, two numbers of tapes, recorder."""
-    return bool(lines) and _TAPE.fullmatch(lines[0]) is not None
-
-
 def known_age(years: Any) -> float | None:
     """Return an age in years, or None for what stands for "unknown": nothing, no number, negative, above 120."""
     try:
         value = float(years)
     except (TypeError, ValueError):
         return None
-    return value if 0 <= value <= 120 else None
+    return value if 0 <= value <= MAX_AGE else None
 
 
 def stretches(record_id: str, path: Path, seconds: float | None) -> list[Part]:
