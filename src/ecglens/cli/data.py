@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ecglens data`: what is in a data set."""
+"""`ecglens data`: what is in a data set; and data sets made up, whose truth is known."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import typer
 
 from ecglens.cli.arguments import Json, Seed
 from ecglens.cli.console import Outcome, columns, conclude
+from ecglens.cli.simulate import simulate
 
-app = typer.Typer(help="Look at data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at data sets, or simulate one.", no_args_is_help=True, rich_markup_mode=None)
+app.command("simulate")(simulate)
 
 
 @app.callback()
 def data() -> None:
-    """Look at data sets."""
+    """Look at data sets, or simulate one."""
 
 
 @app.command("info")

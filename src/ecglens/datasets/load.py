@@ -9,11 +9,13 @@ from pathlib import Path
 from ecglens.cohort import Cohort
 from ecglens.datasets.folder import load_folder
 from ecglens.datasets.ptbxl import TABLE, load_ptbxl
+from ecglens.datasets.simulated import FACTS, load_simulated
 from ecglens.errors import UsageError
 from ecglens.simulation.cohort import simulate_cohort
 
 SIMULATED = "simulated"
-SEVERITY = (0.05, 1.0)  # of the embedded default: from hardly visible to textbook, so that no network is perfect
+# Of the embedded default: from hardly visible to textbook, some with two findings, so that no network is perfect.
+SEVERITY, COMORBIDITY = (0.05, 1.0), 0.2
 
 # Named cohorts: one file and one line here adds another.
 DATASETS: dict[str, Callable[..., Cohort]] = {
@@ -33,6 +35,8 @@ def load_cohort(
 ) -> Cohort:
     """Load the cohort at `where`: a PTB-XL copy, a folder with a table, or the word `simulated`.
 
+    A folder that `ecglens data simulate` wrote comes back with its evidence and its exact marks.
+
     task, min_likelihood   label rule, for PTB-XL and (task only) the simulated cohort
     classes                classes to expect in a folder's table
     seed                   of the simulated cohort
@@ -40,8 +44,10 @@ def load_cohort(
     if str(where) == SIMULATED and not Path(where).exists():
         if task not in ("superdiagnostic", "subdiagnostic"):
             raise UsageError(SIMULATED, "task", task, "superdiagnostic, subdiagnostic")
-        return simulate_cohort(task=task, seed=seed, severity=SEVERITY)
+        return simulate_cohort(task=task, seed=seed, severity=SEVERITY, comorbidity=COMORBIDITY)
     folder = Path(where)
     if (folder / TABLE).exists():
         return load_ptbxl(folder, 500, task, min_likelihood)
+    if (folder / FACTS).exists():
+        return load_simulated(folder, classes)
     return load_folder(folder, classes)

@@ -38,7 +38,7 @@ from ecglens.simulation.noise import DEFAULT_NOISE, Noise
 from ecglens.simulation.pathologies import CONDITIONS, check_conditions, compatible_with
 from ecglens.simulation.person import TYPICAL_QTC, Demographics, stream
 from ecglens.simulation.record import (
-    DEVICE, Mode, Recorder, Visit, clean_leads, compose, patient, read_ecg, read_evidence, read_fiducials, shapes,
+    DEVICE, Mode, Recorder, Visit, clean_leads, compose, curves_of, patient, read_ecg, read_evidence, read_fiducials,
 )  # fmt: skip
 from ecglens.simulation.rhythm import BEAT_SYMBOLS
 from ecglens.simulation.rules import Measurements, measure_beats
@@ -98,8 +98,8 @@ class Simulated:
         """Return what the noise-free ECG measures, for the rules of `ecglens.simulation.rules`."""
         made = compose(self._visit, self._recorder)
         f_wave = np.zeros(1) if made.f_waves is None else made.f_waves[2]
-        every = shapes(self._visit, self._recorder)
-        return measure_beats(every, made.rhythm.beats, made.rhythm.kinds, f_wave, self._recorder.fs)
+        curves = curves_of(self._visit, self._recorder)
+        return measure_beats(curves, made.rhythm.beats, made.rhythm.kinds, f_wave, self._recorder.fs)
 
 
 def simulate_ecg(

@@ -67,6 +67,7 @@ class Component:
     mu      its centre, in ms from the beat's reference (the R peak of a normal beat)
     sigma   its width (standard deviation), in ms
     moment  its peak dipole (x, y, z), in mV
+    turn    share of the person's rotation that it follows; below 1 for what fixes the axis by itself
     """
 
     name: str
@@ -74,6 +75,7 @@ class Component:
     mu: float
     sigma: float
     moment: tuple[float, float, float]
+    turn: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,7 @@ The J point is where QRS has ended in all leads, so that between a lead's own QR
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -26,7 +25,10 @@ from ecglens.leads import STANDARD_LEADS
 from ecglens.simulation.dipole import WAVE_NAMES, Waves, twelve_leads
 
 METHOD = "exact (simulated)"
-GRID = np.arange(-520, 761) / 1000.0  # s around the beat's reference
+STEP = 0.001  # s
+# Times around the beat's reference at which a wave is looked at, in s: P, QRS, and ST and T.
+_LATE = np.arange(-20, 781) * STEP
+GRIDS = {"P": np.arange(-520, 61) * STEP, "QRS": np.arange(-180, 241) * STEP, "ST": _LATE, "T": _LATE}
 TANGENT = float(np.exp(-2.0))
 QRS_LEVEL, QRS_LEAST, WAVE_LEAST = 0.02, 0.04, 0.02  # mV
 
@@ -38,68 +40,53 @@ SEGMENTS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class BeatShape:
-    """The noise-free waves of one beat on `GRID` around its reference: float64 [12, grid], in mV, by wave name."""
+def beat_curves(waves: Waves, beats: np.ndarray, matrix: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Return each beat's own noise-free waves around its reference: wave -> [beat, 12, time of `GRIDS`], in mV.
 
-    waves: Mapping[str, np.ndarray]
-
-    @property
-    def total(self) -> np.ndarray:
-        """All waves of the beat together [12, grid]."""
-        return np.asarray(sum(self.waves.values()))
-
-
-def beat_shapes(waves: Waves, beats: np.ndarray, matrix: np.ndarray | None = None) -> list[BeatShape]:
-    """Return the shape of each beat, of its own waves only; `matrix` [12, 12] is that of a fault of the leads."""
+    matrix  [12, 12], of a fault that mixes the leads
+    """
     matrix = np.eye(12) if matrix is None else matrix
-    shapes = []
-    for index, beat in enumerate(beats):
-        rows = np.flatnonzero(waves.beat == index)
-        curves = np.exp(-0.5 * ((GRID + beat - waves.centre[rows, None]) / waves.width[rows, None]) ** 2)
-        kinds, amplitudes = waves.kind[rows], matrix @ twelve_leads(waves.amplitude[rows].T)
-        shapes.append(
-            BeatShape({
-                name: amplitudes[:, kinds == number] @ curves[kinds == number]
-                for number, name in enumerate(WAVE_NAMES)
-            })
-        )  # fmt: skip
-    return shapes
+    curves = {name: np.zeros((len(beats), 12, len(grid))) for name, grid in GRIDS.items()}
+    leads = matrix @ twelve_leads(waves.amplitude.T)
+    for number, name in enumerate(WAVE_NAMES):
+        rows = np.flatnonzero(waves.kind == number)
+        since = GRIDS[name] + beats[waves.beat[rows], None] - waves.centre[rows, None]
+        gaussians = np.exp(-0.5 * (since / waves.width[rows, None]) ** 2)
+        for beat in range(len(beats)):
+            own = waves.beat[rows] == beat
+            curves[name][beat] = leads[:, rows[own]] @ gaussians[own]
+    return curves
 
 
-def mark_beat(shape: BeatShape) -> np.ndarray:
-    """Return the marks of one beat, in s from its reference [12, mark]; NaN where a wave is absent."""
-    times = np.full((12, len(MARKS)), np.nan)
-    for lead in range(12):
-        qrs = _qrs(shape.waves["QRS"][lead])
-        p, t = (_wave(shape.waves[name][lead]) for name in ("P", "T"))
-        p, t = np.minimum(p, qrs[0]) if qrs is not None else p, np.maximum(t, qrs[-1]) if qrs is not None else t
-        times[lead, :3], times[lead, 8:] = p, t
-        if qrs is not None:
-            times[lead, 3:8] = qrs
-    return times
+def mark_beats(curves: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the marks of each beat, in s from its reference [beat, 12, mark]; NaN where a wave is absent."""
+    n = len(curves["QRS"])
+    p, t = (_waves(curves[name].reshape(12 * n, -1), GRIDS[name]) for name in ("P", "T"))
+    qrs = _complexes(curves["QRS"].reshape(12 * n, -1))
+    with np.errstate(invalid="ignore"):
+        p, t = np.fmin(p, qrs[:, :1]) + 0 * p, np.fmax(t, qrs[:, -1:]) + 0 * t  # what is absent stays NaN
+    return np.concatenate([p, qrs, t], axis=1).reshape(n, 12, len(MARKS))
 
 
 def fiducials(
-    shapes: Sequence[BeatShape], beats: np.ndarray, duration: float, reasons: Mapping[tuple[int, str], str]
+    marks: np.ndarray, beats: np.ndarray, duration: float, reasons: Mapping[tuple[int, str], str]
 ) -> Fiducials:
-    """Return the marks of the beats whose reference lies inside the recording, in s on its clock.
+    """Return the marks [beat, 12, mark] of the beats whose reference lies inside the recording, on its clock, in s.
 
     reasons  why a wave of a beat is absent in all leads, by (index into `beats`, wave)
     """
     inside = np.flatnonzero((beats >= 0) & (beats < duration))
-    times = np.full((12, len(inside), len(MARKS)), np.nan)
+    times = (marks[inside] + beats[inside, None, None]).transpose(1, 0, 2)
+    outside = (times < 0) | (times >= duration)
+    times = np.where(outside, np.nan, times)
     absent: dict[tuple[str, int, str], str] = {}
-    for column, index in enumerate(inside):
-        marks = mark_beat(shapes[index]) + beats[index]
-        outside = (marks < 0) | (marks >= duration)
-        times[:, column] = np.where(outside, np.nan, marks)
-        for wave, names in WAVES.items():
-            columns = [MARKS.index(name) for name in names]
-            for row in np.flatnonzero(np.isnan(times[:, column, columns]).all(axis=1)):
-                beyond = bool(outside[row, columns].any())
-                usual = "beyond the recording" if beyond else f"below {_least(wave):g} mV in this lead"
-                absent[STANDARD_LEADS[row], column, wave] = reasons.get((int(index), wave), usual)
+    for wave, names in WAVES.items():
+        columns = [MARKS.index(name) for name in names]
+        beyond = outside[:, :, columns].any(axis=2)
+        least = QRS_LEAST if wave == "QRS" else WAVE_LEAST
+        for row, beat in np.argwhere(np.isnan(times[:, :, columns]).all(axis=2)):
+            usual = "beyond the recording" if beyond[row, beat] else f"below {least:g} mV in this lead"
+            absent[STANDARD_LEADS[row], int(beat), wave] = reasons.get((int(inside[beat]), wave), usual)
     return Fiducials(times, STANDARD_LEADS, METHOD, absent=absent)
 
 
@@ -111,8 +98,7 @@ def segment_samples(marks: Fiducials, times: np.ndarray) -> np.ndarray:
     """
     labels = np.full((len(marks.leads), len(times)), -1, np.int8)
     ends = marks.times[:, :, MARKS.index("QRS_offset")]
-    known = ~np.isnan(ends).all(axis=0)
-    last = np.where(known, np.nanmax(np.where(np.isnan(ends), -np.inf, ends), axis=0), np.nan)
+    last = np.where(np.isnan(ends), -np.inf, ends).max(axis=0)
     for row in range(len(marks.leads)):
         points = _points(marks.times[row], last)
         at = np.clip(np.rint((points[:, 0] - times[0]) / (times[1] - times[0])), 0, len(times) - 1).astype(int)
@@ -129,57 +115,77 @@ def _points(beats: np.ndarray, j_points: np.ndarray) -> np.ndarray:
     pairs = []
     for marks, j_point in zip(beats, j_points, strict=True):
         of_beat = [(time, number) for time, number in zip(marks, numbers, strict=True) if not np.isnan(time)]
-        of_beat += [] if np.isnan(j_point) else [(float(j_point), SEGMENTS.index("J_point"))]
+        of_beat += [] if not np.isfinite(j_point) else [(float(j_point), SEGMENTS.index("J_point"))]
         pairs += of_beat
     return np.array(sorted(pairs)).reshape(-1, 2)
 
 
-def _wave(curve: np.ndarray) -> np.ndarray:
-    """Return onset, peak and offset of P or T, in s [3]; NaN where it is too small to see."""
-    size = np.abs(curve)
-    peak = int(size.argmax())
-    if size[peak] < WAVE_LEAST:
-        return np.full(3, np.nan)
-    above = np.flatnonzero(size >= TANGENT * size[peak])
-    level = TANGENT * size[peak]
-    return np.array([_crossing(size, above[0] - 1, level), GRID[peak], _crossing(size, above[-1], level)])
+def _waves(curves: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Return onset, peak and offset of P or T in each row of `curves` [row, time], in s [row, 3]."""
+    size = np.abs(curves)
+    peak = size.argmax(axis=1)
+    level = TANGENT * size.max(axis=1)
+    marks = np.stack([_first(size, level, grid), grid[peak], _last(size, level, grid)], axis=1)
+    marks[size.max(axis=1) < WAVE_LEAST] = np.nan
+    return marks
 
 
-def _qrs(curve: np.ndarray) -> np.ndarray | None:
-    """Return onset, Q, R, S and offset, in s [5]; None where there is no complex in this lead."""
-    size = np.abs(curve)
-    if size.max() < QRS_LEAST:
-        return None
-    loud = np.flatnonzero(size >= QRS_LEVEL)
-    q, r, s = lobes(curve)
-    peaks = [np.nan if lobe is None else GRID[lobe[0] + int(size[lobe[0] : lobe[1]].argmax())] for lobe in (q, r, s)]
-    return np.array([_crossing(size, loud[0] - 1, QRS_LEVEL), *peaks, _crossing(size, loud[-1], QRS_LEVEL)])
+def _complexes(curves: np.ndarray) -> np.ndarray:
+    """Return onset, Q, R, S and offset of QRS in each row of `curves` [row, time], in s [row, 5]."""
+    grid, size = GRIDS["QRS"], np.abs(curves)
+    level = np.full(len(curves), QRS_LEVEL)
+    marks = [_first(size, level, grid)]
+    for lobe in lobes(curves):
+        inside = np.where(lobe, size, -1.0)
+        marks.append(np.where(lobe.any(axis=1), grid[inside.argmax(axis=1)], np.nan))
+    found = np.stack([*marks, _last(size, level, grid)], axis=1)
+    found[size.max(axis=1) < QRS_LEAST] = np.nan
+    return found
 
 
-def lobes(curve: np.ndarray) -> tuple[tuple[int, int] | None, tuple[int, int] | None, tuple[int, int] | None]:
-    """Return the stretches [start, stop) of the grid that are Q, R and S of a QRS curve, or None where there is none."""
-    sign = np.where(np.abs(curve) >= QRS_LEVEL, np.sign(curve), 0.0)
-    edges = np.flatnonzero(np.diff(np.r_[0.0, sign, 0.0]))
-    runs = [(int(a), int(b), sign[a]) for a, b in zip(edges[:-1], edges[1:], strict=True) if sign[a]]
-    first_up = next((k for k, run in enumerate(runs) if run[2] > 0), None)
-    down = [k for k, run in enumerate(runs) if run[2] < 0]
-    before = [k for k in down if first_up is None or k < first_up]
-    after = [k for k in down if first_up is not None and k > first_up]
-    deepest = max(before, key=lambda k: -curve[runs[k][0] : runs[k][1]].min()) if before else None
+def lobes(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where in each row of QRS curves [row, time] Q, R and S are, three times bool [row, time].
 
-    def stretch(k: int | None) -> tuple[int, int] | None:
-        return None if k is None else runs[k][:2]
-
-    return stretch(deepest), stretch(first_up), stretch(after[0] if after else None)
-
-
-def _crossing(size: np.ndarray, before: int, level: float) -> float:
-    """Return when the curve passes `level` between grid points `before` and `before` + 1, in s."""
-    before = min(max(before, 0), len(GRID) - 2)
-    low, high = size[before], size[before + 1]
-    part = 0.0 if high == low else np.clip((level - low) / (high - low), 0.0, 1.0)
-    return float(GRID[before] + part * (GRID[1] - GRID[0]))
+    R is the first positive lobe, Q the deepest negative lobe before it (or of all, where there is no R), S the first
+    negative lobe after it.
+    """
+    up, down = curves >= QRS_LEVEL, curves <= -QRS_LEVEL
+    at = np.arange(curves.shape[1])
+    has_r = up.any(axis=1)[:, None]
+    first_up = np.where(has_r[:, 0], up.argmax(axis=1), curves.shape[1])[:, None]
+    r = _run(up, first_up)
+    before = down & (at < first_up)
+    deepest = np.where(before, -curves, -1.0).argmax(axis=1)[:, None]
+    q = _run(before, deepest, backwards=True)
+    after = down & (at > first_up) & has_r
+    s = _run(after, after.argmax(axis=1)[:, None])
+    return q, r, s
 
 
-def _least(wave: str) -> float:
-    return QRS_LEAST if wave == "QRS" else WAVE_LEAST
+def _run(inside: np.ndarray, start: np.ndarray, backwards: bool = False) -> np.ndarray:
+    """Return the unbroken run of `inside` [row, time] that holds `start` [row, 1]; from `start` on, or both ways."""
+    at = np.arange(inside.shape[1])
+    breaks = ~inside
+    next_break = np.where(breaks & (at >= start), at, inside.shape[1]).min(axis=1)[:, None]
+    first = start
+    if backwards:
+        first = np.where(breaks & (at <= start), at, -1).max(axis=1)[:, None] + 1
+    return inside & (at >= first) & (at < next_break)
+
+
+def _first(size: np.ndarray, level: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Return when each row first passes its level, in s, interpolated between grid points."""
+    after = (size >= level[:, None]).argmax(axis=1)
+    return _crossing(size, np.maximum(after - 1, 0), level, grid)
+
+
+def _last(size: np.ndarray, level: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    before = size.shape[1] - 1 - (size >= level[:, None])[:, ::-1].argmax(axis=1)
+    return _crossing(size, np.minimum(before, size.shape[1] - 2), level, grid)
+
+
+def _crossing(size: np.ndarray, before: np.ndarray, level: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    rows = np.arange(len(size))
+    low, high = size[rows, before], size[rows, before + 1]
+    step = np.where(high == low, 1.0, high - low)
+    return grid[before] + np.clip((level - low) / step, 0.0, 1.0) * STEP

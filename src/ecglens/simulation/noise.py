@@ -121,10 +121,11 @@ def baseline_wander(generator: np.random.Generator, times: np.ndarray, amplitude
     per electrode.
     """
     n = len(ELECTRODES)
-    breath = generator.uniform(-1.0, 1.0, (n, 1)) * np.sin(2 * np.pi * rate * times + generator.uniform(0, 2 * np.pi))
+    knots = np.arange(0.0, (times[-1] if len(times) else 0.0) + 0.1, 0.04)  # straight lines between them will do
+    breath = generator.uniform(-1.0, 1.0, (n, 1)) * np.sin(2 * np.pi * rate * knots + generator.uniform(0, 2 * np.pi))
     hertz, phase = generator.uniform(0.03, 0.15, (n, 3, 1)), generator.uniform(0.0, 2 * np.pi, (n, 3, 1))
-    slow = np.sin(2 * np.pi * hertz * times + phase).mean(axis=1)
-    return 0.5 * amplitude * (breath + slow)
+    slow = np.sin(2 * np.pi * hertz * knots + phase).mean(axis=1)
+    return 0.5 * amplitude * np.stack([np.interp(times, knots, row) for row in breath + slow])
 
 
 def electrode_steps(generator: np.random.Generator, times: np.ndarray, per_minute: float) -> np.ndarray:

@@ -26,7 +26,7 @@ from ecglens.simulation.dipole import Component
 
 NORMAL_BEAT = (
     Component("P1", "P", -156.0, 21.0, (0.036, 0.072, -0.026)),
-    Component("P2", "P", -126.0, 18.0, (0.040, 0.045, 0.028)),
+    Component("P2", "P", -126.0, 18.0, (0.043, 0.045, -0.002)),
     Component("septal", "QRS", -24.0, 7.5, (-0.09, -0.02, -0.15)),
     Component("anterior", "QRS", -12.0, 7.0, (0.30, 0.12, -0.18)),
     Component("main", "QRS", 1.0, 9.0, (1.18, 0.54, 0.47)),
@@ -109,7 +109,7 @@ CONDITIONS: dict[str, Condition] = {
         "inferior myocardial infarction", "MI",
         f"Q of at least 30 ms and 0.1 mV, or QS, in two or more of II, III, aVF ({_UDMI})",
         # The inferior wall no longer pulls towards the feet early in QRS.
-        added=(Component("inferior", "QRS", -19.0, 11.0, (-0.02, -0.62, 0.04)),),
+        added=(Component("inferior", "QRS", -19.0, 11.0, (-0.02, -0.62, -0.04), 0.7),),
     ),
     "AMI": Condition(
         "anterior myocardial infarction", "MI",
@@ -120,30 +120,32 @@ CONDITIONS: dict[str, Condition] = {
     "LMI": Condition(
         "lateral myocardial infarction", "MI",
         f"Q of at least 30 ms and 0.1 mV, or QS, in I and aVL or in two of V4 to V6 ({_UDMI})",
-        added=(Component("lateral", "QRS", -18.0, 11.0, (-0.72, 0.06, 0.0)),),
+        added=(Component("lateral", "QRS", -18.0, 12.0, (-0.86, 0.06, -0.36), 0.6),),
     ),
     "PMI": Condition(
         "posterior myocardial infarction", "MI",
         f"R of more than 40 ms and R/S of at least 1 in V1 or V2 with upright T, QRS below 120 ms ({_UDMI})",
         # The back no longer pulls backwards late in QRS.
         replaced={"late": None, "basal": _scaled("basal", 0.2)},
-        added=(Component("posterior", "QRS", 10.0, 15.0, (-0.05, 0.0, -0.98)),
-               Component("posterior-T", "T", 262.0, 40.0, (0.0, 0.0, -0.12))),
+        added=(Component("posterior", "QRS", 10.0, 15.5, (-0.02, -0.05, -1.45), 0.5),
+               Component("posterior-T", "T", 262.0, 40.0, (0.0, 0.0, -0.18))),
     ),
     "LVH": Condition(
         "left ventricular hypertrophy with strain", "HYP",
         "S in V1 plus the larger R of V5 and V6 at least 3.5 mV (Sokolow & Lyon 1949, Am Heart J 37:161), ST-T "
         "against QRS in V5 or V6 (Hancock et al. 2009, AHA/ACCF/HRS part V)",
-        replaced={"main": _scaled("main", 2.15, sigma=10.5), "basal": _scaled("basal", 2.5),
-                  "T1": Component("T1", "T", 237.0, 42.0, (-0.19, -0.04, 0.13)),
+        replaced={"main": _scaled("main", 2.7, sigma=10.5), "basal": _scaled("basal", 2.9),
+                  "T1": Component("T1", "T", 237.0, 42.0, (-0.25, -0.05, 0.14)),
                   "T2": Component("T2", "T", 278.0, 32.0, (-0.17, -0.03, 0.11))},
-        added=(Component("strain", "ST", 135.0, 45.0, (-0.13, -0.03, 0.09)),),
+        added=(Component("strain", "ST", 135.0, 45.0, (-0.15, -0.03, 0.10)),),
     ),
     "RVH": Condition(
         "right ventricular hypertrophy", "HYP",
         "axis of at least 90 degrees and R larger than S and at least 0.6 mV in V1 (Hancock et al. 2009)",
-        replaced={"main": Component("main", "QRS", 1.0, 11.0, (-0.42, 0.85, -1.00)),
-                  "basal": Component("basal", "QRS", 17.0, 9.0, (-0.50, 0.12, 0.02)),
+        replaced={"septal": Component("septal", "QRS", -24.0, 7.5, (0.16, -0.02, -0.12), 0.4),
+                  "anterior": Component("anterior", "QRS", -12.0, 7.0, (0.32, 0.20, -0.30), 0.4),
+                  "main": Component("main", "QRS", 2.0, 11.0, (-0.62, 0.92, -1.20), 0.3),
+                  "basal": Component("basal", "QRS", 18.0, 9.0, (-0.55, 0.14, 0.02), 0.3),
                   "late": None},
     ),
     "LAE": Condition(
@@ -156,11 +158,11 @@ CONDITIONS: dict[str, Condition] = {
         f"QRS >= 120 ms, V1 negative, no q in I, V5, V6, T against QRS in V6 ({_CONDUCTION})",
         # The septum is activated from the right, then the left ventricle slowly and late.
         replaced={"septal": None, "anterior": None, "basal": None, "late": None,
-                  "main": Component("main", "QRS", 5.0, 23.0, (0.78, 0.30, 0.62)),
+                  "main": Component("main", "QRS", 8.0, 20.5, (0.80, 0.30, 0.64), 0.6),
                   "ST": None,
                   "T1": Component("T1", "T", 237.0, 48.0, (-0.26, -0.05, -0.24)),
                   "T2": Component("T2", "T", 285.0, 34.0, (-0.16, -0.04, -0.14))},
-        added=(Component("left", "QRS", 60.0, 21.0, (0.66, 0.06, 0.52)),
+        added=(Component("left", "QRS", 56.0, 20.0, (0.70, 0.06, 0.55), 0.6),
                Component("discordant", "ST", 150.0, 38.0, (-0.13, -0.02, -0.17))),
     ),
     "CRBBB": Condition(
@@ -172,10 +174,10 @@ CONDITIONS: dict[str, Condition] = {
     "LAFB": Condition(
         "left anterior fascicular block", "CD",
         f"axis of -45 to -90 degrees, qR in aVL, rS in II, III, aVF, QRS below 120 ms ({_CONDUCTION})",
-        replaced={"septal": Component("septal", "QRS", -25.0, 9.0, (-0.18, 0.34, -0.15)),
-                  "anterior": Component("anterior", "QRS", -12.0, 8.0, (0.15, 0.10, -0.18)),
-                  "main": Component("main", "QRS", 3.0, 10.0, (0.95, -0.62, 0.40)),
-                  "basal": Component("basal", "QRS", 21.0, 10.0, (0.12, -0.85, 0.42))},
+        replaced={"septal": Component("septal", "QRS", -24.0, 7.5, (-0.15, 0.40, -0.15), 0.25),
+                  "anterior": Component("anterior", "QRS", -12.0, 8.0, (0.15, 0.12, -0.22), 0.35),
+                  "main": Component("main", "QRS", 3.0, 10.0, (0.80, -0.68, 0.40), 0.25),
+                  "basal": Component("basal", "QRS", 21.0, 10.0, (0.12, -0.86, 0.42), 0.25)},
     ),
     "1AVB": Condition(
         "first-degree atrioventricular block", "CD", f"PR above 200 ms ({_CONDUCTION})", pr=(222.0, 300.0)
@@ -199,8 +201,8 @@ CONDITIONS: dict[str, Condition] = {
     "INVT": Condition(
         "ischaemic T inversion", "STTC",
         f"T of -0.1 mV or lower in two neighbouring leads where R is the larger or at least half of S ({_UDMI})",
-        replaced={"T1": Component("T1", "T", 237.0, 38.0, (-0.16, 0.02, 0.10)),
-                  "T2": Component("T2", "T", 278.0, 30.0, (-0.26, -0.02, 0.16))},
+        replaced={"T1": Component("T1", "T", 237.0, 38.0, (-0.22, -0.02, 0.13)),
+                  "T2": Component("T2", "T", 278.0, 30.0, (-0.32, -0.04, 0.18))},
     ),
     "AFIB": Condition(
         "atrial fibrillation", "",

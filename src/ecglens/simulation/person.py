@@ -77,9 +77,10 @@ class Person:
     variability: float = 1.0
     ectopic: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def body(self) -> np.ndarray:
-        """Return rotation times gains [3, 3]: what the body makes of the dipole."""
-        return Rotation.from_euler("xyz", self.rotation, degrees=True).as_matrix() * np.array(self.axis_gains)
+    def body(self, turn: float = 1.0) -> np.ndarray:
+        """Return rotation (or a share of it) times gains [3, 3]: what the body makes of the dipole."""
+        angles = turn * np.array(self.rotation)
+        return Rotation.from_euler("xyz", angles, degrees=True).as_matrix() * np.array(self.axis_gains)
 
 
 def stream(seed: int, purpose: str, name: str) -> np.random.Generator:
@@ -107,16 +108,17 @@ def _body(generator: np.random.Generator, person_id: str, age: int, sex: str) ->
     def term(name: str) -> float:
         return (EFFECTS[name][0] if woman else 0.0) + EFFECTS[name][1] * decades
 
-    turn = within(generator, np.array([9.0, 11.0, 19.0])) + (0.0, 0.0, term("axis"))
+    turn = within(generator, np.array([9.0, 11.0, 18.0])) + (0.0, 0.0, term("axis"))
+    turn[2] = np.clip(turn[2], -30.0, 48.0)  # a normal axis lies between -30 and 90 degrees
     gains = np.exp(within(generator, np.array([0.25, 0.2, 0.3])))
     return Person(
         person_id, age, sex,
         rotation=triple(turn),
         axis_gains=triple(np.exp(within(generator, np.full(3, 0.12)))),
-        t_rotation=triple(within(generator, np.array([10.0, 16.0, 10.0]))),
+        t_rotation=triple(within(generator, np.array([8.0, 13.0, 6.0]))),
         gains=triple(gains * (1.0, factor("qrs_gain") * 1.08, factor("t_gain") * 1.2)),
         pr=float(np.clip(TYPICAL_PR + 3.0 + term("pr") + within(generator, 16.0), 122.0, 196.0)),
-        qrs_stretch=float(1.03 * factor("qrs") * np.exp(within(generator, 0.06))),
+        qrs_stretch=float(1.07 * factor("qrs") * np.exp(within(generator, 0.06))),
         qtc=float(TYPICAL_QTC * 0.99 * factor("qtc") * np.exp(within(generator, 0.035))),
         rate=float(np.clip(68.0 + term("rate") + within(generator, 11.0), 46.0, 104.0)),
         variability=float(generator.lognormal(0.0, 0.5)),
@@ -150,7 +152,7 @@ def lead_amplitudes(person: Person, component: Component, record_id: str, seed: 
     own = normal(seed, f"simulation/component/{component.name}", record_keys([person.person_id]), 10)[0].astype(float)
     now = normal(seed, f"simulation/electrodes/{component.name}", record_keys([record_id]), 9)[0].astype(float)
     moment = np.array(component.moment) * _gain(person, component) * np.exp(0.1 * np.clip(own[0], -2, 2))
-    body = person.body()
+    body = person.body(component.turn)
     if component.name.startswith("pvc"):
         body = body @ Rotation.from_euler("xyz", person.ectopic, degrees=True).as_matrix()
     elif component.wave in ("ST", "T"):

@@ -21,7 +21,7 @@ from ecglens.simulation.dipole import (
 )  # fmt: skip
 from ecglens.simulation.evidence import Evidence, Interval, threshold_of
 from ecglens.simulation.faults import Fault, draw_fault
-from ecglens.simulation.marks import BeatShape, beat_shapes, fiducials, mark_beat
+from ecglens.simulation.marks import beat_curves, fiducials, mark_beats
 from ecglens.simulation.noise import LeadNoise, Noise, lead_noise
 from ecglens.simulation.pathologies import ATRIAL_P, CONDITIONS, NORMAL_BEAT, VENTRICULAR_BEAT
 from ecglens.simulation.person import (
@@ -166,14 +166,14 @@ def read_fiducials(visit: Visit, recorder: Recorder) -> Fiducials:
             reasons[index, "P"] = "atrial fibrillation"
         elif kind == "ventricular":
             reasons[index, "P"] = "ventricular premature beat"
-    return fiducials(shapes(visit, recorder), made.rhythm.beats, recorder.duration, reasons)
+    return fiducials(mark_beats(curves_of(visit, recorder)), made.rhythm.beats, recorder.duration, reasons)
 
 
-def shapes(visit: Visit, recorder: Recorder) -> list[BeatShape]:
-    """Return the noise-free shape of each beat."""
+def curves_of(visit: Visit, recorder: Recorder) -> dict[str, np.ndarray]:
+    """Return the noise-free waves of each beat, as `beat_curves` gives them."""
     made = compose(visit, recorder)
     matrix = None if made.fault is None else made.fault.matrix()
-    return beat_shapes(made.waves, made.rhythm.beats, matrix)
+    return beat_curves(made.waves, made.rhythm.beats, matrix)
 
 
 def _rhythm(visit: Visit, recorder: Recorder, person: Person, severity: float) -> Rhythm:
@@ -338,12 +338,12 @@ def _intervals(visit: Visit, recorder: Recorder) -> tuple[Interval, ...]:
 
 
 def _pr_intervals(name: str, visit: Visit, recorder: Recorder) -> list[Interval]:
-    beats, kinds = compose(visit, recorder).rhythm.beats, compose(visit, recorder).rhythm.kinds
+    rhythm = compose(visit, recorder).rhythm
+    marks = mark_beats(curves_of(visit, recorder)) + rhythm.beats[:, None, None]
     found = []
-    for beat, kind, shape in zip(beats, kinds, shapes(visit, recorder), strict=True):
-        if kind in ("sinus", "atrial"):
-            marks = mark_beat(shape) + beat
-            found.append(Interval("PR", name, float(np.nanmin(marks[:, 0])), float(np.nanmin(marks[:, 3]))))
+    for kind, of_beat in zip(rhythm.kinds, marks, strict=True):
+        if kind in ("sinus", "atrial") and not np.isnan(of_beat[:, 0]).all():
+            found.append(Interval("PR", name, float(np.nanmin(of_beat[:, 0])), float(np.nanmin(of_beat[:, 3]))))
     return found
 
 

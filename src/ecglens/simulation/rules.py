@@ -12,13 +12,13 @@ check of itself; it knows the truth and is no method for real ECGs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ecglens.leads import STANDARD_LEADS
-from ecglens.simulation.marks import GRID, BeatShape, lobes, mark_beat
+from ecglens.simulation.marks import GRIDS, lobes, mark_beats
 
 STEP = 1.0  # ms, of the grid
 CONTIGUOUS = (("aVL", "I"), ("II", "aVF"), ("aVF", "III"), *((f"V{i}", f"V{i + 1}") for i in range(1, 6)))
@@ -73,23 +73,21 @@ class Measurements:
 
 
 def measure_beats(
-    shapes: Sequence[BeatShape], beats: np.ndarray, kinds: Sequence[str], f_wave: np.ndarray, fs: float
+    every: Mapping[str, np.ndarray], beats: np.ndarray, kinds: Sequence[str], f_wave: np.ndarray, fs: float
 ) -> Measurements:
-    """Measure a recording's beats; `f_wave` is V1's share of fibrillation [time] at `fs`, in Hz."""
+    """Measure a recording's beats, as `beat_curves` gives them; `f_wave` is V1's of fibrillation [time] at `fs`, Hz."""
     ordinary = [k for k, kind in enumerate(kinds) if kind in ("sinus", "fibrillation") and beats[k] > 0] or [0]
-    sizes = [np.abs(shapes[k].waves["QRS"]).max() for k in ordinary]
-    shape = shapes[ordinary[int(np.argsort(sizes)[len(sizes) // 2])]]
-    marks = mark_beat(shape)
+    sizes = [np.abs(every["QRS"][k]).max() for k in ordinary]
+    typical = ordinary[int(np.argsort(sizes)[len(sizes) // 2])]
+    curves, all_marks = {name: curve[typical] for name, curve in every.items()}, mark_beats(every)
+    marks = all_marks[typical]
     onset, end = np.nanmin(marks[:, 3]), np.nanmax(marks[:, 7])
     p_onset = np.nanmin(marks[:, 0]) if not np.isnan(marks[:, 0]).all() else np.nan
     t_end = np.nanmedian(marks[:, 10]) if not np.isnan(marks[:, 10]).all() else np.nan
-    qrs = shape.waves["QRS"]
-    parts = [_lobes_of(curve) for curve in qrs]
-    columns = {name: np.array([part[name] for part in parts]) for name in parts[0]}
-    area = qrs[:, :].sum(axis=1)
-    frontal = dict(zip(STANDARD_LEADS, area, strict=True))
-    st = {after: _level(shape, end + after / 1000.0) - _level(shape, onset) for after in (20, 60, 80)}
-    t, p = shape.waves["T"], shape.waves["P"]
+    qrs, p, t = curves["QRS"], curves["P"], curves["T"]
+    columns = _lobes_of(qrs)
+    frontal = dict(zip(STANDARD_LEADS, qrs.sum(axis=1), strict=True))
+    st = {after: _level(curves, end + after / 1000.0) - _level(curves, onset) for after in (20, 60, 80)}
     usual = _usual_rr(beats, kinds)
     return Measurements(
         rr=1000 * usual,
@@ -100,9 +98,9 @@ def measure_beats(
         st20=st[20], st60=st[60], st80=st[80],
         t_mv=_extreme(t), p_mv=_extreme(p),
         p_ms=1000 * float(np.nanmax(marks[:, 2]) - p_onset) if not np.isnan(p_onset) else float("nan"),
-        p_force=_terminal_force(p[STANDARD_LEADS.index("V1")]),
+        p_force=_terminal_force(p[STANDARD_LEADS.index("V1")], marks[:, 0], marks[:, 2]),
         slope_ms=_steepest(qrs, onset),
-        early=_early(shapes, beats, kinds, float(np.median(usual))),
+        early=_early(all_marks, beats, kinds, float(np.median(usual))),
         f_waves=_f_share(f_wave, fs),
         **columns,
     )  # fmt: skip
@@ -143,12 +141,13 @@ def _lateral(m: Measurements) -> bool:
 
 def _posterior(m: Measurements) -> bool:
     r, ms, s, t = (m.of(values, "V1", "V2") for values in (m.r_mv, m.r_ms, m.s_mv, m.t_mv))
-    return bool(_narrow(m) and ((r >= s) & (ms > 40) & (t > 0)).any() and m.axis < 90)
+    return bool(_narrow(m) and ((r >= s) & (ms > 40) & (t > 0)).any())
 
 
 def _left_hypertrophy(m: Measurements) -> bool:
     sokolow = m.of(m.s_mv, "V1")[0] + m.of(m.r_mv, "V5", "V6").max()
-    return bool(_narrow(m) and sokolow >= 3.5 and (m.of(m.t_mv, "V5", "V6") < 0).any())
+    strain = (m.of(m.t_mv, "V5", "V6") < 0) & (m.of(m.st60, "V5", "V6") < -0.02)
+    return bool(_narrow(m) and sokolow >= 3.5 and strain.any())
 
 
 def _right_hypertrophy(m: Measurements) -> bool:
@@ -215,29 +214,29 @@ def _neighbours(holds: np.ndarray) -> bool:
     return any(bool(holds[index(one)] and holds[index(other)]) for one, other in CONTIGUOUS)
 
 
-def _lobes_of(curve: np.ndarray) -> dict[str, float]:
-    """Return what Q, R and S of one lead measure."""
-    q, r, s = lobes(curve)
-    rest = curve[s[1] :] if s is not None else np.zeros(0)
+def _lobes_of(qrs: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what Q, R and S measure in each lead of `qrs` [12, time]."""
+    q, r, s = lobes(qrs)
+    at = np.arange(qrs.shape[1])
 
-    def size(lobe: tuple[int, int] | None) -> float:
-        return 0.0 if lobe is None else float(np.abs(curve[lobe[0] : lobe[1]]).max())
+    def size(lobe: np.ndarray) -> np.ndarray:
+        return np.where(lobe, np.abs(qrs), 0.0).max(axis=1)
 
-    def length(lobe: tuple[int, int] | None) -> float:
-        return 0.0 if lobe is None else (lobe[1] - lobe[0]) * STEP
-
-    deepest = float(max(-curve.min(), 0.0)) if r is not None and s is not None else 0.0
-    after_r = float(-curve[r[0] :].min()) if r is not None else 0.0
+    has_r, has_s = r.any(axis=1), s.any(axis=1)
+    after_r = np.where(at > r.argmax(axis=1)[:, None], -qrs, 0.0).max(axis=1)
+    past_s = at > (qrs.shape[1] - 1 - s[:, ::-1].argmax(axis=1))[:, None]
+    late = np.where(past_s, qrs, 0.0).max(axis=1)
     return {
-        "q_ms": length(q), "q_mv": size(q), "qs": float(r is None and q is not None), "r_mv": size(r),
-        "r_ms": length(r), "s_mv": max(after_r, 0.0) if s is not None else (size(q) if r is None else 0.0),
-        "s_ms": length(s) if deepest or s is not None else 0.0,
-        "late_r_mv": float(max(rest.max(initial=0.0), 0.0)),
+        "q_ms": q.sum(axis=1) * STEP, "q_mv": size(q), "qs": ~has_r & q.any(axis=1), "r_mv": size(r),
+        "r_ms": r.sum(axis=1) * STEP, "s_ms": s.sum(axis=1) * STEP,
+        "s_mv": np.where(has_r, np.where(has_s, after_r, 0.0), size(q)), "late_r_mv": np.where(has_s, late, 0.0),
     }  # fmt: skip
 
 
-def _level(shape: BeatShape, at: float) -> np.ndarray:
-    return np.array([np.interp(at, GRID, row) for row in shape.total])
+def _level(curves: Mapping[str, np.ndarray], at: float) -> np.ndarray:
+    """Return the level of all waves of a beat together, in mV [12], `at` s from its reference."""
+    rows = [[np.interp(at, GRIDS[name], row, 0.0, 0.0) for row in curve] for name, curve in curves.items()]
+    return np.sum(rows, axis=0)
 
 
 def _extreme(curves: np.ndarray) -> np.ndarray:
@@ -246,17 +245,19 @@ def _extreme(curves: np.ndarray) -> np.ndarray:
     return np.take_along_axis(curves, at[:, None], axis=1)[:, 0]
 
 
-def _terminal_force(p: np.ndarray) -> float:
-    """Return depth times duration, in mV s, of the last negative part of P in V1."""
-    below = p < -0.01
-    return float(max(-p.min(), 0.0) * below.sum() * STEP / 1000.0)
+def _terminal_force(p: np.ndarray, onset: np.ndarray, end: np.ndarray) -> float:
+    """Return depth times duration, in mV s, of what is negative in the later half of P in V1 (`p`)."""
+    if np.isnan(onset).all():
+        return 0.0
+    last = np.where(GRIDS["P"] >= (np.nanmin(onset) + np.nanmax(end)) / 2, -p, 0.0)
+    return float(max(last.max(), 0.0) * (last > 0.01).sum() * STEP / 1000.0)
 
 
 def _steepest(qrs: np.ndarray, onset: float) -> float:
     """Return when, after the onset of QRS, the lead with the largest R is steepest, in ms."""
     lead = int(qrs.max(axis=1).argmax())
     rising = np.gradient(qrs[lead, : int(qrs[lead].argmax()) + 1])
-    return 1000.0 * float(GRID[int(rising.argmax())] - onset)
+    return 1000.0 * float(GRIDS["QRS"][int(rising.argmax())] - onset)
 
 
 def _usual_rr(beats: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
@@ -266,11 +267,11 @@ def _usual_rr(beats: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
     return np.array(pairs or [float(np.median(np.diff(beats)))])
 
 
-def _early(shapes: Sequence[BeatShape], beats: np.ndarray, kinds: Sequence[str], usual: float) -> np.ndarray:
+def _early(every: np.ndarray, beats: np.ndarray, kinds: Sequence[str], usual: float) -> np.ndarray:
     rows = []
     for k in range(1, len(beats) - 1):
         if kinds[k] in ("ventricular", "atrial"):
-            marks = mark_beat(shapes[k])
+            marks = every[k]
             qrs = 1000 * float(np.nanmax(marks[:, 7]) - np.nanmin(marks[:, 3]))
             has_p = not np.isnan(marks[:, 0]).all()
             rows.append(((beats[k] - beats[k - 1]) / usual, (beats[k + 1] - beats[k - 1]) / (2 * usual), qrs, has_p))
