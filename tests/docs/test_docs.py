@@ -119,6 +119,7 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
     calls = {
         "doctor": ["doctor"],
         "data info": ["data", "info", "simulated"],
+        "data simulate": ["data", "simulate", "made", "--n", "6", "--classes", "NORM,IMI", "--workers", "1"],
         "check": ["check", str(ecg_file), str(broken)],
         "predict": ["predict", str(ecg_file), str(broken)],
         "explain": ["explain", str(ecg_file), str(broken), "--target", "MI"],
@@ -445,7 +446,7 @@ def test_the_python_of_the_how_to_runs(tmp_path, monkeypatch, ecg_file, tiny_bun
     names["my_network"] = ARCHITECTURES["LeNet"](n_outputs=2)
     exec(compile(wrap, "python.md", "exec"), names)
     exec(compile(simulated, "python.md", "exec"), names)
-    assert names["one"].evidence.shape == (12, 5000)
+    assert names["one"].evidence.mask.shape == (12, 5000)
 
 
 def test_the_prediction_in_the_readme_is_what_is_printed(tmp_path, monkeypatch, capsys, ecg_file):

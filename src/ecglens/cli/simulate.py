@@ -90,6 +90,8 @@ def _cohort(asked: dict[str, Any]) -> tuple[Any, bool]:
         present = {CONDITIONS[c].superclass for c in classes if c in CONDITIONS} - {""}
         last = max(present, key=SUPERCLASSES.index, default="") if asked["task"] != "subdiagnostic" else classes[-1]
         chosen = Shortcut(asked["shortcut"] or last, rho=asked["rho"])
+    if not 0.0 <= asked["faults"] <= 1.0:
+        raise UsageError("--faults", "value", asked["faults"], "a share, 0 to 1")
     share = asked["faults"] / len(FAULTS)
     cohort = simulate_cohort(
         asked["n"], classes=classes, task=asked["task"], seed=asked["seed"], fs=asked["fs"],

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated cohort on disk: WFDB records and a table as in one's own folder, and beside them the truth.
 
-    DIR/records.csv                 file, patient_id, labels, age, sex, device, fold, date, session, conditions, fault
-    DIR/sim-00001.hea, .dat         WFDB, format 16, 1 uV steps
-    DIR/truth/sim-00001.npy         weight of the evidence, float16 [lead, time], in mV
-    DIR/truth/sim-00001.mask.npy    mask of the evidence, bool [lead, time]
-    DIR/truth/sim-00001.marks.npy   exact fiducials, float64 [lead, beat, mark], in s
-    DIR/truth/sim-00001.json        reasons of absent waves, evidence in intervals
-    DIR/simulation.json             how all of it was made
+DIR/records.csv                 file, patient_id, labels, age, sex, device, fold, date, session, conditions, fault
+DIR/sim-00001.hea, .dat         WFDB, format 16, 1 uV steps
+DIR/truth/sim-00001.npy         weight of the evidence, float16 [lead, time], in mV
+DIR/truth/sim-00001.mask.npy    mask of the evidence, bool [lead, time]
+DIR/truth/sim-00001.marks.npy   exact fiducials, float64 [lead, beat, mark], in s
+DIR/truth/sim-00001.json        reasons of absent waves, evidence in intervals
+DIR/simulation.json             how all of it was made
 """
 
 from __future__ import annotations

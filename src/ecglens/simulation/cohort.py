@@ -358,9 +358,7 @@ def _recorder(
     )  # fmt: skip
 
 
-def _checked_mode(
-    conditions: Sequence[str], mode: str, lead: str, shortcut: Shortcut | None, fs: float
-) -> Mode:
+def _checked_mode(conditions: Sequence[str], mode: str, lead: str, shortcut: Shortcut | None, fs: float) -> Mode:
     if mode not in MODES:
         raise UsageError("simulation", "mode", mode, "dipolar (A), planted (B), shortcut (C)")
     chosen = MODES[mode]

@@ -24,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 
-from ecglens.leads import LIMB_ALGEBRA, PRECORDIAL_LEADS, STANDARD_LEADS
+from ecglens.leads import LIMB_ALGEBRA, LIMB_LEADS, PRECORDIAL_LEADS, STANDARD_LEADS
 
 WaveName = Literal["P", "QRS", "ST", "T"]
 WAVE_NAMES: tuple[WaveName, ...] = ("P", "QRS", "ST", "T")
@@ -45,15 +45,6 @@ DOWER = np.array([
 ])  # fmt: skip
 DOWER.flags.writeable = False
 
-# Independent leads -> the twelve standard leads.
-TWELVE = np.zeros((12, 8))
-for _row, _lead in enumerate(STANDARD_LEADS):
-    if _lead in LIMB_ALGEBRA:
-        TWELVE[_row, :2] = LIMB_ALGEBRA[_lead]
-    else:
-        TWELVE[_row, INDEPENDENT_LEADS.index(_lead)] = 1.0
-TWELVE.flags.writeable = False
-
 # Beyond 7 sigma a Gaussian is below 3e-11 of its peak: nothing in float32.
 REACH_SIGMAS = 7.0
 
@@ -67,7 +58,7 @@ class Component:
     mu      its centre, in ms from the beat's reference (the R peak of a normal beat)
     sigma   its width (standard deviation), in ms
     moment  its peak dipole (x, y, z), in mV
-    turn    share of the person's rotation that it follows; below 1 for what fixes the axis by itself
+    turn    share of the person's rotation and gain that it follows; below 1 for what fixes axis or size by itself
     """
 
     name: str
@@ -132,10 +123,13 @@ def render(waves: Waves, times: np.ndarray) -> np.ndarray:
         i, j = first[a:b].min(), last[a:b].max()
         if j > i:
             z = (times[i:j] - waves.centre[a:b, None]) / waves.width[a:b, None]
-            signal[:, i:j] += waves.amplitude[a:b].T @ np.exp(-0.5 * z**2)
+            # einsum, not BLAS, whose last bits depend on the number of threads.
+            signal[:, i:j] += np.einsum("kc,kt->ct", waves.amplitude[a:b], np.exp(-0.5 * z**2))
     return signal
 
 
 def twelve_leads(independent: np.ndarray) -> np.ndarray:
     """Return the twelve leads [12, ...], in the order of `STANDARD_LEADS`, of the independent ones [8, ...]."""
-    return np.tensordot(TWELVE, independent, axes=1)
+    one, two = independent[:2]
+    limb = [LIMB_ALGEBRA[lead][0] * one + LIMB_ALGEBRA[lead][1] * two for lead in LIMB_LEADS]
+    return np.concatenate([np.stack(limb), independent[2:]])

@@ -54,7 +54,7 @@ def beat_curves(waves: Waves, beats: np.ndarray, matrix: np.ndarray | None = Non
         gaussians = np.exp(-0.5 * (since / waves.width[rows, None]) ** 2)
         for beat in range(len(beats)):
             own = waves.beat[rows] == beat
-            curves[name][beat] = leads[:, rows[own]] @ gaussians[own]
+            curves[name][beat] = np.einsum("ck,kt->ct", leads[:, rows[own]], gaussians[own])
     return curves
 
 

@@ -134,7 +134,7 @@ CONDITIONS: dict[str, Condition] = {
         "left ventricular hypertrophy with strain", "HYP",
         "S in V1 plus the larger R of V5 and V6 at least 3.5 mV (Sokolow & Lyon 1949, Am Heart J 37:161), ST-T "
         "against QRS in V5 or V6 (Hancock et al. 2009, AHA/ACCF/HRS part V)",
-        replaced={"main": _scaled("main", 2.7, sigma=10.5), "basal": _scaled("basal", 2.9),
+        replaced={"main": _scaled("main", 2.05, sigma=10.5, turn=0.4), "basal": _scaled("basal", 2.3, turn=0.4),
                   "T1": Component("T1", "T", 237.0, 42.0, (-0.25, -0.05, 0.14)),
                   "T2": Component("T2", "T", 278.0, 32.0, (-0.17, -0.03, 0.11))},
         added=(Component("strain", "ST", 135.0, 45.0, (-0.15, -0.03, 0.10)),),
@@ -144,8 +144,8 @@ CONDITIONS: dict[str, Condition] = {
         "axis of at least 90 degrees and R larger than S and at least 0.6 mV in V1 (Hancock et al. 2009)",
         replaced={"septal": Component("septal", "QRS", -24.0, 7.5, (0.16, -0.02, -0.12), 0.4),
                   "anterior": Component("anterior", "QRS", -12.0, 7.0, (0.32, 0.20, -0.30), 0.4),
-                  "main": Component("main", "QRS", 2.0, 11.0, (-0.62, 0.92, -1.20), 0.3),
-                  "basal": Component("basal", "QRS", 18.0, 9.0, (-0.55, 0.14, 0.02), 0.3),
+                  "main": Component("main", "QRS", 2.0, 11.0, (-0.85, 0.95, -1.35), 0.2),
+                  "basal": Component("basal", "QRS", 18.0, 9.0, (-0.62, 0.14, -0.05), 0.2),
                   "late": None},
     ),
     "LAE": Condition(
@@ -174,10 +174,10 @@ CONDITIONS: dict[str, Condition] = {
     "LAFB": Condition(
         "left anterior fascicular block", "CD",
         f"axis of -45 to -90 degrees, qR in aVL, rS in II, III, aVF, QRS below 120 ms ({_CONDUCTION})",
-        replaced={"septal": Component("septal", "QRS", -24.0, 7.5, (-0.15, 0.40, -0.15), 0.25),
+        replaced={"septal": Component("septal", "QRS", -24.0, 7.5, (-0.16, 0.42, -0.15), 0.15),
                   "anterior": Component("anterior", "QRS", -12.0, 8.0, (0.15, 0.12, -0.22), 0.35),
-                  "main": Component("main", "QRS", 3.0, 10.0, (0.80, -0.68, 0.40), 0.25),
-                  "basal": Component("basal", "QRS", 21.0, 10.0, (0.12, -0.86, 0.42), 0.25)},
+                  "main": Component("main", "QRS", 3.0, 10.0, (0.60, -0.86, 0.40), 0.15),
+                  "basal": Component("basal", "QRS", 21.0, 10.0, (0.10, -0.92, 0.42), 0.15)},
     ),
     "1AVB": Condition(
         "first-degree atrioventricular block", "CD", f"PR above 200 ms ({_CONDUCTION})", pr=(222.0, 300.0)

@@ -151,7 +151,9 @@ def lead_amplitudes(person: Person, component: Component, record_id: str, seed: 
     """
     own = normal(seed, f"simulation/component/{component.name}", record_keys([person.person_id]), 10)[0].astype(float)
     now = normal(seed, f"simulation/electrodes/{component.name}", record_keys([record_id]), 9)[0].astype(float)
-    moment = np.array(component.moment) * _gain(person, component) * np.exp(0.1 * np.clip(own[0], -2, 2))
+    moment = (
+        np.array(component.moment) * _gain(person, component) ** component.turn * np.exp(0.1 * np.clip(own[0], -2, 2))
+    )
     body = person.body(component.turn)
     if component.name.startswith("pvc"):
         body = body @ Rotation.from_euler("xyz", person.ectopic, degrees=True).as_matrix()

@@ -31,7 +31,7 @@ from ecglens.simulation.rhythm import Rhythm, fibrillation, fibrillatory_waves, 
 from ecglens.simulation.shortcut import Shortcut
 
 DEVICE = "simulator"
-F_WAVES = 0.10  # mV
+F_WAVES = 0.09  # mV
 Mode = Literal["dipolar", "planted", "shortcut"]
 
 
@@ -112,7 +112,7 @@ def compose(visit: Visit, recorder: Recorder) -> Composition:
     if "fibrillation" in rhythm.kinds:
         size = F_WAVES * (0.4 + 0.6 * severity)
         moment = fibrillatory_waves(stream(seed, "f waves", name), recorder.times, size)
-        f_waves = DOWER @ moment
+        f_waves = np.einsum("cx,xt->ct", DOWER, moment)
     waves = _waves(visit, recorder, person, rhythm, severity)
     return Composition(person, rhythm, waves, f_waves, severity, draw_fault(name, seed, dict(recorder.faults)))
 

@@ -115,9 +115,7 @@ def _chosen(
     return sorted(chosen)
 
 
-def _extended(
-    beats: np.ndarray, kinds: list[Beat], mean_rr: float, duration: float
-) -> tuple[np.ndarray, list[Beat]]:
+def _extended(beats: np.ndarray, kinds: list[Beat], mean_rr: float, duration: float) -> tuple[np.ndarray, list[Beat]]:
     # Atrial beats pull what follows forward, so that beats may be wanting at the end.
     more = list(beats)
     while more[-1] < duration + 0.8:
@@ -129,13 +127,15 @@ def fibrillatory_waves(generator: np.random.Generator, times: np.ndarray, size: 
     """Return the f waves as a dipole [3, time], in mV, strongest towards V1.
 
     A sawtooth of five harmonics whose frequency (5 to 8 Hz) wavers: sum over m = 1..5 of 2 / (m pi) sin(m theta),
-    theta = 2 pi f0 t + (df / ff) sin(2 pi ff t).
+    theta = 2 pi f0 t plus two slow swings; its size swells and fades.
     """
-    f0, deviation = generator.uniform(5.0, 8.0), generator.uniform(0.3, 0.8)
-    waver, phase = generator.uniform(0.1, 0.3), generator.uniform(0.0, 2 * np.pi)
-    theta = 2 * np.pi * f0 * times + deviation / waver * np.sin(2 * np.pi * waver * times) + phase
+    f0, phase = generator.uniform(5.0, 8.0), generator.uniform(0.0, 2 * np.pi)
+    theta, swell = 2 * np.pi * f0 * times + phase, np.ones(len(times))
+    for low, high in ((0.15, 0.4), (0.6, 1.3)):
+        waver, turn = generator.uniform(low, high), generator.uniform(0.0, 2 * np.pi, 2)
+        theta = theta + generator.uniform(0.3, 0.8) / waver * np.sin(2 * np.pi * waver * times + turn[0])
+        swell = swell * (1.0 + 0.45 * np.sin(2 * np.pi * 0.8 * waver * times + turn[1]))
     m = np.arange(1, 6)[:, None]
     saw = (2.0 / (m * np.pi) * np.sin(m * theta)).sum(axis=0)
-    swell = 1.0 + 0.3 * np.sin(2 * np.pi * generator.uniform(0.2, 0.5) * times + generator.uniform(0, 2 * np.pi))
-    towards_v1 = np.array([-0.35, 0.30, -0.75]) + generator.normal(0.0, 0.1, 3)
+    towards_v1 = np.array([-0.60, 0.30, -0.40]) + generator.normal(0.0, 0.1, 3)
     return size * towards_v1[:, None] * saw * swell
