@@ -267,6 +267,8 @@ def copy_of_pages(folder: Path) -> Path:
         "README.md",
         "docs/benchmarks.md",
         "docs/methods/evaluation.md",
+        "docs/methods/simulator.md",
+        "benchmarks/simulator.json",
         "recipes/pretrained.json",
         "benchmarks/results.json",
     ):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.signal import welch
@@ -132,7 +134,7 @@ def test_a_session_changes_a_person_less_than_people_differ(people):
         return sum(abs(x - y) for x, y in zip(a.rotation, b.rotation, strict=True))
 
     within = [far(at_session(p, "a", 0), at_session(p, "b", 0)) for p in people[:60]]
-    between = [far(at_session(p, "a", 0), at_session(q, "b", 0)) for p, q in zip(people, people[1:61], strict=False)]
+    between = [far(at_session(p, "a", 0), at_session(q, "b", 0)) for p, q in pairwise(people[:61])]
     assert np.median(within) < 0.3 * np.median(between)
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,15 @@ from ecglens.errors import UsageError
 from ecglens.fiducials import MARKS
 from ecglens.leads import LIMB_LEADS, STANDARD_LEADS, limb_residual
 from ecglens.simulation import (
-    CONDITIONS, FAULTS, SEGMENTS, Evidence, Noise, Shortcut, segment_samples, simulate_cohort, simulate_ecg,
+    CONDITIONS,
+    FAULTS,
+    SEGMENTS,
+    Evidence,
+    Noise,
+    Shortcut,
+    segment_samples,
+    simulate_cohort,
+    simulate_ecg,
 )  # fmt: skip
 
 # What changes amplitudes only: the same draws give the same timing with and without it.
@@ -144,9 +154,8 @@ def test_what_cannot_be_planted(arguments, match):
 
 
 def test_a_shortcut_goes_with_its_class_in_training_and_not_in_test():
-    made = simulate_cohort(
-        300, classes=("NORM", "IMI"), mode="C", shortcut=Shortcut("MI", rho=0.8), fs=100.0, duration=2
-    )
+    some = {"classes": ("NORM", "IMI"), "fs": 100.0, "duration": 2.0}
+    made = simulate_cohort(300, mode="C", shortcut=Shortcut("MI", rho=0.8), **some)
     has = np.array(["shortcut" in e.parts for e in made.evidence])
     ill, test = made.labels["MI"].to_numpy() == 1, made.metadata["fold"].to_numpy() == 10
     assert np.corrcoef(has[~test], ill[~test])[0, 1] == pytest.approx(0.8, abs=0.1)
@@ -155,7 +164,7 @@ def test_a_shortcut_goes_with_its_class_in_training_and_not_in_test():
     mark = made.evidence[first]["shortcut"]
     assert mark.mask[row("V6")].any()
     assert not np.delete(mark.mask, row("V6"), axis=0).any()
-    plain = simulate_cohort(300, classes=("NORM", "IMI"), fs=100.0, duration=2)
+    plain = simulate_cohort(300, **some)
     np.testing.assert_allclose(np.abs(made[first].signal - plain[first].signal), mark.weight, atol=1e-6)
     np.testing.assert_array_equal(made.evidence[first].weight, plain.evidence[first].weight)  # no part of the lesion
     assert "a mark in V6 goes with MI" in made.label_rule
@@ -217,7 +226,7 @@ def test_faults_of_a_cohort_are_told():
     with pytest.raises(UsageError, match="limb_reversal"):
         simulate_cohort(3, faults={"dust": 0.1})
     with pytest.raises(UsageError, match="at most 1"):
-        simulate_cohort(3, faults={name: 0.5 for name in FAULTS})
+        simulate_cohort(3, faults=dict.fromkeys(FAULTS, 0.5))
 
 
 # ---------------------------------------------------------------- marks
@@ -264,7 +273,7 @@ def test_every_sample_between_the_marks_has_one_of_24_segments():
     assert (two[known[0] : known[-1] + 1] >= 0).all()
     # Within a beat the segments come in order.
     onsets = np.flatnonzero(two == SEGMENTS.index("P_onset"))
-    for start, stop in zip(onsets, onsets[1:], strict=False):
+    for start, stop in pairwise(onsets):
         assert (np.diff(two[start:stop].astype(int)) >= 0).all()
     assert MARKS[0] in SEGMENTS
 

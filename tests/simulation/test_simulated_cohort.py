@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,13 @@ import pytest
 from ecglens.errors import UsageError
 from ecglens.leads import STANDARD_LEADS, limb_residual
 from ecglens.simulation import (
-    CONDITIONS, DEFAULT_CLASSES, Demographics, Noise, Shortcut, simulate_cohort, simulate_ecg,
+    CONDITIONS,
+    DEFAULT_CLASSES,
+    Demographics,
+    Noise,
+    Shortcut,
+    simulate_cohort,
+    simulate_ecg,
 )  # fmt: skip
 
 CLASSES = ("NORM", "IMI", "CLBBB")
@@ -96,7 +103,11 @@ def test_a_record_is_the_same_in_another_process_and_hash_seed():
     )
     here = simulate_ecg("sim-00004", "CLBBB", seed=3)
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONHASHSEED": "77"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == [digest(here.ecg.signal), digest(here.evidence.weight)]
 

@@ -77,7 +77,8 @@ def _cohort(asked: dict[str, Any]) -> tuple[Any, bool]:
     """Return the cohort, and whether leads are not unique in it."""
     from ecglens.errors import UsageError
     from ecglens.simulation import DEFAULT_CLASSES, FAULTS, Shortcut, simulate_cohort
-    from ecglens.simulation.cohort import MODES, SUPERCLASSES
+    from ecglens.simulation.checks import MODES
+    from ecglens.simulation.cohort import SUPERCLASSES
     from ecglens.simulation.pathologies import CONDITIONS
 
     classes = tuple(name.strip() for name in asked["classes"].split(",") if name.strip()) or DEFAULT_CLASSES
@@ -97,6 +98,6 @@ def _cohort(asked: dict[str, Any]) -> tuple[Any, bool]:
         asked["n"], classes=classes, task=asked["task"], seed=asked["seed"], fs=asked["fs"],
         duration=asked["duration"], severity=(low, high), comorbidity=asked["comorbidity"],
         sessions=asked["sessions"] or None, mode=asked["mode"].strip(), lead=asked["lead"], shortcut=chosen,
-        faults={name: share for name in FAULTS} if share else None,
+        faults=dict.fromkeys(FAULTS, share) if share else None,
     )  # fmt: skip
     return cohort, mode != "planted"

@@ -25,7 +25,7 @@ import numpy as np
 
 from ecglens.cohort import Cohort, Lazy
 from ecglens.datasets.folder import load_folder
-from ecglens.errors import FormatError, InputError
+from ecglens.errors import FormatError, InputError, UsageError
 from ecglens.fiducials import Fiducials
 from ecglens.formats.wfdb import write_wfdb
 from ecglens.leads import STANDARD_LEADS
@@ -103,8 +103,8 @@ def _write_records(cohort: Cohort, folder: Path, indices: Sequence[int]) -> int:
 
 
 def _write_truth(path: Path, cohort: Cohort, index: int) -> None:
-    assert cohort.evidence is not None  # noqa: S101  (simulated cohorts have both)
-    assert cohort.fiducials is not None  # noqa: S101
+    if cohort.evidence is None or cohort.fiducials is None:
+        raise UsageError("write_simulated", "cohort", cohort.name, "one of simulate_cohort, with evidence and marks")
     evidence, marks = cohort.evidence[index], cohort.fiducials[index]
     write_npy(path.with_name(f"{path.name}.npy"), evidence.weight.astype(np.float16))
     write_npy(path.with_name(f"{path.name}.mask.npy"), evidence.mask)

@@ -9,6 +9,7 @@ linear map of a dipole in R^3 (Dower, Machado, Osborne 1980, Clin Cardiol 3:87) 
 explains (see `person`). III and the augmented leads follow from I and II (Einthoven; Goldberger 1942).
 Axes: x to the patient's left, y to the feet, z to the back. Everything here is float64.
 
+>>> from ecglens.leads import STANDARD_LEADS
 >>> wave = Component("main", "QRS", 0.0, 12.0, (1.0, 0.0, 0.0))
 >>> waves = Waves.of([0.5], [wave])
 >>> leads = twelve_leads(render(waves, np.arange(500) / 500.0))
@@ -24,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from ecglens.leads import LIMB_ALGEBRA, LIMB_LEADS, PRECORDIAL_LEADS, STANDARD_LEADS
+from ecglens.leads import LIMB_ALGEBRA, LIMB_LEADS, PRECORDIAL_LEADS
 
 WaveName = Literal["P", "QRS", "ST", "T"]
 WAVE_NAMES: tuple[WaveName, ...] = ("P", "QRS", "ST", "T")

@@ -149,7 +149,8 @@ def lobes(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     R is the first positive lobe, Q the deepest negative lobe before it (or of all, where there is no R), S the first
     negative lobe after it.
     """
-    up, down = curves >= QRS_LEVEL, curves <= -QRS_LEVEL
+    up: np.ndarray = curves >= QRS_LEVEL
+    down: np.ndarray = curves <= -QRS_LEVEL
     at = np.arange(curves.shape[1])
     has_r = up.any(axis=1)[:, None]
     first_up = np.where(has_r[:, 0], up.argmax(axis=1), curves.shape[1])[:, None]
@@ -165,7 +166,7 @@ def lobes(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _run(inside: np.ndarray, start: np.ndarray, backwards: bool = False) -> np.ndarray:
     """Return the unbroken run of `inside` [row, time] that holds `start` [row, 1]; from `start` on, or both ways."""
     at = np.arange(inside.shape[1])
-    breaks = ~inside
+    breaks: np.ndarray = ~inside
     next_break = np.where(breaks & (at >= start), at, inside.shape[1]).min(axis=1)[:, None]
     first = start
     if backwards:
@@ -180,7 +181,7 @@ def _first(size: np.ndarray, level: np.ndarray, grid: np.ndarray) -> np.ndarray:
 
 
 def _last(size: np.ndarray, level: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    before = size.shape[1] - 1 - (size >= level[:, None])[:, ::-1].argmax(axis=1)
+    before = size.shape[1] - 1 - np.argmax(size[:, ::-1] >= level[:, None], axis=1)
     return _crossing(size, np.minimum(before, size.shape[1] - 2), level, grid)
 
 

@@ -25,16 +25,16 @@ from ecglens.errors import UsageError
 from ecglens.simulation.dipole import Component
 
 NORMAL_BEAT = (
-    Component("P1", "P", -156.0, 21.0, (0.036, 0.072, -0.026)),
-    Component("P2", "P", -126.0, 18.0, (0.043, 0.045, -0.002)),
-    Component("septal", "QRS", -24.0, 7.5, (-0.09, -0.02, -0.15)),
+    Component("P1", "P", -156.0, 21.0, (0.052, 0.078, -0.028)),
+    Component("P2", "P", -126.0, 18.0, (0.060, 0.048, -0.010)),
+    Component("septal", "QRS", -24.0, 7.5, (-0.09, -0.02, -0.20)),
     Component("anterior", "QRS", -12.0, 7.0, (0.30, 0.12, -0.18)),
     Component("main", "QRS", 1.0, 9.0, (1.18, 0.54, 0.47)),
     Component("basal", "QRS", 14.5, 7.5, (-0.10, 0.04, 0.46)),
     Component("late", "QRS", 26.0, 8.0, (-0.06, -0.02, 0.17)),
     Component("ST", "ST", 127.0, 55.0, (0.00, -0.008, -0.055)),
-    Component("T1", "T", 237.0, 42.0, (0.115, 0.025, -0.150)),
-    Component("T2", "T", 278.0, 32.0, (0.190, 0.110, -0.060)),
+    Component("T1", "T", 237.0, 42.0, (0.140, 0.045, -0.200)),
+    Component("T2", "T", 278.0, 32.0, (0.220, 0.135, -0.080)),
 )
 NORMAL_NAMES = tuple(c.name for c in NORMAL_BEAT)
 
@@ -93,11 +93,12 @@ class Condition:
         return (*parts, *self.added)
 
 
-def _scaled(name: str, factor: float, **changes: float) -> Component:
-    """Return a component of the normal beat, larger or smaller, moved or widened."""
+def _scaled(name: str, factor: float, sigma: float | None = None, turn: float = 1.0) -> Component:
+    """Return a component of the normal beat, larger or smaller, wider, more its own."""
     component = next(c for c in NORMAL_BEAT if c.name == name)
     x, y, z = component.moment
-    return replace(component, moment=(factor * x, factor * y, factor * z), **changes)
+    moment = (factor * x, factor * y, factor * z)
+    return replace(component, moment=moment, sigma=component.sigma if sigma is None else sigma, turn=turn)
 
 
 _UDMI = "Thygesen et al. 2018, fourth universal definition of myocardial infarction"

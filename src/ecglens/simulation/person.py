@@ -108,7 +108,7 @@ def _body(generator: np.random.Generator, person_id: str, age: int, sex: str) ->
     def term(name: str) -> float:
         return (EFFECTS[name][0] if woman else 0.0) + EFFECTS[name][1] * decades
 
-    turn = within(generator, np.array([9.0, 11.0, 18.0])) + (0.0, 0.0, term("axis"))
+    turn = within(generator, np.array([9.0, 11.0, 18.0])) + np.array([0.0, 0.0, term("axis")])
     turn[2] = np.clip(turn[2], -30.0, 48.0)  # a normal axis lies between -30 and 90 degrees
     gains = np.exp(within(generator, np.array([0.25, 0.2, 0.3])))
     return Person(
@@ -121,7 +121,7 @@ def _body(generator: np.random.Generator, person_id: str, age: int, sex: str) ->
         qrs_stretch=float(1.07 * factor("qrs") * np.exp(within(generator, 0.06))),
         qtc=float(TYPICAL_QTC * 0.99 * factor("qtc") * np.exp(within(generator, 0.035))),
         rate=float(np.clip(68.0 + term("rate") + within(generator, 11.0), 46.0, 104.0)),
-        variability=float(generator.lognormal(0.0, 0.5)),
+        variability=float(1.3 * generator.lognormal(0.0, 0.65)),
         ectopic=triple(generator.normal(0.0, (25.0, 35.0, 25.0))),
     )  # fmt: skip
 

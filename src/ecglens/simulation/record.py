@@ -17,7 +17,13 @@ from ecglens.ecg import ECG
 from ecglens.fiducials import Fiducials
 from ecglens.leads import STANDARD_LEADS
 from ecglens.simulation.dipole import (
-    DOWER, INDEPENDENT_LEADS, WAVE_NAMES, Component, Waves, render, twelve_leads,
+    DOWER,
+    INDEPENDENT_LEADS,
+    WAVE_NAMES,
+    Component,
+    Waves,
+    render,
+    twelve_leads,
 )  # fmt: skip
 from ecglens.simulation.evidence import Evidence, Interval, threshold_of
 from ecglens.simulation.faults import Fault, draw_fault
@@ -25,7 +31,14 @@ from ecglens.simulation.marks import beat_curves, fiducials, mark_beats
 from ecglens.simulation.noise import LeadNoise, Noise, lead_noise
 from ecglens.simulation.pathologies import ATRIAL_P, CONDITIONS, NORMAL_BEAT, VENTRICULAR_BEAT
 from ecglens.simulation.person import (
-    TYPICAL_PR, TYPICAL_QTC, Demographics, Person, at_session, draw_person, lead_amplitudes, stream,
+    TYPICAL_PR,
+    TYPICAL_QTC,
+    Demographics,
+    Person,
+    at_session,
+    draw_person,
+    lead_amplitudes,
+    stream,
 )  # fmt: skip
 from ecglens.simulation.rhythm import Rhythm, fibrillation, fibrillatory_waves, premature, sinus_rhythm
 from ecglens.simulation.shortcut import Shortcut

@@ -63,7 +63,7 @@ def sinus_rhythm(generator: np.random.Generator, rate: float, duration: float, v
         swing = breath * np.sin(2 * np.pi * respiration * t + phase) + slow * np.sin(0.2 * np.pi * t + slow_phase)
         change = np.clip(variability * (swing + 0.006 * generator.standard_normal()), -0.25, 0.25)
         beats.append(t + mean_rr * (1.0 + change))
-    return Rhythm(np.array(beats), ("sinus",) * len(beats), mean_rr, respiration, phase)
+    return Rhythm(np.array(beats), _all("sinus", len(beats)), mean_rr, respiration, phase)
 
 
 def fibrillation(generator: np.random.Generator, like: Rhythm, duration: float) -> Rhythm:
@@ -76,7 +76,7 @@ def fibrillation(generator: np.random.Generator, like: Rhythm, duration: float) 
     beats = [-(1.0 + generator.uniform()) * mean_rr]
     while beats[-1] < duration + 0.8:
         beats.append(beats[-1] + max(SHORTEST_RR, mean_rr * np.exp(sigma * generator.standard_normal() - sigma**2 / 2)))
-    return replace(like, beats=np.array(beats), kinds=("fibrillation",) * len(beats), mean_rr=mean_rr)
+    return replace(like, beats=np.array(beats), kinds=_all("fibrillation", len(beats)), mean_rr=mean_rr)
 
 
 def premature(generator: np.random.Generator, rhythm: Rhythm, kind: Beat, duration: float, burden: float) -> Rhythm:
@@ -120,7 +120,11 @@ def _extended(beats: np.ndarray, kinds: list[Beat], mean_rr: float, duration: fl
     more = list(beats)
     while more[-1] < duration + 0.8:
         more.append(more[-1] + mean_rr)
-    return np.array(more), [*kinds, *(["sinus"] * (len(more) - len(beats)))]
+    return np.array(more), [*kinds, *_all("sinus", len(more) - len(beats))]
+
+
+def _all(kind: Beat, n: int) -> tuple[Beat, ...]:
+    return (kind,) * n
 
 
 def fibrillatory_waves(generator: np.random.Generator, times: np.ndarray, size: float) -> np.ndarray:
