@@ -136,12 +136,12 @@ def _against_real(facts: Mapping[str, Any]) -> list[str]:
     classes = list(next(iter(found.values())))
     told = facts["discriminator"]
     return [
-        f"**Beside {rows[0]['n'][0]} normal ECGs of PTB-XL** ({rows[0]['n'][1]} simulated), both measured alike, plainly, "
-        "with their noise: 2nd, 50th and 98th percentile, and how much of the two histograms is shared.",
+        f"**Beside {rows[0]['n'][0]} normal ECGs of PTB-XL** ({rows[0]['n'][1]} simulated), both measured alike, "
+        "plainly, with their noise: 2nd, 50th and 98th percentile, and how much of the two histograms is shared.",
         grid(("", "real", "simulated", "shared"),
              [(r["what"], three(r["real"]), three(r["simulated"]), f"{r['overlap']:.2f}") for r in rows]),
-        "**Transfer**: AUROC [95 % interval] on fold 10 of a LeNet trained on one world and tested on another. It says how "
-        "much of what a network learns in one helps in the other; the classes are not made of the same conditions.",
+        "**Transfer**: AUROC [95 % interval] on fold 10 of a LeNet trained on one world and tested on another. It says "
+        "how much of what a network learns in one helps in the other; the classes are not made of the same conditions.",
         grid(("trained on, tested on", *classes),
              [(name.replace(" on ", ", "), *(interval(f[c]) for c in classes)) for name, f in found.items()]),
         "**Can they be told apart?** A forest of trees that judges normal ECGs, real or simulated, reaches AUROC "

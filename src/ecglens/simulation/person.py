@@ -13,6 +13,7 @@ depend on age and sex only, so a diagnosis has no part in them unless a cohort t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -80,7 +81,7 @@ class Person:
     def body(self, turn: float = 1.0) -> np.ndarray:
         """Return rotation (or a share of it) times gains [3, 3]: what the body makes of the dipole."""
         angles = turn * np.array(self.rotation)
-        return Rotation.from_euler("xyz", angles, degrees=True).as_matrix() * np.array(self.axis_gains)
+        return _rotation(*angles.tolist()) * np.array(self.axis_gains)
 
 
 def stream(seed: int, purpose: str, name: str) -> np.random.Generator:
@@ -156,9 +157,9 @@ def lead_amplitudes(person: Person, component: Component, record_id: str, seed: 
     )
     body = person.body(component.turn)
     if component.name.startswith("pvc"):
-        body = body @ Rotation.from_euler("xyz", person.ectopic, degrees=True).as_matrix()
+        body = body @ _rotation(*person.ectopic)
     elif component.wave in ("ST", "T"):
-        body = body @ Rotation.from_euler("xyz", person.t_rotation, degrees=True).as_matrix()
+        body = body @ _rotation(*person.t_rotation)
     local = LOCAL_SHARE * np.linalg.norm(moment) * np.clip(own[1:] + 0.2 * now, -2.5, 2.5)
     return np.asarray(DOWER @ (body @ moment) + EIGHT_FROM_ELECTRODES @ local)
 
@@ -172,6 +173,12 @@ def triple(values: np.ndarray) -> tuple[float, float, float]:
     """Return three floats."""
     x, y, z = np.asarray(values, float).tolist()
     return x, y, z
+
+
+@lru_cache(maxsize=64)
+def _rotation(x: float, y: float, z: float) -> np.ndarray:
+    """Return the rotation about x, y and z, in degrees, in this order [3, 3]."""
+    return np.asarray(Rotation.from_euler("xyz", (x, y, z), degrees=True).as_matrix())
 
 
 def _gain(person: Person, component: Component) -> float:
