@@ -118,3 +118,25 @@ def test_survives_pickling():
     np.testing.assert_array_equal(again.times, marks.times)
     np.testing.assert_array_equal(again.certainty, marks.certainty)
     assert (again.leads, again.method, dict(again.absent)) == (marks.leads, marks.method, dict(marks.absent))
+
+
+def test_one_reason_for_all_beats():
+    times = beats()
+    times[1, :, :3] = np.nan
+    marks = Fiducials(times, ("II", "V2"), "m", absent={("V2", None, "P"): "flutter"})
+    assert dict(marks.absent) == {("V2", None, "P"): "flutter"}
+    times[0, 1, :3] = np.nan
+    with pytest.raises(SignalError, match="lead II, beat 1: found no P"):
+        Fiducials(times, ("II", "V2"), "m", absent={("V2", None, "P"): "flutter"})
+
+
+def test_beat_labels_and_rhythms():
+    rhythms = ((0.0, 1.5, "N"), (1.5, 3.0, "AFIB"))
+    marks = Fiducials(beats(), ("II", "V2"), "m", beat_labels=["N", "V", "N"], rhythms=rhythms)
+    again = pickle.loads(pickle.dumps(marks))
+    assert (again.beat_labels, again.rhythms) == (("N", "V", "N"), rhythms)
+    with pytest.raises(SignalError, match="beat_labels"):
+        Fiducials(beats(), ("II", "V2"), "m", beat_labels=("N",))
+    for wrong in (((1.0, 0.0, "N"),), ((0.0, 2.0, "N"), (1.0, 3.0, "AFIB")), ((0.0, np.nan, "N"),)):
+        with pytest.raises(SignalError, match="rhythms"):
+            Fiducials(beats(), ("II", "V2"), "m", rhythms=wrong)

@@ -3,9 +3,21 @@ from ecglens.bundle import Bundle as Bundle
 from ecglens.bundle import Output as Output
 from ecglens.cohort import Batch as Batch
 from ecglens.cohort import Cohort as Cohort
+from ecglens.datasets.butqdb import load_butqdb as load_butqdb
+from ecglens.datasets.challenge2021 import load_challenge2021 as load_challenge2021
+from ecglens.datasets.chfdb import load_chfdb as load_chfdb
+from ecglens.datasets.cinc2011 import load_cinc2011 as load_cinc2011
+from ecglens.datasets.code15 import load_code15 as load_code15
+from ecglens.datasets.duplicates import find_duplicates as find_duplicates
+from ecglens.datasets.ecgiddb import load_ecgiddb as load_ecgiddb
 from ecglens.datasets.folder import load_folder as load_folder
 from ecglens.datasets.load import load_cohort as load_cohort
+from ecglens.datasets.ltdb import load_ltdb as load_ltdb
+from ecglens.datasets.ludb import load_ludb as load_ludb
+from ecglens.datasets.mitdb import load_mitdb as load_mitdb
 from ecglens.datasets.ptbxl import load_ptbxl as load_ptbxl
+from ecglens.datasets.ptbxl_plus import PtbxlPlus as PtbxlPlus
+from ecglens.datasets.ptbxl_plus import load_ptbxl_plus as load_ptbxl_plus
 from ecglens.ecg import ECG as ECG
 from ecglens.errors import EcglensError as EcglensError
 from ecglens.errors import Finding as Finding
@@ -14,6 +26,8 @@ from ecglens.explanation import Attribution as Attribution
 from ecglens.explanation import CohortExplanation as CohortExplanation
 from ecglens.explanation import Explanation as Explanation
 from ecglens.fiducials import Fiducials as Fiducials
+from ecglens.formats.delineations import read_annotations as read_annotations
+from ecglens.formats.dicom_writer import write_dicom as write_dicom
 from ecglens.formats.read import read as read
 from ecglens.formats.wfdb import write_wfdb as write_wfdb
 from ecglens.leads import STANDARD_LEADS as STANDARD_LEADS
@@ -38,5 +52,7 @@ from ecglens.simulation.cohort import simulate_ecg as simulate_ecg
 from ecglens.training.recipes import Recipe as Recipe
 from ecglens.training.recipes import recipe_for as recipe_for
 from ecglens.training.train import train as train
+from ecglens.waveform.rpeaks import RPeaks as RPeaks
+from ecglens.waveform.rpeaks import detect_r_peaks as detect_r_peaks
 
 __version__: str

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -41,14 +42,19 @@ class Fiducials:
     leads      lead names, as in the ECG
     method     who or what marked them
     certainty  [lead, beat, mark] in 0..1 (NaN where a mark is absent), or None where the method gives none
-    absent     reason by (lead, beat, wave) for each wave without any mark; required, so that absence is never silent
+    absent     reason by (lead, beat, wave) for each wave without any mark, beat None for all beats of the lead that
+               lack the wave; required, so that absence is never silent
+    beat_labels  what each beat is, as its marker wrote it (N, V, A, ...), or None where nobody said
+    rhythms    stretches (start, stop, name), in s on the ECG's clock, half-open, in order of time
     """
 
     times: np.ndarray
     leads: tuple[str, ...]
     method: str
     certainty: np.ndarray | None = None
-    absent: Mapping[tuple[str, int, str], str] = field(default_factory=dict)
+    absent: Mapping[tuple[str, int | None, str], str] = field(default_factory=dict)
+    beat_labels: tuple[str, ...] | None = None
+    rhythms: tuple[tuple[float, float, str], ...] = ()
 
     def __post_init__(self) -> None:
         times = np.array(self.times, dtype=np.float64)
@@ -68,12 +74,23 @@ class Fiducials:
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "leads", leads)
         object.__setattr__(self, "absent", MappingProxyType(dict(self.absent)))
+        if self.beat_labels is not None:
+            object.__setattr__(self, "beat_labels", tuple(self.beat_labels))
+            if len(self.beat_labels) != times.shape[1]:
+                raise SignalError(
+                    "Fiducials", "beat_labels", f"{len(self.beat_labels)}", f"{times.shape[1]}, one a beat"
+                )
+        object.__setattr__(self, "rhythms", tuple((float(a), float(b), str(name)) for a, b, name in self.rhythms))
         self._check_order()
         self._check_absences()
+        self._check_rhythms()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy cannot be pickled, and workers receive marks by pickle.
-        return Fiducials, (self.times, self.leads, self.method, self.certainty, dict(self.absent))
+        absent = dict(self.absent)
+        return Fiducials, (
+            self.times, self.leads, self.method, self.certainty, absent, self.beat_labels, self.rhythms
+        )  # fmt: skip
 
     @property
     def n_beats(self) -> int:
@@ -91,24 +108,32 @@ class Fiducials:
 
     def _check_order(self) -> None:
         # Onset before peak before offset, wave after wave: a mark out of order is a mistake of the marker.
-        for lead, beats in zip(self.leads, self.times, strict=True):
-            for beat, marks in enumerate(beats):
-                present = marks[~np.isnan(marks)]
-                if (np.diff(present) < 0).any():
-                    raise SignalError(
-                        "Fiducials", f"lead {lead}, beat {beat}", "marks out of order", " <= ".join(MARKS), lead=lead
-                    )
+        # NaN compares as in order, and the latest mark so far is carried past it.
+        latest = np.fmax.accumulate(self.times, axis=2)
+        late = (self.times[:, :, 1:] < latest[:, :, :-1]).any(axis=2)
+        if late.any():
+            row, beat = np.argwhere(late)[0].tolist()
+            lead = self.leads[row]
+            raise SignalError(
+                "Fiducials", f"lead {lead}, beat {beat}", "marks out of order", " <= ".join(MARKS), lead=lead
+            )
 
     def _check_absences(self) -> None:
         for wave, marks in WAVES.items():
             columns = [MARKS.index(mark) for mark in marks]
             missing = np.isnan(self.times[:, :, columns]).all(axis=2)
+            missing[[(lead, None, wave) in self.absent for lead in self.leads]] = False
             for row, beat in np.argwhere(missing):
                 if (self.leads[row], int(beat), wave) not in self.absent:
                     raise SignalError(
                         "Fiducials", f"lead {self.leads[row]}, beat {beat}", f"no {wave} and no reason",
                         "a reason in `absent` for each wave that is not there", lead=self.leads[row],
                     )  # fmt: skip
+
+    def _check_rhythms(self) -> None:
+        times = [time for start, stop, _ in self.rhythms for time in (start, stop)]
+        if not all(a <= b for a, b in pairwise(times)):  # NaN compares as out of order
+            raise SignalError("Fiducials", "rhythms", "stretches out of order", "start <= stop <= next start")
 
 
 def _certainty(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -243,7 +243,7 @@ def test_things_that_are_no_ecg(cli: Callable[..., Answer], folder: Path, tiny_f
     (tmp_path / "evil\n\x1b[31m.hea").write_text("x")
     things = {
         "empty": ("empty_folder", 3), "nothing.hea": ("missing_file", 3), "nothing": ("missing_file", 3),
-        "pipe.hea": ("not_regular", 4), "link.hea": ("link", 4), "table.csv": ("unknown_format", 3),
+        "pipe.hea": ("not_regular", 4), "link.hea": ("link", 4), "table.csv": ("no_lead_name", 3),
         "evil\n\x1b[31m.hea": (None, 3), "x" * 300: ("unreadable", 3),
     }  # fmt: skip
     for name, (kind, expected) in things.items():

@@ -27,8 +27,8 @@ from ecglens.formats.read import read
 from ecglens.prediction.predict import predict
 from ecglens.training.train import Trained
 
-VERBS = (["doctor"], ["data"], ["data", "info"], ["check"], ["train"], ["evaluate"], ["predict"], ["explain"],
-         ["report"])  # fmt: skip
+VERBS = (["doctor"], ["data"], ["data", "info"], ["check"], ["convert"], ["train"], ["evaluate"], ["predict"],
+         ["explain"], ["report"])  # fmt: skip
 Cli = Callable[..., tuple[int, dict[str, Any], str]]
 
 

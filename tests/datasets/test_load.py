@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ecglens.datasets.load import DATASETS, load_cohort
+from ecglens.datasets.load import DATASETS, load_cohort, recognise
+from ecglens.datasets.records import credit
+from ecglens.datasets.sources import SOURCES
 from ecglens.ecg import ECG
 from ecglens.errors import InputError, TableError, UsageError
 from ecglens.formats.wfdb import write_wfdb
 from ecglens.leads import STANDARD_LEADS
+from ecglens.training.recipes import recipe_for
+from ecglens.training.train import train
 
 TABLE = (
     "ecg_id,patient_id,age,sex,scp_codes,strat_fold,filename_hr\n"
@@ -74,6 +80,70 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
-def test_data_sets_by_name() -> None:
-    assert {"ptbxl", "folder", "simulated"} <= DATASETS.keys()
-    assert all(callable(load) for load in DATASETS.values())
+TREES = ("mitdb", "ltdb", "chfdb", "butqdb", "ludb", "ecgiddb", "cinc2011", "challenge2021", "code15")
+
+
+def test_each_data_set_has_a_tree_and_a_licence() -> None:
+    assert set(TREES) | {"ptbxl", "folder", "simulated"} == set(DATASETS)
+    for name in {*TREES, "ptbxl"}:
+        assert SOURCES[name].licence in credit(name)
+        assert SOURCES[name].citation in credit(name)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_tree_is_known_by_its_files_under_any_name(name: str, tree: Callable[[str], Path]) -> None:
+    moved = tree(name).rename(tree(name).parent / "some-folder")
+    assert [known for known, dataset in DATASETS.items() if dataset.recognises(moved)] == [name]
+    assert recognise(moved) == name
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name != "code15"])
+def test_every_record_of_a_tree_is_read_or_listed(name: str, tree: Callable[[str], Path]) -> None:
+    root = tree(name)
+    cohort = load_cohort(root)
+    assert cohort.name == name
+    assert cohort.citation == credit(name)
+    assert cohort.label_rule
+    assert cohort.record_ids == tuple(ecg.record_id for ecg in cohort)
+    assert load_cohort(root, name).record_ids == cohort.record_ids
+    again = pickle.loads(pickle.dumps(cohort))  # workers receive cohorts by pickle
+    np.testing.assert_array_equal(again[0].signal, cohort[0].signal)
+
+
+def test_a_table_of_ones_own_decides(ltdb: Path, ludb: Path) -> None:
+    (ltdb / "mine.csv").write_text("file,labels\n14046,AFIB\n")
+    assert load_cohort(ltdb).classes == ("AFIB",)
+    assert load_cohort(ltdb, "ltdb").classes == ()
+    (ludb / "mine.csv").write_text("file,labels\ndata/1,AFIB\n")  # two tables: one's own is not clear
+    assert recognise(ludb) == "ludb"
+
+
+def test_a_folder_that_could_be_two_data_sets_is_neither(ltdb: Path, chfdb: Path) -> None:
+    for file in chfdb.iterdir():
+        file.rename(ltdb / file.name)
+    with pytest.raises(InputError, match="no CSV table"):
+        load_cohort(ltdb)
+    assert load_cohort(ltdb, "chfdb").name == "chfdb"
+
+
+def test_tasks_and_names_are_checked(mitdb: Path, ltdb: Path) -> None:
+    assert load_cohort(mitdb, task="beat").classes == ("N", "S", "V", "F", "Q")
+    with pytest.raises(UsageError, match="rhythm, beat"):
+        load_cohort(mitdb, task="subdiagnostic")
+    with pytest.raises(UsageError, match="no labels"):
+        load_cohort(ltdb, task="rhythm")
+    with pytest.raises(UsageError, match="mitdb, ltdb"):
+        load_cohort(mitdb, "mit-bih")
+
+
+def test_a_data_set_by_name_that_is_not_there(tmp_path: Path) -> None:
+    for name in (*TREES, "ptbxl"):
+        with pytest.raises(InputError):
+            load_cohort(tmp_path, name)
+
+
+def test_a_data_set_without_labels_is_not_trained_on(ltdb: Path, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="publishes no diagnoses") as caught:
+        train(load_cohort(ltdb), recipe_for("lenet"), tmp_path / "run")
+    assert caught.value.kind == "labels"
+    assert not (tmp_path / "run" / "bundles").exists()

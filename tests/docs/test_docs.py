@@ -19,8 +19,10 @@ import typer
 import ecglens
 from ecglens import Bundle, EcglensError, simulate_ecg, write_wfdb
 from ecglens.cli.app import app, run
+from ecglens.datasets.download import Download, Fetched
 from ecglens.datasets.labels import TASKS
 from ecglens.datasets.load import DATASETS
+from ecglens.errors import EnvironmentFault
 from ecglens.explainers.explain import EXPLAINERS
 from ecglens.models.lenet import count_parameters
 from ecglens.models.registry import ARCHITECTURES, MODELS
@@ -80,7 +82,8 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
-    "bundles", "per_class",
+    "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
+    "contradictions", "sampling_rates", "leads", "flagged", "notes",
 }  # fmt: skip
 
 
@@ -92,7 +95,7 @@ def keys_of(value: Any) -> set[str]:
         return set()
     found = set(value)
     for key, item in value.items():
-        if key == "per_class":
+        if key in ("per_class", "prevalence"):
             found |= set().union(*map(keys_of, item.values()))
         elif key not in DYNAMIC and not (key == "excluded" and isinstance(item, dict)):
             found |= keys_of(item)
@@ -118,16 +121,22 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
     broken.write_text("nonsense\n")
     calls = {
         "doctor": ["doctor"],
-        "data info": ["data", "info", "simulated"],
-        "data simulate": ["data", "simulate", "made", "--n", "6", "--classes", "NORM,IMI", "--workers", "1"],
+        "data simulate": ["data", "simulate", "made", "--n", "33", "--classes", "NORM,IMI,CLBBB", "--seed", "9"],
+        "data list": ["data", "list"],
+        "data download": ["data", "download", "ludb", "ludb", "--yes"],
+        "data info": ["data", "info", "made"],
         "check": ["check", str(ecg_file), str(broken)],
+        "convert": ["convert", str(ecg_file), str(broken), "converted"],
         "predict": ["predict", str(ecg_file), str(broken)],
         "explain": ["explain", str(ecg_file), str(broken), "--target", "MI"],
-        "evaluate": ["evaluate", tiny, "--data", "simulated"],
-        "train": ["train", "--data", "simulated", "--epochs", "1", "--out", "run", "--no-cache"],
+        "evaluate": ["evaluate", tiny, "--data", "made"],
+        "train": ["train", "--data", "made", "--epochs", "1", "--out", "run", "--no-cache"],
         "report": ["report", "run"],
     }
     assert set(calls) == {words for words, _ in verbs()}
+    failed = Fetched("b", "failed", EnvironmentFault("b", "download", "nothing"))
+    done = Download((Fetched("a", "fetched"), failed), 1)  # no test uses the network
+    monkeypatch.setattr("ecglens.datasets.download.download", lambda *_, **__: done)
     for words, arguments in calls.items():
         code = run([*arguments, "--json"])
         assert code in (0, 7), (words, code)
@@ -345,7 +354,7 @@ FORBIDDEN = {
     "an absolute path of some machine": re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w"),
     "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}"),
     "an address that nobody needs": re.compile(
-        r"https?://(?!doi\.org/|localhost|127\.0\.0\.1|www\.w3\.org/|www\.apache\.org/|git-lfs|host/|evil\.example|[\"'`)/]|$)"
+        r"https?://(?!physionet\.org/|zenodo\.org/api/records/|doi\.org/|localhost|127\.0\.0\.1|www\.w3\.org/|www\.apache\.org/|git-lfs|host/|evil\.example|[\"'`)/]|$)"
     ),
 }
 

@@ -27,7 +27,8 @@ from ecglens.errors import (
     UnsafeError,
     UsageError,
 )
-from ecglens.formats.wfdb import GAP, _needed_bytes, read_header, read_wfdb, write_wfdb
+from ecglens.formats.wfdb import GAP, read_header, read_wfdb, write_wfdb
+from ecglens.formats.wfdb_signals import SignalFile
 from ecglens.leads import STANDARD_LEADS
 
 N = 1000
@@ -419,7 +420,7 @@ def test_impossible_gains(record: Path, gain: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "kind"),
     [
-        ("rec 12", "rec/2 12", "unsupported"),
+        ("rec 12", "rec/2 12", "header"),
         ("rec 12", "rec 0", "header"),
         ("rec 12", "rec -1", "header"),
         ("rec 12", "rec 13", "header"),
@@ -429,7 +430,7 @@ def test_impossible_gains(record: Path, gain: str) -> None:
         (f" {N}\n", f" {N} Jane Doe\n", "header"),
         (f" {N}\n", " -5\n", "header"),
         (f" {N}\n", " 1_000\n", "header"),
-        ("rec.dat 16 ", "rec.dat 212 ", "unsupported"),
+        ("rec.dat 16 ", "rec.dat 212 ", "layout"),
         ("rec.dat 16 ", "rec.dat 16x2 ", "unsupported"),
         ("rec.dat 16 ", "rec.dat 16:3 ", "unsupported"),
         ("rec.dat 16 ", "rec.dat 17 ", "signal_format"),
@@ -492,12 +493,14 @@ def test_signal_files_that_are_none(record: Path, content: bytes, words: str) ->
 
 @pytest.mark.parametrize("size", [24 * N + 1, 24 * N - 1, 0])
 def test_file_that_changes_while_it_is_read(record: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    def sized_then_changed(*arguments: object) -> tuple[int, list[Finding]]:
-        needed = _needed_bytes(*arguments)
-        os.truncate(record.with_suffix(".dat"), size)
-        return needed
+    frames_of = SignalFile._frames
 
-    monkeypatch.setattr("ecglens.formats.wfdb._needed_bytes", sized_then_changed)
+    def sized_then_changed(file: SignalFile, declared: int | None) -> tuple[int, tuple[Finding, ...]]:
+        found = frames_of(file, declared)
+        os.truncate(record.with_suffix(".dat"), size)
+        return found
+
+    monkeypatch.setattr(SignalFile, "_frames", sized_then_changed)
     refused(record, "changed")
 
 

@@ -3,16 +3,25 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
+import random
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from signal import SIGKILL
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ecglens.cohort import Cohort, Excluded, Lazy
+from ecglens.datasets.folder import load_folder
 from ecglens.ecg import ECG
 from ecglens.errors import ContractError, EnvironmentFault, InputError
 from ecglens.formats.wfdb import read_wfdb, write_wfdb
@@ -21,6 +30,7 @@ from ecglens.preprocessing.pipeline import Admission, Bandpass, Preprocessing, R
 from ecglens.preprocessing.prepare import Prepared, describe_exclusions, prepare
 from ecglens.preprocessing.windows import Windows
 from ecglens.runs.cache import Cache
+from ecglens.training.recipes import PREPROCESSING
 
 RECIPE = Preprocessing(Admission(min_duration=2), (Resample(100),), Windows(100, 50))
 
@@ -199,15 +209,16 @@ def test_a_changed_file_is_read_again(files: Files, cache: Cache) -> None:
     assert files.reads == 10
     np.testing.assert_array_equal(first.signals[0], second.signals[0])
     assert first.fingerprints[1] != second.fingerprints[1]
-    os.utime(path)  # touched: read again, to be sure
+    os.utime(path)  # touched, but the same content
     prepare(files.cohort(), RECIPE, cache=cache)
-    assert files.reads == 15
+    assert files.reads == 10
 
 
 def test_a_damaged_entry_is_made_again_with_a_warning(
     files: Files, cache: Cache, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = prepare(files.cohort(), RECIPE, cache=cache)
+    first = replace(first, signals=[signal.copy() for signal in first.signals])  # not what the file will hold
     (values,) = cache.folder.glob("*/values.npy")
     data = bytearray(values.read_bytes())
     data[-5] ^= 1
@@ -215,6 +226,7 @@ def test_a_damaged_entry_is_made_again_with_a_warning(
     second = prepare(files.cohort(), RECIPE, cache=cache)
     assert files.reads == 10
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    assert cache.damaged == 1
     same(first, second)
     prepare(files.cohort(), RECIPE, cache=cache)
     assert files.reads == 10
@@ -247,3 +259,146 @@ def test_labels_are_not_in_the_cache(files: Files, cache: Cache) -> None:
     other = replace(files.cohort(), labels=1 - files.cohort().labels)
     assert prepare(other, RECIPE, cache=cache).cohort.labels["MI"].tolist() == [1, 1, 0, 1]
     assert files.reads == 5
+
+
+def test_a_copied_folder_finds_the_same_entry(files: Files, cache: Cache, tmp_path: Path) -> None:
+    first = prepare(files.cohort(), RECIPE, cache=cache)
+    shutil.copytree(files.paths[0].parent, tmp_path / "copy")
+    files.paths = [tmp_path / "copy" / path.name for path in files.paths]
+    same(first, prepare(files.cohort(), RECIPE, cache=cache))
+    assert files.reads == 5
+    (tmp_path / "copy").rename(tmp_path / "moved")
+    files.paths = [tmp_path / "moved" / path.name for path in files.paths]
+    same(first, prepare(files.cohort(), RECIPE, cache=cache))
+    assert files.reads == 5
+
+
+@pytest.mark.parametrize("settled", [0.0, 1e9])
+def test_an_edit_that_keeps_size_and_time_is_seen(
+    files: Files, cache: Cache, monkeypatch: pytest.MonkeyPatch, settled: float
+) -> None:
+    """Both with the times of the files trusted (the change of the inode tells) and before they are (it is read)."""
+    monkeypatch.setattr("ecglens.runs.cache.SETTLED", settled)
+    first = prepare(files.cohort(), RECIPE, cache=cache)
+    assert (cache.folder / "known").exists() == (settled == 0)
+    path = files.paths[2].with_suffix(".dat")
+    before, data = path.stat(), bytearray(path.read_bytes())
+    data[24:26], data[48:50] = data[48:50], data[24:26]  # two samples swapped: the sum in the header stays right
+    assert bytes(data) != path.read_bytes()
+    time.sleep(0.02)  # a tick of the clock that the file system goes by
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    second = prepare(files.cohort(), RECIPE, cache=cache)
+    assert files.reads == 10
+    assert first.fingerprints[1] != second.fingerprints[1]
+
+
+def test_unchanged_files_are_not_read_again_to_know_them(
+    files: Files, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecglens.runs.cache.SETTLED", 0.0)
+    prepare(files.cohort(), RECIPE, cache=cache)
+    monkeypatch.setattr("ecglens.runs.cache.sha256", lambda path: pytest.fail("read"))
+    prepare(files.cohort(), RECIPE, cache=cache)
+    assert files.reads == 5
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_cached(files: Files, cache: Cache, caplog) -> None:
+    def read(i: int) -> ECG:
+        ecg = files.read(i)
+        if i == 4:
+            write_wfdb(replace(make_ecg(77), record_id="r0"), files.paths[0].parent)
+        return ecg
+
+    cohort = replace(files.cohort(), records=Lazy(read, range(5)))
+    assert len(prepare(cohort, RECIPE, cache=cache).signals) == 4
+    assert "changed while" in caplog.text
+    assert not list(cache.folder.glob("*/values.npy"))
+    assert not list(cache.folder.glob(".*"))
+
+
+def test_how_records_are_read_is_part_of_the_key(files: Files, cache: Cache) -> None:
+    """PTB-XL at 100 and at 500 Hz are the same files read in two ways."""
+
+    def read_at(i: int, sign: int) -> ECG:
+        ecg = files.read(i)
+        return replace(ecg, signal=sign * ecg.signal)
+
+    def at(sign: int) -> Cohort:
+        return replace(files.cohort(), records=Lazy(partial(read_at, sign=sign), range(5)))
+
+    up, down = prepare(at(1), RECIPE, cache=cache), prepare(at(-1), RECIPE, cache=cache)
+    assert files.reads == 10
+    np.testing.assert_allclose(up.signals[0], -down.signals[0], atol=1e-6)
+    other = replace(files.cohort(), name="other")
+    for sign in (1, -1, 1, -1):
+        prepare(at(sign).concat(other), RECIPE, cache=cache)
+    assert files.reads == 10 + 2 * 10
+    prepare(at(1).take(range(5)).where(patient_id=at(1).metadata["patient_id"].tolist()), RECIPE, cache=cache)
+    assert files.reads == 10 + 2 * 10
+
+
+APART = """
+import logging, os, resource, signal, sys, time
+from pathlib import Path
+from ecglens.datasets.folder import load_folder
+from ecglens.preprocessing.prepare import prepare
+from ecglens.runs.cache import Cache
+from ecglens.training.recipes import PREPROCESSING
+
+def run(cache):
+    done = prepare(load_folder(sys.argv[1]), PREPROCESSING, cache=Cache(cache))
+    return repr([len(done.signals), float(sum(abs(s).sum(dtype=float) for s in done.signals))])
+
+folder = Path(sys.argv[2])
+for word in sys.argv[4:]:
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:  # in a process of its own, without the second that imports take
+        if sys.argv[3] == "limit":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(word), int(word)))
+            os.write(2, (run(folder / word) + "\\n").encode())
+        else:
+            run(folder)
+        os._exit(0)
+    if sys.argv[3] == "kill":
+        time.sleep(float(word))
+        os.kill(child, signal.SIGKILL)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def apart(data: Path, cache: Cache, what: str, *words: object) -> tuple[list[int], str]:
+    """Prepare in processes of their own, each with a limit or killed after a while; return exit codes and words."""
+    arguments = [sys.executable, "-c", APART, str(data), str(cache.folder), what, *map(str, words)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True)
+    return [int(line) for line in done.stdout.split()], done.stderr
+
+
+def test_a_disk_that_fills_half_way_costs_the_cache_not_the_result(data_folder: Path, cache: Cache) -> None:
+    """The limit falls at the header, inside an array, after the values and before the index."""
+    truth = prepare(load_folder(data_folder), PREPROCESSING)
+    values = sum(signal.nbytes for signal in truth.signals)
+    expected = [len(truth.signals), sum(float(abs(signal).sum(dtype=float)) for signal in truth.signals)]
+    limits = (50, values // 2 + 123, values + 50)
+    codes, told = apart(data_folder, cache, "limit", *limits)
+    assert codes == [0, 0, 0]
+    assert told.count("not cached, kept in memory") == 3
+    assert [ast.literal_eval(line) for line in told.splitlines() if line.startswith("[")] == [expected] * 3
+    for limit in limits:
+        assert [p.name for p in (cache.folder / str(limit)).iterdir() if p.name != "known"] == []
+
+
+def test_kills_while_a_cohort_is_prepared_leave_whole_entries_or_none(data_folder: Path, cache: Cache) -> None:
+    chance = random.Random(4)
+    codes, _ = apart(data_folder, cache, "kill", *(chance.uniform(0, 0.6) for _ in range(4)))
+    assert codes == [-SIGKILL] * 4 or 0 in codes
+    assert -SIGKILL in codes
+    for index in cache.folder.glob("[!.]*/index.json"):
+        assert cache.load(index.parent.name) is not None
+    done = prepare(load_folder(data_folder), PREPROCESSING, cache=cache)
+    same(done, prepare(load_folder(data_folder), PREPROCESSING))
+    assert cache.damaged == 0

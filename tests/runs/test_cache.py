@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from ecglens.errors import EnvironmentFault
-from ecglens.runs.cache import Cache, default_cache, files_key
+from ecglens.runs.cache import Cache, default_cache
 
 ARRAYS = [np.random.default_rng(i).standard_normal((2, 3 + i)).astype(np.float32) for i in range(3)]
 FACTS = {"fs": 100.0, "kept": [0, 2], "excluded": [{"record_id": "ü", "kind": "gap"}]}
@@ -182,7 +183,8 @@ def test_limit_on_file_size_is_a_fault_and_leaves_nothing(tmp_path: Path) -> Non
 
 def test_storing_never_writes_through_a_memory_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # On a full disk a write through a map is SIGBUS: the process dies instead of reporting ENOSPC.
-    monkeypatch.setattr(np, "memmap", lambda *_, **__: pytest.fail("a memory map"))
+    mapped = np.memmap
+    monkeypatch.setattr(np, "memmap", lambda path, dtype, mode, **how: mapped(path, dtype, {"r": "r"}[mode], **how))
     Cache(tmp_path).store("key", ARRAYS, FACTS)
     monkeypatch.undo()
     assert same(Cache(tmp_path).load("key"))
@@ -203,16 +205,94 @@ def test_every_step_of_storing_may_fail(tmp_path: Path, step: str, monkeypatch: 
     assert Cache(tmp_path).load("key") is None
 
 
-def test_key_of_files_changes_with_each_touch(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"12")
-    first = files_key([path])
-    assert files_key([path]) == first
-    os.utime(path, ns=(0, first[0][2] + 1))
-    assert files_key([path]) != first
-    path.write_bytes(b"123")
-    os.utime(path, ns=(0, first[0][2]))
-    assert files_key([path]) != first
+def test_arrays_are_written_as_they_come_and_read_from_the_file(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with cache.writer("key") as writer:
+        for k, array in enumerate(ARRAYS):
+            writer.append(array)
+            (part,) = tmp_path.glob(".key.*")
+            assert (part / "values.npy").stat().st_size == 128 + 4 * sum(a.size for a in ARRAYS[: k + 1])
+            assert [a.tolist() for a in writer.written()] == [a.tolist() for a in ARRAYS[: k + 1]]
+            assert cache.load("key") is None
+        arrays = writer.finish(FACTS)
+    assert same((arrays, FACTS))
+    assert same(cache.load("key"))
+    assert cache.size() > 4 * sum(a.size for a in ARRAYS)
+    assert os.listdir(tmp_path) == ["key"]
+    with pytest.raises(ValueError, match="read-only"):
+        arrays[0][0, 0] = 1
+
+
+def test_what_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
+    with Cache(tmp_path).writer("key") as writer:
+        pass
+    with contextlib.suppress(KeyboardInterrupt), Cache(tmp_path).writer("key") as writer:
+        writer.append(ARRAYS[0])
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_empty_entry_is_an_entry(tmp_path: Path) -> None:
+    Cache(tmp_path).store("none", [], {"a": 1})
+    assert Cache(tmp_path).load("none") == ([], {"a": 1})
+    Cache(tmp_path).store("empty", [np.zeros((2, 0), np.float32)], {})
+    assert Cache(tmp_path).load("empty")[0][0].shape == (2, 0)
+
+
+def test_folders_of_killed_writers_are_swept_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    old = time.time() - 3600
+    with Cache(tmp_path).writer("living") as living:
+        living.append(ARRAYS[0])
+        (alive,) = tmp_path.glob(".living.*")
+        for name in (".dead.x", ".young.x", ".living.y"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "values.npy").write_bytes(b"half")
+        (tmp_path / ".link.x").symlink_to(tmp_path)
+        for name in (".dead.x", ".living.y", alive.name):
+            os.utime(tmp_path / name / "values.npy", (old, old))
+            os.utime(tmp_path / name, (old, old))
+        Cache(tmp_path).store("next", ARRAYS, FACTS)
+        assert set(os.listdir(tmp_path)) == {"next", ".young.x", alive.name, ".link.x"}
+        living.finish(FACTS)
+
+
+def test_without_locks_only_age_tells_who_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    for name, hours in ((".quiet.x", 2), (".dead.x", 48)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - 3600 * hours,) * 2)
+    Cache(tmp_path).store("next", ARRAYS, FACTS)
+    assert set(os.listdir(tmp_path)) == {"next", ".quiet.x"}
+
+
+def test_key_of_files_is_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, cache = tmp_path / "a", tmp_path / "b", Cache(tmp_path / "cache")
+    a.write_bytes(b"12")
+    b.write_bytes(b"34")
+    key = cache.key_of_files([a, b])
+    assert key == cache.key_of_files([a, b])
+    assert not cache.folder.exists()  # changed a moment ago: the times do not tell the next change yet
+    monkeypatch.setattr("ecglens.runs.cache.SETTLED", 0)
+    assert key == cache.key_of_files([a, b])
+    (known,) = (cache.folder / "known").iterdir()
+    assert cache.key_of_files([b, a]) not in (None, key)
+    os.utime(a, ns=(0, 0))
+    assert cache.key_of_files([a, b]) == key
+    known.write_text("../../elsewhere")  # damaged: read again
+    for entry in (cache.folder / "known").iterdir():
+        entry.write_text("f" * 63)
+    assert cache.key_of_files([a, b]) == key
+    time.sleep(0.02)
+    a.write_bytes(b"13")
+    os.utime(a, ns=(0, 0))
+    assert cache.key_of_files([a, b]) not in (None, key)
+    b.unlink()
+    assert cache.key_of_files([a, b]) is None
+    b.mkdir()
+    assert cache.key_of_files([a, b]) is None
 
 
 def test_place_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

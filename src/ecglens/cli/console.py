@@ -50,7 +50,7 @@ def _explained(error: BaseException) -> tuple[int, dict[str, Any]]:
     if isinstance(error, EcglensError):
         return error.exit_code, error.as_dict()
     if isinstance(error, KeyboardInterrupt):
-        line = "Interrupted. What was finished is kept; give the same command with --resume to go on, where it has one."
+        line = "Interrupted. What was finished is kept; give the same command again, with --resume where it has one."
         return INTERRUPTED, {"error": name, "kind": "interrupted", "message": line}
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch raises a RuntimeError
         line = "Not enough memory: close other programs, or use fewer records at a time."

@@ -24,7 +24,7 @@ def _examine() -> Outcome:
     import torch
 
     from ecglens.bundle import PRETRAINED, Bundle
-    from ecglens.runs.cache import default_cache
+    from ecglens.runs.cache import Cache, default_cache
     from ecglens.runs.run import provenance
 
     about = provenance()
@@ -40,6 +40,7 @@ def _examine() -> Outcome:
         "cpu_threads": torch.get_num_threads(),
         "gpu": torch.cuda.is_available(),
         "cache": str(cache),
+        "cache_gb": round(Cache(cache).size() / 1e9, 2),
         "free_gb": round(shutil.disk_usage(home).free / 1e9, 1),
         "folder": str(Path.cwd()),
         "bundles": bundles,
@@ -47,6 +48,9 @@ def _examine() -> Outcome:
     }
     rows = [(name, version) for name, version in about["versions"].items()]
     rows += [("threads", str(data["cpu_threads"])), ("GPU", "yes" if data["gpu"] else "none, not needed")]
-    rows += [("cache", f"{cache} ({data['free_gb']} GB free)"), ("bundles", ", ".join(bundles) or "none")]
+    rows += [
+        ("cache", f"{cache} ({data['cache_gb']} GB used, {data['free_gb']} GB free)"),
+        ("bundles", ", ".join(bundles) or "none"),
+    ]
     text = columns(("what", "found"), rows) + "\n" + ("\n".join(problems) or "Everything ecglens needs is here.")
     return Outcome(data, text, "ecglens predict FILE", 5 if problems else 0)

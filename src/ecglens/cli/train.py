@@ -15,7 +15,9 @@ from ecglens.statistics.figures import interval
 def train(
     data: Data,
     out: Path = typer.Option(..., help="Run folder to write."),
-    model: str = typer.Option("lenet", help="lenet (xai4ecg's, 73,271 parameters at 23 classes) or lenet-wide."),
+    model: str = typer.Option(
+        "lenet", help="Network: lenet, lenet-wide, ecgnet, ecgnet-lead, ecgnet-class, xresnet1d50, resnet1d."
+    ),
     task: str = typer.Option("superdiagnostic", help="Label task of PTB-XL."),
     min_likelihood: float = typer.Option(0.0, help="0: every statement counts; 50: TrustECG's rule."),
     epochs: int = typer.Option(0, min=0, help="Epochs; 0: as in the recipe."),

@@ -19,6 +19,7 @@ from ecglens.formats.read import read
 from ecglens.runs.files import contained
 
 COLUMNS = ("file", "patient_id", "labels", "age", "sex", "device", "site", "fold", "date")
+_MAX_HEADER = 10_000  # characters of a table's first line
 _NOTHING = ("", "na", "n/a", "<na>", "nan", "null", "none")
 _EXAMPLE = "file,patient_id,labels (classes joined by ';'), and if known age,sex,device,site,fold"
 
@@ -72,6 +73,16 @@ def find_table(folder: Path) -> Path:
         found = "no CSV table" if not tables else f"{len(tables)} CSV tables ({', '.join(t.name for t in tables[:5])})"
         raise InputError(folder, "table", found, "exactly one CSV table", f"columns: {_EXAMPLE}", kind="no_table")
     return tables[0]
+
+
+def has_own_table(folder: Path) -> bool:
+    """Tell whether a folder has exactly one CSV, and that one a column `file`: then it is somebody's own."""
+    tables = [path for path in folder.glob("*.csv") if path.is_file() and not path.name.startswith(".")]
+    if len(tables) != 1:
+        return False
+    with tables[0].open("rb") as file:
+        header = file.readline(_MAX_HEADER).decode("utf-8-sig", errors="replace")
+    return "file" in {cell.strip().strip('"') for cell in header.split(",")}
 
 
 def _read_text(path: Path) -> pd.DataFrame:

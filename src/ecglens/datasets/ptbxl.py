@@ -30,6 +30,11 @@ TABLE, STATEMENTS = "ptbxl_database.csv", "scp_statements.csv"
 _NEEDED = ("patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr")
 
 
+def recognises(folder: Path) -> bool:
+    """Tell whether a folder holds PTB-XL: its table of records."""
+    return (folder / TABLE).exists()
+
+
 def load_ptbxl(
     root: str | Path,
     fs: int = 500,

@@ -70,6 +70,11 @@ def write_simulated(
     return folder / TABLE
 
 
+def recognises(folder: Path) -> bool:
+    """Tell whether `write_simulated` wrote this folder."""
+    return (folder / FACTS).is_file()
+
+
 def load_simulated(folder: str | Path, classes: Sequence[str] | None = None) -> Cohort:
     """Load what `write_simulated` wrote, with evidence and fiducials. Raises as `load_folder`."""
     folder = Path(folder)

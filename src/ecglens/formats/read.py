@@ -9,8 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ecglens.ecg import ECG
-from ecglens.errors import FormatError, InputError
-from ecglens.formats.wfdb import header_path, read_wfdb, refuse_other_content
+from ecglens.errors import FormatError, InputError, UnsafeError
+from ecglens.formats.aecg import is_aecg, read_aecg
+from ecglens.formats.cardiosoft import is_cardiosoft, read_cardiosoft
+from ecglens.formats.contents import refuse_other_content
+from ecglens.formats.dicom import read_dicom, recognises_dicom
+from ecglens.formats.edf import read_edf, recognises_edf
+from ecglens.formats.ishne import is_ishne, read_ishne
+from ecglens.formats.muse import is_muse, read_muse
+from ecglens.formats.npy import is_listed_npy, read_npy, recognises_npy
+from ecglens.formats.scp import is_scp, read_scp
+from ecglens.formats.sierra import is_sierra, read_sierra
+from ecglens.formats.table import is_listed_table, read_table, recognises_table
+from ecglens.formats.wfdb import header_path, read_wfdb
 from ecglens.runs.files import open_regular
 
 HEAD_BYTES = 4096
@@ -23,16 +34,30 @@ class Reader(NamedTuple):
                 format has a signature, by the suffix only where it has none
     read        path -> ECG
     suffixes    what its files are usually called, in small letters; a folder is searched for these
+    listed      where other files carry these suffixes too: which of them a folder's search takes for ECGs, asked
+                like `recognises`; None: all
     """
 
     recognises: Callable[[bytes, Path], bool]
     read: Callable[[Path], ECG]
     suffixes: tuple[str, ...] = ()
+    listed: Callable[[bytes, Path], bool] | None = None
 
 
 # Formats of one file, asked in this order; one file and one line here adds another. WFDB, whose records are several
 # files, comes before them all. Readers import what they need when they are called.
-READERS: dict[str, Reader] = {}
+READERS: dict[str, Reader] = {
+    "DICOM waveform": Reader(recognises_dicom, read_dicom, (".dcm",)),
+    "EDF": Reader(recognises_edf, read_edf, (".edf",)),
+    "HL7 aECG": Reader(is_aecg, read_aecg, (".xml",)),
+    "Philips Sierra XML": Reader(is_sierra, read_sierra, (".xml",)),
+    "GE MUSE XML": Reader(is_muse, read_muse, (".xml",)),
+    "GE CardioSoft XML": Reader(is_cardiosoft, read_cardiosoft, (".xml",)),
+    "SCP-ECG": Reader(is_scp, read_scp, (".scp",)),
+    "ISHNE Holter": Reader(is_ishne, read_ishne, (".ecg",)),
+    "NumPy .npy with a .json": Reader(recognises_npy, read_npy, (".npy",), is_listed_npy),
+    "CSV or TSV with lead names": Reader(recognises_table, read_table, (".csv", ".tsv"), is_listed_table),
+}
 
 
 def read(path: str | Path, start: float | None = None, stop: float | None = None) -> ECG:
@@ -50,7 +75,9 @@ def read(path: str | Path, start: float | None = None, stop: float | None = None
         raise InputError(path, "path", "a NUL character", "a path", "check the path", kind="missing_file")
     if os.path.isdir(path):
         _refuse_folder(path)
-    if path.suffix.lower() in (".hea", ".dat") or (os.path.lexists(header_path(path)) and not os.path.lexists(path)):
+    if path.suffix.lower() in (".hea", ".dat", ".mat") or (
+        os.path.lexists(header_path(path)) and not os.path.lexists(path)
+    ):
         return _read_record(path, start, stop)
     head = _head(path)
     reader = _reader(path, head)
@@ -66,7 +93,7 @@ def read(path: str | Path, start: float | None = None, stop: float | None = None
 
 def _read_record(path: Path, start: float | None, stop: float | None) -> ECG:
     try:
-        return _stretch(read_wfdb(path), start, stop)
+        return read_wfdb(path, start=start, stop=stop)
     except InputError as error:
         # A `.dat` on its own is worth a look before its missing header is blamed.
         if error.kind != "missing_file" or not os.path.lexists(path):
@@ -104,8 +131,20 @@ def record_paths(folder: str | Path) -> list[Path]:
     suffixes = (".hea", *(suffix for reader in READERS.values() for suffix in reader.suffixes))
     for root, folders, files in os.walk(folder, onerror=_refuse_unlistable, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [Path(root, name) for name in files if name.lower().endswith(suffixes) and not name.startswith(".")]
+        named = [Path(root, name) for name in files if name.lower().endswith(suffixes) and not name.startswith(".")]
+        paths += [path for path in named if _is_listed(path)]
     return sorted(paths)
+
+
+def _is_listed(path: Path) -> bool:
+    """Tell whether a file that is called like an ECG is to be listed as one."""
+    asked = next((reader.listed for reader in READERS.values() if path.name.lower().endswith(reader.suffixes)), None)
+    if asked is None:
+        return True
+    try:
+        return asked(_head(path), path)
+    except (InputError, UnsafeError):  # a table that is a link, say: no reason to think that it is an ECG
+        return False
 
 
 def _refuse_folder(path: Path) -> None:

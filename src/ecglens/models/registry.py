@@ -10,7 +10,10 @@ from torch import nn
 
 from ecglens.errors import FormatError
 from ecglens.models.average import Average
+from ecglens.models.ecgnet import ECGNet
 from ecglens.models.lenet import LeNet
+from ecglens.models.resnet1d import ResNet1d
+from ecglens.models.xresnet1d import XResNet1d
 
 
 def average_of(architecture: str, arguments: Mapping[str, Any], n_members: int) -> Average:
@@ -20,7 +23,13 @@ def average_of(architecture: str, arguments: Mapping[str, Any], n_members: int) 
     return Average([ARCHITECTURES[architecture](**arguments) for _ in range(int(n_members))])
 
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"LeNet": LeNet, "Average": average_of}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "LeNet": LeNet,
+    "ECGNet": ECGNet,
+    "XResNet1d": XResNet1d,
+    "ResNet1d": ResNet1d,
+    "Average": average_of,
+}
 
 # What `--model` offers: an architecture with the arguments that make it this model.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,6 +38,11 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "LeNet",
         {"widths": [48, 96, 192], "kernels": [7, 5, 5], "dropout": [0.1, 0.2, 0.4], "hidden": 0},
     ),
+    "ecgnet": ("ECGNet", {}),
+    "ecgnet-lead": ("ECGNet", {"lead_embedding": True}),
+    "ecgnet-class": ("ECGNet", {"lead_embedding": True, "per_class": True}),
+    "xresnet1d50": ("XResNet1d", {}),
+    "resnet1d": ("ResNet1d", {}),
 }
 
 

@@ -79,7 +79,7 @@ def fiducials(
     times = (marks[inside] + beats[inside, None, None]).transpose(1, 0, 2)
     outside = (times < 0) | (times >= duration)
     times = np.where(outside, np.nan, times)
-    absent: dict[tuple[str, int, str], str] = {}
+    absent: dict[tuple[str, int | None, str], str] = {}
     for wave, names in WAVES.items():
         columns = [MARKS.index(name) for name in names]
         beyond = outside[:, :, columns].any(axis=2)

@@ -207,6 +207,11 @@ def _unlearnable(part: Cohort) -> tuple[list[str], list[str]]:
 
 
 def _refuse_unlearnable(name: str, part: Cohort) -> None:
+    if not part.classes:
+        raise TableError(
+            part.name, "labels", f"none ({part.label_rule})", "at least one class to learn",
+            "choose a data set with labels", kind="labels",
+        )  # fmt: skip
     nobody, everybody = _unlearnable(part)
     if len(part) == 0 or nobody or everybody:
         found = f"nobody with {', '.join(nobody)}" if nobody else f"nobody without {', '.join(everybody)}"

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ExplainableECGNet of TrustECG, as released, and two variants that mend what its structure cannot do.
+
+One encoder is shared by all leads, an attention over time makes one vector of each lead, an attention over leads one
+vector of the ECG. As released (276,455 parameters with five outputs; the report's 276,421 matches no artefact):
+
+- nothing in it knows which lead is which: any permutation of the leads gives the same logits, so it cannot tell V1
+  from V6, and its lead attention speaks of contents, not of places. `lead_embedding` adds a learnt vector per lead
+  to the first block's output, before the blocks that can make use of it.
+- it has one attention for all classes. `per_class` gives each output its own two attentions.
+- a step of the temporal attention is 8 samples, but sees 127: 1.27 s at 100 Hz, more than a beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ecglens.models.layers import Add, Residual, receptive_field
+
+
+class Attended(NamedTuple):
+    """What the network says and where it looked; each attention sums to 1 over its last axis.
+
+    logits    [batch, output]
+    temporal  [batch, query, lead, step]; one query for all outputs, or one per output
+    lead      [batch, query, lead]
+    """
+
+    logits: Tensor
+    temporal: Tensor
+    lead: Tensor
+
+
+class Attention(nn.Module):
+    """Additive attention (Bahdanau et al. 2015): softmax over positions of V tanh(W x).
+
+    width      of the vectors attended to
+    n_queries  how many weightings are made, each with its own row of V
+    """
+
+    def __init__(self, width: int, hidden: int, n_queries: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, n_queries))
+        self.softmax = nn.Softmax(dim=-1)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return weights [..., query, position] of `vectors` [..., position, width]."""
+        return self.softmax(self.score(vectors).transpose(-1, -2))
+
+
+class ECGNet(nn.Module):
+    """ExplainableECGNet.
+
+    n_leads, n_outputs  of the input [batch, lead, time] (any length) and of the logits [batch, output]
+    widths              channels of the residual blocks, each of which halves the time
+    kernel              their length, in samples
+    hidden              units of the attentions and of the head's second layer
+    dropout             in blocks and head
+    lead_embedding      tell the encoder which lead it sees
+    per_class           one pair of attentions per output
+    """
+
+    def __init__(
+        self,
+        n_leads: int = 12,
+        n_outputs: int = 5,
+        widths: Sequence[int] = (32, 64, 128),
+        kernel: int = 7,
+        hidden: int = 64,
+        dropout: float = 0.3,
+        lead_embedding: bool = False,
+        per_class: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(n_leads, n_outputs, hidden, *widths) < 1 or kernel < 1 or kernel % 2 == 0:
+            raise ValueError("leads, outputs, widths and hidden must be 1 or more, the kernel odd")
+        self.n_outputs, self.per_class = n_outputs, per_class
+        width, n_queries = widths[-1], n_outputs if per_class else 1
+        before = (1, *widths[:-1])
+        self.blocks = nn.ModuleList(
+            _block(n_in, n_out, kernel, dropout) for n_in, n_out in zip(before, widths, strict=True)
+        )
+        self.embedding = nn.Parameter(0.1 * torch.randn(n_leads, widths[0])) if lead_embedding else None
+        self.add_embedding = Add()
+        self.temporal_attention = Attention(width, hidden, n_queries)
+        self.lead_attention = Attention(width, hidden, n_queries)
+        self.head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_outputs),
+        )  # fmt: skip
+        self.receptive_field, self.step = receptive_field([(kernel, s) for _ in widths for s in (2, 1)])
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Return logits [batch, output] of `signal` [batch, lead, time]."""
+        return self.attend(signal).logits
+
+    def attend(self, signal: Tensor) -> Attended:
+        """Return logits and both attentions of `signal` [batch, lead, time]."""
+        features = self._encode(signal)  # [batch, lead, step, channel]
+        temporal = self.temporal_attention(features)  # [batch, lead, query, step]
+        leads = torch.einsum("blqt,bltc->bqlc", temporal, features)
+        scores = self.lead_attention.score(leads)  # [batch, query, lead, query']: each query is scored by its own row
+        weights = self.lead_attention.softmax(torch.diagonal(scores, dim1=1, dim2=3).transpose(1, 2))
+        pooled = torch.einsum("bql,bqlc->bqc", weights, leads)
+        logits = self.head(pooled)  # [batch, query, output]
+        logits = torch.diagonal(logits, dim1=1, dim2=2) if self.per_class else logits[:, 0]
+        return Attended(logits, temporal.transpose(1, 2), weights)
+
+    def _encode(self, signal: Tensor) -> Tensor:
+        batch, n_leads, n_samples = signal.shape
+        features = signal.reshape(batch * n_leads, 1, n_samples)
+        for k, block in enumerate(self.blocks):
+            features = block(features)
+            if k == 0 and self.embedding is not None:
+                features = self.add_embedding(features, self.embedding.repeat(batch, 1).unsqueeze(-1))
+        return features.reshape(batch, n_leads, *features.shape[1:]).transpose(2, 3)
+
+
+def _block(n_in: int, n_out: int, kernel: int, dropout: float) -> Residual:
+    path = nn.Sequential(
+        nn.Conv1d(n_in, n_out, kernel, stride=2, padding=kernel // 2), nn.BatchNorm1d(n_out), nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Conv1d(n_out, n_out, kernel, padding=kernel // 2), nn.BatchNorm1d(n_out),
+    )  # fmt: skip
+    return Residual(path, nn.Sequential(nn.Conv1d(n_in, n_out, 1, stride=2), nn.BatchNorm1d(n_out)))
