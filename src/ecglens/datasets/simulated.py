@@ -111,16 +111,17 @@ def _write_truth(path: Path, cohort: Cohort, index: int) -> None:
     if cohort.evidence is None or cohort.fiducials is None:
         raise UsageError("write_simulated", "cohort", cohort.name, "one of simulate_cohort, with evidence and marks")
     evidence, marks = cohort.evidence[index], cohort.fiducials[index]
-    write_npy(path.with_name(f"{path.name}.npy"), evidence.weight.astype(np.float16))
-    write_npy(path.with_name(f"{path.name}.mask.npy"), evidence.mask)
-    write_npy(path.with_name(f"{path.name}.marks.npy"), marks.times)
+    # Not durable: a thousand waits for the disk are as long as making the ECGs, and the seed makes them again.
+    write_npy(path.with_name(f"{path.name}.npy"), evidence.weight.astype(np.float16), durable=False)
+    write_npy(path.with_name(f"{path.name}.mask.npy"), evidence.mask, durable=False)
+    write_npy(path.with_name(f"{path.name}.marks.npy"), marks.times, durable=False)
     about = {
         "schema": SCHEMA,
         "intervals": [asdict(interval) for interval in evidence.intervals],
         "absent": [[lead, beat, wave, reason] for (lead, beat, wave), reason in marks.absent.items()],
         "method": marks.method,
     }
-    write_json(path.with_name(f"{path.name}.json"), about)
+    write_json(path.with_name(f"{path.name}.json"), about, durable=False)
 
 
 def _table(cohort: Cohort) -> str:
