@@ -135,10 +135,12 @@ CONDITIONS: dict[str, Condition] = {
         "left ventricular hypertrophy with strain", "HYP",
         "S in V1 plus the larger R of V5 and V6 at least 3.5 mV (Sokolow & Lyon 1949, Am Heart J 37:161), ST-T "
         "against QRS in V5 or V6 (Hancock et al. 2009, AHA/ACCF/HRS part V)",
-        replaced={"main": _scaled("main", 2.05, sigma=10.5, turn=0.4), "basal": _scaled("basal", 2.3, turn=0.4),
-                  "T1": Component("T1", "T", 237.0, 42.0, (-0.25, -0.05, 0.14)),
-                  "T2": Component("T2", "T", 278.0, 32.0, (-0.17, -0.03, 0.11))},
-        added=(Component("strain", "ST", 135.0, 45.0, (-0.15, -0.03, 0.10)),),
+        replaced={"main": Component("main", "QRS", 1.0, 10.5, (2.38, 0.80, 0.92), 0.4),
+                  "basal": _scaled("basal", 2.3, turn=0.4),
+                  "T1": Component("T1", "T", 237.0, 42.0, (-0.25, -0.05, -0.12)),
+                  "T2": Component("T2", "T", 278.0, 32.0, (-0.17, -0.03, -0.08))},
+        # Against QRS in all leads: down in V5 and V6, up in V1 and V2.
+        added=(Component("strain", "ST", 135.0, 45.0, (-0.15, -0.03, -0.09)),),
     ),
     "RVH": Condition(
         "right ventricular hypertrophy", "HYP",
@@ -148,6 +150,7 @@ CONDITIONS: dict[str, Condition] = {
                   "main": Component("main", "QRS", 2.0, 11.0, (-0.85, 0.95, -1.35), 0.2),
                   "basal": Component("basal", "QRS", 18.0, 9.0, (-0.62, 0.14, -0.05), 0.2),
                   "late": None},
+        added=(Component("right-strain", "T", 250.0, 42.0, (0.0, -0.03, 0.30)),),
     ),
     "LAE": Condition(
         "left atrial enlargement", "HYP",
@@ -159,17 +162,19 @@ CONDITIONS: dict[str, Condition] = {
         f"QRS >= 120 ms, V1 negative, no q in I, V5, V6, T against QRS in V6 ({_CONDUCTION})",
         # The septum is activated from the right, then the left ventricle slowly and late.
         replaced={"septal": None, "anterior": None, "basal": None, "late": None,
-                  "main": Component("main", "QRS", 8.0, 20.5, (0.80, 0.30, 0.64), 0.6),
+                  "main": Component("main", "QRS", 8.0, 20.5, (0.80, 0.15, 1.35), 0.6),
                   "ST": None,
-                  "T1": Component("T1", "T", 237.0, 48.0, (-0.26, -0.05, -0.24)),
-                  "T2": Component("T2", "T", 285.0, 34.0, (-0.16, -0.04, -0.14))},
-        added=(Component("left", "QRS", 56.0, 20.0, (0.70, 0.06, 0.55), 0.6),
-               Component("discordant", "ST", 150.0, 38.0, (-0.13, -0.02, -0.17))),
+                  "T1": Component("T1", "T", 237.0, 48.0, (-0.26, -0.01, -0.48)),
+                  "T2": Component("T2", "T", 285.0, 34.0, (-0.16, -0.01, -0.28))},
+        added=(Component("left", "QRS", 56.0, 20.0, (0.70, -0.04, 1.20), 0.6),
+               Component("discordant", "ST", 150.0, 38.0, (-0.13, -0.02, -0.22))),
     ),
     "CRBBB": Condition(
         "complete right bundle branch block", "CD",
         f"QRS >= 120 ms, R' after S in V1 or V2, S of at least 40 ms in I and V6 ({_CONDUCTION})",
-        added=(Component("right", "QRS", 66.0, 17.0, (-0.52, -0.05, -0.62)),
+        # V1's S is small, as in real ones; then the right ventricle, slowly and late.
+        added=(Component("early-right", "QRS", 22.0, 12.0, (-0.14, 0.0, -0.48)),
+               Component("right", "QRS", 66.0, 17.0, (-0.52, -0.05, -0.62)),
                Component("secondary", "T", 250.0, 42.0, (0.02, 0.0, 0.26))),
     ),
     "LAFB": Condition(
@@ -187,8 +192,9 @@ CONDITIONS: dict[str, Condition] = {
         "Wolff-Parkinson-White pattern", "CD",
         f"PR below 120 ms, delta wave (steepest slope 30 ms or more after the onset of QRS), QRS >= 110 ms "
         f"({_CONDUCTION})",
-        added=(Component("delta1", "QRS", -46.0, 15.0, (0.25, 0.16, -0.14)),
-               Component("delta2", "QRS", -28.0, 13.0, (0.22, 0.12, -0.06)),
+        replaced={"septal": None},  # the septum no longer comes first
+        added=(Component("delta1", "QRS", -46.0, 15.0, (0.22, 0.14, -0.14)),
+               Component("delta2", "QRS", -24.0, 14.0, (0.32, 0.16, -0.10)),
                Component("delta-T", "T", 262.0, 42.0, (-0.12, -0.06, 0.05))),
         pr=(82.0, 104.0), qrs_onset=-32.0,
     ),
