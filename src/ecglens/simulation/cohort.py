@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 
 import numpy as np
@@ -65,33 +65,59 @@ CITATION = (
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """A simulated ECG and what is known about it.
+    """A simulated ECG and what is known about it, each made when first asked for."""
 
-    ecg         twelve leads in mV, with noise
-    evidence    where the lesions are
-    conditions  keys of `CONDITIONS`
-    beats       reference time of each beat (the R peak of a normal one), in s on the ECG's clock [beat]
-    symbols     of each beat, as the MIT-BIH annotations have them: N, V, A
-    fiducials   exact marks of these beats
-    clean       float64 [lead, time], in mV: the heart alone, without noise, fault or planted mark
-    fault       name of the quality fault, or ""
-    """
-
-    ecg: ECG
-    evidence: Evidence
-    conditions: tuple[str, ...]
-    beats: np.ndarray
-    symbols: tuple[str, ...]
-    fiducials: Fiducials
-    clean: np.ndarray
-    fault: str
     _visit: Visit
     _recorder: Recorder
+
+    @cached_property
+    def ecg(self) -> ECG:
+        """Twelve leads in mV, with noise."""
+        return read_ecg(self._visit, self._recorder)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Where the lesions are."""
+        return read_evidence(self._visit, self._recorder)
+
+    @cached_property
+    def fiducials(self) -> Fiducials:
+        """Exact marks of the beats."""
+        return read_fiducials(self._visit, self._recorder)
+
+    @cached_property
+    def clean(self) -> np.ndarray:
+        """The heart alone, without noise, fault or planted mark: float64 [lead, time], in mV."""
+        return clean_leads(self._visit, self._recorder)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Keys of `CONDITIONS`."""
+        return self._visit.conditions
 
     @property
     def condition(self) -> str:
         """The first condition."""
         return self.conditions[0]
+
+    @property
+    def beats(self) -> np.ndarray:
+        """Reference time of each beat (the R peak of a normal one), in s on the ECG's clock [beat]."""
+        beats = compose(self._visit, self._recorder).rhythm.beats
+        return beats[self._inside(beats)]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Of each beat, as the MIT-BIH annotations have them: N, V, A."""
+        rhythm = compose(self._visit, self._recorder).rhythm
+        inside = self._inside(rhythm.beats)
+        return tuple(BEAT_SYMBOLS[kind] for kind, here in zip(rhythm.kinds, inside, strict=True) if here)
+
+    @property
+    def fault(self) -> str:
+        """Name of the quality fault, or ""."""
+        fault = compose(self._visit, self._recorder).fault
+        return fault.name if fault else ""
 
     def measurements(self) -> Measurements:
         """Return what the noise-free ECG measures, for the rules of `ecglens.simulation.rules`."""
@@ -99,6 +125,9 @@ class Simulated:
         f_wave = np.zeros(1) if made.f_waves is None else made.f_waves[2]
         curves = curves_of(self._visit, self._recorder)
         return measure_beats(curves, made.rhythm.beats, made.rhythm.kinds, f_wave, self._recorder.fs)
+
+    def _inside(self, beats: np.ndarray) -> np.ndarray:
+        return np.asarray((beats >= 0) & (beats < self._recorder.duration))
 
 
 def simulate_ecg(
@@ -148,7 +177,7 @@ def simulate_ecg(
         lead=lead, faults={fault: 1.0} if fault else {}, age=age, sex=sex, rate=rate, qtc=qtc,
     )  # fmt: skip
     visit = Visit(record_id, record_id if patient_id is None else patient_id, conditions)
-    return _simulated(visit, recorder)
+    return Simulated(visit, recorder)
 
 
 def simulate_cohort(
@@ -217,18 +246,6 @@ def simulate_cohort(
         evidence=Lazy(partial(read_evidence, recorder=recorder), visits),
         citation=CITATION,
     )
-
-
-def _simulated(visit: Visit, recorder: Recorder) -> Simulated:
-    made = compose(visit, recorder)
-    beats = made.rhythm.beats
-    inside = (beats >= 0) & (beats < recorder.duration)
-    symbols = tuple(BEAT_SYMBOLS[kind] for kind, here in zip(made.rhythm.kinds, inside, strict=True) if here)
-    return Simulated(
-        read_ecg(visit, recorder), read_evidence(visit, recorder), visit.conditions, beats[inside], symbols,
-        read_fiducials(visit, recorder), clean_leads(visit, recorder), made.fault.name if made.fault else "",
-        visit, recorder,
-    )  # fmt: skip
 
 
 def _visits(
