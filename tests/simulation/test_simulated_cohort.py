@@ -304,6 +304,9 @@ def test_making_and_reading_is_quick(cohort):
         ({"fs": float("nan")}, "100 to 4000 Hz"),
         ({"duration": 0.5}, "1 to 3600 s"),
         ({"seed": 0.5}, "whole number"),
+        ({"seed": "x"}, "whole number"),
+        ({"n": float("nan")}, "whole number"),
+        ({"n": float("inf")}, "whole number"),
     ],
 )
 def test_wrong_arguments_say_what_is_allowed(arguments, match):

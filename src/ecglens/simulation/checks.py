@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 from ecglens.ecg import MAX_FS
 from ecglens.errors import UsageError
@@ -86,18 +87,22 @@ def _checked_mode(conditions: Sequence[str], mode: str, lead: str, shortcut: Sho
 
 def check_counts(n: int, task: str, comorbidity: float, sessions: int | None) -> None:
     """Raise UsageError for a number of records, task, share or number of sessions that cannot be."""
-    if n < 1 or n != int(n):
+    if not _is_whole(n) or n < 1:
         raise UsageError("simulate_cohort", "n", n, "a whole number, at least 1")
     if task not in TASKS:
         raise UsageError("simulate_cohort", "task", task, ", ".join(TASKS))
     if not 0.0 <= comorbidity <= 1.0:
         raise UsageError("simulate_cohort", "comorbidity", comorbidity, "a share, 0 to 1")
-    if sessions is not None and (sessions < 1 or sessions != int(sessions)):
+    if sessions is not None and (not _is_whole(sessions) or sessions < 1):
         raise UsageError("simulate_cohort", "sessions", sessions, "a whole number, at least 1, or None")
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Real) and float(value).is_integer()
+
+
 def _check_numbers(seed: int, fs: float, duration: float, severity: tuple[float, float]) -> None:
-    if seed != int(seed):
+    if not _is_whole(seed):
         raise UsageError("simulation", "seed", seed, "a whole number")
     if not LOWEST_FS <= fs <= MAX_FS:
         raise UsageError("simulation", "fs", f"{fs} Hz", f"{LOWEST_FS:g} to {MAX_FS:g} Hz")
