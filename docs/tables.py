@@ -152,8 +152,9 @@ def _transfer(facts: Mapping[str, Any]) -> list[str]:
     found = facts["transfer_simulated"] | facts["transfer_real"]
     classes = list(next(iter(found.values())))
     return [
-        "**Transfer**: AUROC [95 % interval] on fold 10 of a LeNet trained (10 epochs) on one world, tested on another. "
-        "It says how much of what a network learns in one helps in the other; the classes are not made of the same conditions.",
+        "**Transfer**: AUROC [95 % interval] on fold 10 of a LeNet trained (10 epochs) on one world, tested on "
+        "another. It says how much of what a network learns in one helps in the other; the classes are not made of the "
+        "same conditions.",
         grid(("trained on, tested on", *classes),
              [(name.replace(" on ", ", "), *(interval(f[c]) for c in classes)) for name, f in found.items()]),
     ]  # fmt: skip
