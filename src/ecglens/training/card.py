@@ -72,15 +72,10 @@ Made from resting ECGs of one source. Other devices, sites and populations are u
 def _level(bundle: Bundle) -> str:
     """Say what the probabilities of this bundle may be taken for."""
     if bundle.details.get("calibration") == "platt":
-        return (
-            "Temperature and offset make the probabilities of the validation records right on average. Where labels are\n"
-            "more or less frequent, or made by another rule, they are not: `ecglens evaluate` shows by how much."
-        )
-    return (
-        "Training weights the positives of rare classes, so probabilities lie above the share of records with the label;\n"
-        "a temperature corrects how sure the network is, not that level. Use the thresholds, or recalibrate for your\n"
-        "patients."
-    )
+        return """Temperature and offset make the probabilities right on average for the validation records. Where
+labels are more or less frequent, or made by another rule, they are not: `ecglens evaluate` shows by how much."""
+    return """Training weights the positives of rare classes, so probabilities lie above the share of records with the
+label; a temperature corrects how sure the network is, not that level. Use the thresholds, or recalibrate."""
 
 
 def _architecture(bundle: Bundle) -> str:
