@@ -174,8 +174,9 @@ def _trust_in_words(found: dict) -> str:
     rows = []
     for name, told in found["calibration"]["per_class"].items():
         said, brier = told["mean_probability"], told["brier"]
-        rows.append((name, interval(brier), number(brier["reference"]), interval(told["slope"]), interval(told["level"]),
-                     number(said["value"]), number(said["reference"])))  # fmt: skip
+        fitted = (interval(told["slope"]), interval(told["level"]))
+        level = (number(said["value"]), number(said["reference"]))
+        rows.append((name, interval(brier), number(brier["reference"]), *fitted, *level))
     header = ("class", "Brier", "trivial", "slope (1)", "level (0)", "mean probability", "share with label")
     text = (
         "Calibration: are probabilities what they say? Slope below 1: too sure; level below 0: too high.\n"
