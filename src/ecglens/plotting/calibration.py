@@ -138,9 +138,10 @@ def _panels(names: Sequence[str], xlabel: str, ylabel: str) -> tuple[Figure, lis
 
 
 def _name_treat_all(axes: Axes, threshold: np.ndarray, everyone: np.ndarray, top: float) -> None:
-    """Write "treat all" where its line leaves the panel below the middle."""
-    place = int(np.argmin(np.abs(everyone - 0.35 * top)))
+    """Write "treat all" beside the middle of its line, on the side that has room."""
+    place = int(np.argmin(np.abs(everyone - 0.6 * top)))
+    room = threshold[place] < 0.5 * threshold[-1]
     axes.annotate(
-        "treat all", (threshold[place], everyone[place]), xytext=(-4, -2), textcoords="offset points", size=7,
-        color=INK, ha="right", va="top",
+        "treat all", (threshold[place], everyone[place]), xytext=(5 if room else -4, 0),
+        textcoords="offset points", size=7, color=INK, ha="left" if room else "right", va="bottom" if room else "top",
     )  # fmt: skip

@@ -88,9 +88,10 @@ def _score_tables(told: Mapping[str, Any]) -> tuple[Table, Table]:
         f"How well each class is told apart: 95 % intervals, {_n(told)}; n+ is the number with the label.",
     )
     second = Table(
-        ("class", "n+", "threshold", "precision", "recall (sensitivity)", "specificity", "F1", "baseline F1"),
+        ("class", "n+", "threshold", "precision", "sensitivity", "specificity", "F1", "baseline"),
         tuple(decided),
-        f"Decisions at the validation thresholds: 95 % intervals, {_n(told)}; baseline is one answer for all.",
+        f"Decisions at the validation thresholds: 95 % intervals, {_n(told)}; baseline is F1 of one answer for all. "
+        "Sensitivity is also called recall.",
     )
     return first, second
 
@@ -144,29 +145,30 @@ def _calibration(told: Mapping[str, Any], where: str) -> Section | None:
         f"Reliability, {_n(told)}: records in bins of equal number by rising probability; points below the dashed line "
         f"were promised too much. Bars: 95 % intervals of each share.{_others(shown, classes)}"
     )
-    rows = []
+    rows, fitted = [], []
     for name, about in classes.items():
         said = about["mean_probability"]
-        rows.append(
-            (
-                name, interval(about["brier"]), number(about["brier"]["reference"]), interval(about["slope"]),
-                interval(about["intercept"]), interval(about["level"]), interval(said), number(said["reference"]),
-                f"{number(about['ece']['value'])} ({number(about['ece']['reference'])})",
-            )
-        )  # fmt: skip
-    table = Table(
-        ("class", "Brier", "trivial", "slope", "intercept", "level", "mean probability", "share with label",
-         "calibration error (if perfect)"),
+        fitted.append((name, *(_short(about[metric]) for metric in ("slope", "intercept", "level"))))
+        error = f"{number(about['ece']['value'])} ({number(about['ece']['reference'])})"
+        brier = (interval(about["brier"]), number(about["brier"]["reference"]))
+        rows.append((name, *brier, interval(said), number(said["reference"]), error))
+    errors = Table(
+        ("class", "Brier", "trivial", "mean probability", "share with label", "error (if perfect)"),
         tuple(rows),
-        f"Calibration per class: 95 % intervals, {_n(told)}. Right are slope 1, intercept 0, level 0. Calibration "
-        "error: mean gap of the curve, and in brackets what a perfectly calibrated network would show with as many "
-        "records.",
-    )  # fmt: skip
+        f"How far off: 95 % intervals, {_n(told)}. Trivial: the Brier score of the prevalence said to everyone. Error: "
+        "mean gap of the curve, and in brackets what a perfectly calibrated network would show with as many records.",
+    )
+    lines = Table(
+        ("class", "slope (1)", "intercept (0)", "level (0)"),
+        tuple(fitted),
+        f"In which direction: 95 % intervals, {_n(told)}. In brackets what is right. Slope below 1: too sure; level "
+        "below 0: too high on average.",
+    )
     return Section(
         f"Are the probabilities what they say: {where}",
         _calibration_in_words(usable),
         (_figure(plot_reliability(curves), caption, "Reliability curves"),),
-        (table,),
+        (errors, lines),
         method="Slope and intercept: logistic regression of the label on the logit (Cox). Level: the intercept where "
         "the slope is held at 1; below 0 the probabilities are too high. Trivial Brier score: the prevalence p said "
         "to everyone, p (1 - p). Shares of bins: Wilson intervals with the independent records that patients leave.",
@@ -286,10 +288,13 @@ def _subgroups(told: Mapping[str, Any], where: str) -> Section | None:
         if rows:
             caption = f"AUROC by {by}, 95 % intervals; n+ is the number of records with the label."
             tables.append(Table((by, "n", *shown), tuple(rows), caption))
-    left_out = f"{small} groups are too small in every class, and are not shown. " if small else ""
+    groups_are = "1 group is" if small == 1 else f"{small} groups are"
+    left_out = f"{groups_are} too small in every class, and not shown. " if small else ""
     return Section(
         f"For whom: {where}",
-        "" if tables else "No group of these patients is large enough to be scored.",
+        "How well classes are told apart within groups of these patients."
+        if tables
+        else "No group of these patients is large enough to be scored.",
         tables=tuple(tables),
         text=(
             f"{left_out}A cell with fewer than 10 patients who have the label, or who lack it, is not scored. "
@@ -302,8 +307,8 @@ def _subgroups(told: Mapping[str, Any], where: str) -> Section | None:
 
 def _cell(entry: Mapping[str, Any]) -> str:
     if entry["auroc"]["value"] is None:
-        return f"too small (n+ {entry['n_positive']})"
-    return f"{interval(entry['auroc'])}, n+ {entry['n_positive']}"
+        return f"too small ({entry['n_positive']} of {entry['n']})"
+    return f"{_short(entry['auroc'])}, n+ {entry['n_positive']}"
 
 
 def _most_frequent(n_positive: Mapping[str, int]) -> list[str]:

@@ -22,13 +22,13 @@ _MAX_PICTURE = 20 * 2**20
 
 
 def build_run_report(run: Run) -> Report:
-    """Return the page of a run: its evaluations (most recent data first), training, data, explanations, provenance."""
+    """Return the page of a run: its evaluations (mapped labels last), training, data, explanations, provenance."""
     about = run.read()
     if not about.get("finished"):
         raise InputError(run.folder, "run", "not finished", "a finished training", "ecglens train ... --resume")
     sections: list[Section] = []
     evaluations = [_load_evaluation(path) for path in sorted((run.folder / "evaluations").glob("*/evaluation.json"))]
-    for told, predictions in evaluations:
+    for told, predictions in sorted(evaluations, key=lambda pair: "label_map" in pair[0]):
         sections += evaluation_sections(told, predictions)
     if not evaluations:
         sections.append(_untested(run, about))
