@@ -15,7 +15,7 @@ from ecglens.errors import UsageError, printable
 from ecglens.plotting.curves import DASHES
 from ecglens.plotting.style import INK, OKABE_ITO, PAPER, QUIET, UNSIGNED, ecglens_style, new_figure
 
-_PER_ROW, _PANEL, _GAP = 3, 42.0, 14.0  # panels in a row; side of a panel and space between two, in mm
+_PER_ROW, _PANEL, _GAP = 3, 48.0, 14.0  # panels in a row; side of a panel and space between two, in mm
 _COUNTS_UP_TO = 12  # classes, beyond which counts do not fit into the cells
 
 
@@ -53,10 +53,8 @@ def plot_decision_curves(
             axes.plot(threshold, everyone, label="treat all", color=INK, lw=0.9, ls=DASHES)
             axes.fill_between(threshold, low, high, color=OKABE_ITO["blue"], alpha=0.22, lw=0, label="interval")
             axes.plot(threshold, benefit, color=OKABE_ITO["blue"], lw=1.5, label="by the network")
-            axes.text(
-                0.98 * float(threshold[-1]), 0.015 * top, "treat none", size=7, color=QUIET, ha="right", va="bottom"
-            )
-            _name_treat_all(axes, threshold, everyone, top)
+        words = "dashed: treat everyone\nthin line: treat no one"
+        panels[0].text(0.98, 0.98, words, transform=panels[0].transAxes, size=7, color=QUIET, ha="right", va="top")
     return figure
 
 
@@ -135,13 +133,3 @@ def _panels(names: Sequence[str], xlabel: str, ylabel: str) -> tuple[Figure, lis
             axes.set_ylabel(ylabel, size=8)
         panels.append(axes)
     return figure, panels
-
-
-def _name_treat_all(axes: Axes, threshold: np.ndarray, everyone: np.ndarray, top: float) -> None:
-    """Write "treat all" beside the middle of its line, on the side that has room."""
-    place = int(np.argmin(np.abs(everyone - 0.6 * top)))
-    room = threshold[place] < 0.5 * threshold[-1]
-    axes.annotate(
-        "treat all", (threshold[place], everyone[place]), xytext=(5 if room else -4, 0),
-        textcoords="offset points", size=7, color=INK, ha="left" if room else "right", va="bottom" if room else "top",
-    )  # fmt: skip

@@ -286,7 +286,7 @@ def _subgroups(told: Mapping[str, Any], where: str) -> Section | None:
                     (group, str(max(cells[name]["n"] for name in shown)), *(_cell(cells[name]) for name in shown))
                 )
         if rows:
-            caption = f"AUROC by {by}, 95 % intervals; n+ is the number of records with the label."
+            caption = f"AUROC by {by}, 95 % intervals; in round brackets the number of records with the label."
             tables.append(Table((by, "n", *shown), tuple(rows), caption))
     groups_are = "1 group is" if small == 1 else f"{small} groups are"
     left_out = f"{groups_are} too small in every class, and not shown. " if small else ""
@@ -307,8 +307,8 @@ def _subgroups(told: Mapping[str, Any], where: str) -> Section | None:
 
 def _cell(entry: Mapping[str, Any]) -> str:
     if entry["auroc"]["value"] is None:
-        return f"too small ({entry['n_positive']} of {entry['n']})"
-    return f"{_short(entry['auroc'])}, n+ {entry['n_positive']}"
+        return f"too small ({entry['n_positive']})"
+    return f"{_short(entry['auroc'])} ({entry['n_positive']})"
 
 
 def _most_frequent(n_positive: Mapping[str, int]) -> list[str]:
