@@ -282,11 +282,10 @@ def _subgroups(told: Mapping[str, Any], where: str) -> Section | None:
             few = all(cells[name]["auroc"]["value"] is None for name in shown)
             small += few
             if not few:
-                rows.append(
-                    (group, str(max(cells[name]["n"] for name in shown)), *(_cell(cells[name]) for name in shown))
-                )
+                n = max(cells[name]["n"] for name in shown)
+                rows.append((_unbroken(group), str(n), *(_cell(cells[name]) for name in shown)))
         if rows:
-            caption = f"AUROC by {by}, 95 % intervals; in round brackets the number of records with the label."
+            caption = f"AUROC by {by}, 95 % intervals; n+ is the number of records with the label."
             tables.append(Table((by, "n", *shown), tuple(rows), caption))
     groups_are = "1 group is" if small == 1 else f"{small} groups are"
     left_out = f"{groups_are} too small in every class, and not shown. " if small else ""
@@ -306,9 +305,14 @@ def _subgroups(told: Mapping[str, Any], where: str) -> Section | None:
 
 
 def _cell(entry: Mapping[str, Any]) -> str:
-    if entry["auroc"]["value"] is None:
-        return f"too small ({entry['n_positive']})"
-    return f"{_short(entry['auroc'])} ({entry['n_positive']})"
+    """Return AUROC with its interval, or that the cell is too small, and how many have the label."""
+    figure = "too small" if entry["auroc"]["value"] is None else _short(entry["auroc"])
+    return f"{_unbroken(figure)} {_unbroken('n+ ' + str(entry['n_positive']))}"
+
+
+def _unbroken(words: str) -> str:
+    """Return words that a narrow table does not part."""
+    return words.replace(" ", "\u00a0")
 
 
 def _most_frequent(n_positive: Mapping[str, int]) -> list[str]:
