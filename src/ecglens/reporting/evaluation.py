@@ -307,7 +307,7 @@ def _subgroups(told: Mapping[str, Any], where: str) -> Section | None:
 def _cell(entry: Mapping[str, Any]) -> str:
     """Return AUROC with its interval, or that the cell is too small, and how many have the label."""
     figure = "too small" if entry["auroc"]["value"] is None else _short(entry["auroc"])
-    return f"{_unbroken(figure)} {_unbroken('n+ ' + str(entry['n_positive']))}"
+    return f"{_unbroken(figure)}, {_unbroken('n+ ' + str(entry['n_positive']))}"
 
 
 def _unbroken(words: str) -> str:
