@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 
 from ecglens.bundle import Bundle, Output
-from ecglens.errors import ContractError, UsageError
+from ecglens.errors import ContractError, FormatError, UsageError
 from ecglens.prediction.predict import predict_raw
 from ecglens.preprocessing.prepare import Prepared
 from ecglens.statistics.metrics import fit_threshold_f1, fit_threshold_specificity
@@ -140,11 +140,24 @@ def deciding_by(bundle: Bundle, rule: str) -> Bundle:
 
 
 def thresholds_of(bundle: Bundle) -> dict[str, dict[str, float | None]]:
-    """Return {rule: {output: threshold}} as validation chose them; bundles made before there were rules have none."""
-    return {
-        rule: {name: each.get(name) for name in bundle.classes}
-        for rule, each in dict(bundle.details.get("thresholds", {})).items()
-    }
+    """Return {rule: {output: threshold}} as validation chose them; bundles made before there were rules have none.
+
+    Raises FormatError where a bundle keeps something else there.
+    """
+    kept = bundle.details.get("thresholds", {})
+    try:
+        found = {str(rule): {name: _number(each[name]) for name in bundle.classes} for rule, each in kept.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            bundle.name, "thresholds in details", repr(error), "{rule: {output: number or null}}", kind="config"
+        ) from error
+    return found
+
+
+def _number(value: Any) -> float | None:
+    if value is not None and not np.isfinite(value):
+        raise ValueError(f"threshold {value}")
+    return None if value is None else float(value)
 
 
 def _scaled(output: Output, logits: np.ndarray, labels: np.ndarray, method: str) -> Output:
