@@ -275,6 +275,10 @@ def copy_of_pages(folder: Path) -> Path:
         "README.md",
         "docs/benchmarks.md",
         "docs/methods/evaluation.md",
+        "docs/how-to/label-map.md",
+        "benchmarks/calibration.json",
+        "benchmarks/coverage.json",
+        "benchmarks/learning_curve.json",
         "recipes/pretrained.json",
         "benchmarks/results.json",
     ):
