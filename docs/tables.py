@@ -145,8 +145,8 @@ def ludb(root: Path = ROOT) -> str:
     header = ("class", "n+", "n", "AUROC", "sensitivity", "specificity")
     return (
         f"{grid(header, rows)}\n\nN = {facts['n']} records of {facts['n_patients']} people; n: those whose label the "
-        f"map tells. Thresholds of PTB-XL's validation patients. Brackets: {facts['macro_auroc']['method']}. Chance for "
-        "AUROC is 0.5."
+        f"map tells. Thresholds of PTB-XL's validation patients. Brackets: {facts['macro_auroc']['method']}. Chance "
+        "for AUROC is 0.5."
     )
 
 
