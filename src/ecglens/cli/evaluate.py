@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ecglens.cli.arguments import Data, Json, Seed
+from ecglens.cli.arguments import Data, Dataset, Json, Seed
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
 from ecglens.statistics.figures import interval, number
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def evaluate(
     data: Data,
     bundle: str = typer.Argument("pretrained", metavar="BUNDLE", help="A bundle, a run folder, or `pretrained`."),
+    dataset: Dataset = None,
     fold: str = typer.Option("", help="A fold, several (9,10), or all; default: 10 where there are folds, else all."),
     min_likelihood: float | None = typer.Option(None, help="Label rule; default: the bundle's own."),
     label_map: str = typer.Option("", help="CSV that says what labels with other names mean, or a shipped one's name."),
@@ -37,7 +38,7 @@ def evaluate(
 
     Example: ecglens evaluate runs/first --data ptbxl/ --fold 10
     """
-    chosen = Choice(data, fold, min_likelihood, label_map, thresholds)
+    chosen = Choice(data, dataset, fold, min_likelihood, label_map, thresholds)
     raise typer.Exit(conclude(lambda: _evaluate(bundle, chosen, out, seed), as_json))
 
 
@@ -46,6 +47,7 @@ class Choice:
     """On what to test, by which labels and thresholds; empty means as the bundle has it."""
 
     data: str
+    dataset: str | None
     fold: str
     min_likelihood: float | None
     label_map: str
@@ -55,24 +57,25 @@ class Choice:
 def _evaluate(where: str, chosen: Choice, out: Path | None, seed: int) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.prediction.calibration import deciding_by
-    from ecglens.prediction.evaluate import evaluate as score
     from ecglens.preprocessing.prepare import describe_exclusions
-    from ecglens.runs.cache import Cache, default_cache
 
     bundle = Bundle.load(where)
     if chosen.thresholds:
         bundle = deciding_by(bundle, chosen.thresholds)
     cohort, mapped, special = _labelled(bundle, chosen)
-    part, name = choose_fold(cohort, chosen.fold)
-    result = score(bundle, part, seed=seed, cache=Cache(default_cache()), progress=ProgressLine())
-    found = result.as_dict() | {"bundle": bundle.name, "data": cohort.name, "fold": name}
+    result, by_fold, part, name = score(where, bundle, cohort, chosen.fold, seed)
+    found = result.as_dict()
+    if by_fold:
+        found["per_fold"] = {str(k): one.as_dict()["macro_auroc"] for k, one in by_fold.items()}
+    found |= {"bundle": bundle.name, "data": cohort.name, "fold": name}
     found["thresholds_by"] = chosen.thresholds or "bundle"
     if mapped:
         found["label_map"] = {"file": chosen.label_map} | mapped.as_dict()
     written = _write(result, found, Path(where), out, f"{cohort.name}-fold-{name}{special}")
     here = {e.record_id for e in result.excluded} & set(part.record_ids)
     reasons = describe_exclusions([e for e in result.excluded if e.record_id in here])
-    text = _in_words(bundle, cohort, name, found) + (_map_in_words(mapped) if mapped else "")
+    text = _in_words(bundle, cohort, name, found) + _fold_by_fold(found)
+    text += _map_in_words(mapped) if mapped else ""
     text += (
         f"\nLeft out of this fold: {len(here)} ({', '.join(f'{kind} {n}' for kind, n in reasons.items())})"
         if here
@@ -87,24 +90,58 @@ def _labelled(bundle: Bundle, chosen: Choice) -> tuple[Cohort, Mapped | None, st
     from ecglens.datasets.label_map import load_label_map
     from ecglens.datasets.load import load_cohort
 
-    trained_with = bundle.details.get("arguments", {})
-    own_rule = float(trained_with.get("min_likelihood", 0))
+    own_rule = float(bundle.details.get("arguments", {}).get("min_likelihood", 0))
     rule = own_rule if chosen.min_likelihood is None else chosen.min_likelihood
-    label_map = load_label_map(chosen.label_map) if chosen.label_map else None
-    task = trained_with.get("task", "superdiagnostic")
-    cohort = load_cohort(
-        chosen.data,
-        min_likelihood=rule,
-        classes=None if label_map else bundle.classes,
-        seed=int(bundle.details.get("seed", 0)),
-        **({} if label_map else {"task": task}),  # a map begins at the data set's usual labels
-    )
     special = "" if rule == own_rule else f"-likelihood-{rule:g}"
     special += f"-{chosen.thresholds}" if chosen.thresholds else ""
-    if label_map is None:
-        return cohort, None, special
-    mapped = label_map.applied(cohort, bundle.classes)
+    if not chosen.label_map:
+        return load_for(bundle, chosen.data, chosen.dataset, rule), None, special
+    label_map = load_label_map(chosen.label_map)  # it begins at the data set's usual labels
+    mapped = label_map.applied(load_cohort(chosen.data, chosen.dataset, min_likelihood=rule), bundle.classes)
     return mapped.cohort, mapped, f"{special}-{label_map.name}"
+
+
+def score(
+    where: str, bundle: Bundle, cohort: Cohort, fold: str, seed: int
+) -> tuple[Evaluation, dict[int, Evaluation], Cohort, str]:
+    """Score the bundle at `where` on a fold, a cross-validated family on its own folds.
+
+    Returns the evaluation, that of each fold (families only), the records scored, and the name of the fold.
+    """
+    from ecglens.prediction.evaluate import evaluate as score_bundle
+    from ecglens.prediction.family import evaluate_family, folds_of
+    from ecglens.runs.cache import Cache, default_cache
+    from ecglens.runs.run import Run
+
+    cache, progress = Cache(default_cache()), ProgressLine()
+    folds = folds_of(where, cohort)
+    if folds is None:
+        part, name = choose_fold(cohort, fold)
+        return score_bundle(bundle, part, seed=seed, cache=cache, progress=progress), {}, part, name
+    part, name = choose_fold(folds, fold or "all")
+    return *evaluate_family(Run(Path(where)), part, seed=seed, cache=cache, progress=progress), part, name
+
+
+def load_for(bundle: Bundle, data: str, dataset: str | None = None, min_likelihood: float | None = None) -> Cohort:
+    """Load the cohort at `data` with the bundle's labels, under its own label rule unless another is given."""
+    from ecglens.datasets.load import load_cohort
+
+    trained_with = bundle.details.get("arguments", {})
+    rule = trained_with.get("min_likelihood", 0) if min_likelihood is None else min_likelihood
+    return load_cohort(
+        data,
+        dataset,
+        task=trained_with.get("task", "superdiagnostic"),
+        min_likelihood=float(rule),
+        keep_unlabelled=bool(trained_with.get("keep_unlabelled", False)),
+        classes=bundle.classes,
+        seed=int(bundle.details.get("seed", 0)),
+    )
+
+
+def _fold_by_fold(found: dict) -> str:
+    parts = [f"{fold} {interval(figures)}" for fold, figures in found.get("per_fold", {}).items()]
+    return f"\nFold by fold, each by the bundle that has not seen it: {'; '.join(parts)}" if parts else ""
 
 
 def choose_fold(cohort: Cohort, fold: str) -> tuple[Cohort, str]:
@@ -165,12 +202,14 @@ def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
         f"Label rule: {found['label_rule']}\n\n"
         + columns(("class", "n+", "AUROC", "average precision", "F1", "sensitivity", "specificity"), rows)
         + f"\n\nIntervals: {found['macro_auroc']['method']}. Thresholds were fitted on validation patients."
-        f"{warning}\nTrivial baseline (one answer for all), F1: {always}\n\n{_trust_in_words(found)}"
+        f"{warning}\nTrivial baseline (one answer for all), F1: {always}{_trust_in_words(found)}"
     )
 
 
 def _trust_in_words(found: dict) -> str:
     """Say whether the probabilities may be taken at their word, and what other thresholds would do."""
+    if "calibration" not in found:  # a family: each fold has a network, and a calibration, of its own
+        return ""
     rows = []
     for name, told in found["calibration"]["per_class"].items():
         said, brier = told["mean_probability"], told["brier"]
@@ -179,7 +218,7 @@ def _trust_in_words(found: dict) -> str:
         rows.append((name, interval(brier), number(brier["reference"]), *fitted, *level))
     header = ("class", "Brier", "trivial", "slope (1)", "level (0)", "mean probability", "share with label")
     text = (
-        "Calibration: are probabilities what they say? Slope below 1: too sure; level below 0: too high.\n"
+        "\n\nCalibration: are probabilities what they say? Slope below 1: too sure; level below 0: too high.\n"
         f"{columns(header, rows)}"
     )
     points = [
