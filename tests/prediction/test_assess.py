@@ -20,7 +20,7 @@ from ecglens.simulation.cohort import simulate_cohort
 
 @pytest.fixture(scope="module")
 def strangers() -> Cohort:
-    cohort = simulate_cohort(60, seed=12)
+    cohort = simulate_cohort(60, classes=("NORM", "IMI", "CLBBB"), seed=12)
     return replace(cohort, records=list(cohort.records))
 
 

@@ -12,18 +12,21 @@ import pandas as pd
 import pytest
 
 from ecglens.cli.app import run as ecglens
+from ecglens.cli.evaluate import _write
+from ecglens.prediction.evaluate import evaluate
 from ecglens.report import Section
 from ecglens.reporting.evaluation import evaluation_sections
 from ecglens.reporting.html import render
 from ecglens.reporting.run import build_run_report
 from ecglens.runs.run import Run
+from ecglens.simulation.cohort import simulate_cohort
 from ecglens.statistics.figures import interval
 from ecglens.training.train import Trained
 
 
 @pytest.fixture(scope="module")
 def folder(trained: Trained, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run, evaluated on 60 simulated people, on a handful in a folder, and on these through a label map."""
+    """A run, evaluated on 60 records of strangers, on a handful in a folder, and on these through a label map."""
     folder = tmp_path_factory.mktemp("page") / "run"
     shutil.copytree(trained.run.folder, folder)
     other = tmp_path_factory.mktemp("other") / "clinic"
@@ -33,8 +36,12 @@ def folder(trained: Trained, data_folder: Path, tmp_path_factory: pytest.TempPat
     table.to_csv(other / "table.csv", index=False)
     label_map = other.with_name("map.csv")
     label_map.write_text("label,class,reason\ninfarct,MI,\nblock,CD,\nhealthy,NORM,\n")
-    for data in ("simulated", str(data_folder)):
-        assert ecglens(["evaluate", str(folder), "--data", data, "--fold", "10"]) == 0
+    strangers = evaluate(
+        trained.bundle, simulate_cohort(60, classes=("NORM", "IMI", "CLBBB"), seed=12), n_resamples=200
+    )
+    found = strangers.as_dict() | {"bundle": "tiny", "data": "simulated", "fold": "10"}
+    _write(strangers, found, folder, None, "simulated-fold-10")
+    assert ecglens(["evaluate", str(folder), "--data", str(data_folder), "--fold", "10"]) == 0
     assert ecglens(["evaluate", str(folder), "--data", str(other), "--fold", "10", "--label-map",
                     str(label_map), "--thresholds", "specificity-0.90"]) == 0  # fmt: skip
     return folder
@@ -62,7 +69,10 @@ def test_every_figure_of_the_evaluation_stands_on_the_page(folder: Path) -> None
     errors, lines = section(sections, "Are the probabilities").tables
     for name, about in told["calibration"]["per_class"].items():
         assert interval(about["brier"]) in next(row for row in errors.rows if row[0] == name)
-        assert f"{about['slope']['value']:.2f}" in next(row for row in lines.rows if row[0] == name)[1]
+        row = next(row for row in lines.rows if row[0] == name)
+        for metric, cell in zip(("slope", "intercept", "level"), row[1:], strict=True):
+            value = about[metric]["value"]
+            assert cell.startswith("n/a" if value is None else f"{value:.2f} [")
     points = section(sections, "Is acting").tables[-1]
     assert len(points.rows) == 3 * len(told["per_class"])
     assert len(section(sections, "Labels that come").figures) == 2
