@@ -87,16 +87,24 @@ def evaluate(
     Intervals are 95 %, by bootstrap over patients. Raises ContractError where the labels do not cover the bundle's
     outputs, LeakError where a patient or recording shaped or selected the weights.
     """
-    _check_labels(bundle, cohort)
-    bundle.refuse_own_patients(cohort.name, cohort.patient_keys, ())
-    prepared = prepare(cohort, bundle.preprocessing, cache=cache, progress=progress)
-    bundle.refuse_own_patients(cohort.name, (), prepared.fingerprints)
+    prepared = prepare_strangers(bundle, cohort, cache=cache, progress=progress)
     scored = score_prepared(bundle, prepared, n_resamples=n_resamples, seed=seed, progress=progress)
     more = assess(
         scored.labels, scored.probabilities, people_of(prepared.cohort), prepared.cohort.metadata, bundle.thresholds,
         thresholds_of(bundle), n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
     return replace(scored, assessment=more)
+
+
+def prepare_strangers(
+    bundle: Bundle, cohort: Cohort, *, cache: Cache | None = None, progress: Progress = silent
+) -> Prepared:
+    """Return the records of `cohort` on the bundle's grid. Raises LeakError where it has seen one of these people."""
+    _check_labels(bundle, cohort)
+    bundle.refuse_own_patients(cohort.name, cohort.patient_keys, ())
+    prepared = prepare(cohort, bundle.preprocessing, cache=cache, progress=progress)
+    bundle.refuse_own_patients(cohort.name, (), prepared.fingerprints)
+    return prepared
 
 
 def score_prepared(

@@ -33,13 +33,18 @@ def build_run_report(run: Run) -> Report:
     if not evaluations:
         sections.append(_untested(run, about))
     sections += _explanation_sections(run.folder)
-    sections += [_training_section(run, about), _data_section(run, about), _limits()]
+    training = _family_section(about) if "members" in about else _training_section(run, about)
+    sections += [training, _data_section(run, about), _limits()]
     data = about["data"]
     subtitle = f"{about['arguments']['recipe']['model']} on {data['name']}; label rule: {data['label_rule']}"
     return Report(f"Run {run.folder.name}", subtitle, tuple(sections), _provenance(run, about))
 
 
 def _untested(run: Run, about: Mapping[str, Any]) -> Section:
+    where = f"ecglens evaluate {run.folder} --data {about['arguments'].get('data', 'DIR')}"
+    where += f" --dataset {about['arguments']['dataset']}" if "dataset" in about["arguments"] else ""
+    if "members" in about:
+        return Section("How good", "Not tested on held-out patients yet.", text=(f"Run: {where}",))
     valid = about["valid"]
     return Section(
         "How good",
@@ -47,8 +52,7 @@ def _untested(run: Run, about: Mapping[str, Any]) -> Section:
         text=(
             f"On the {valid['n']} validation records that chose its epoch the macro AUROC is "
             f"{interval(valid['macro_auroc'])}, which is optimistic.",
-            f"Run: ecglens evaluate {run.folder} --data {about['arguments'].get('data', 'DIR')}"
-            + (f" --dataset {about['arguments']['dataset']}" if "dataset" in about["arguments"] else ""),
+            f"Run: {where}",
         ),
     )
 
@@ -105,6 +109,24 @@ def _training_section(run: Run, about: Mapping[str, Any]) -> Section:
     )
 
 
+def _family_section(about: Mapping[str, Any]) -> Section:
+    """The members of a family, each with what it was chosen by."""
+    rows = tuple(
+        (member["name"], str(member["seed"]), member["left_out"] or "", str(member["best_epoch"]),
+         interval(member["macro_auroc"]))
+        for member in about["members"]
+    )  # fmt: skip
+    recipe = about["arguments"]["recipe"]
+    return Section(
+        "Training",
+        f"{len(rows)} networks of one recipe; each kept its best epoch on its own validation fold.",
+        tables=(Table(("member", "seed", "fold left out", "epoch kept", "validation macro AUROC (optimistic)"), rows,
+                      "Members of the family, 95 % intervals."),),
+        method=f"AdamW, learning rate {recipe['lr']}, weight decay {recipe['weight_decay']}, batch {recipe['batch']}, "
+        f"augmentation {recipe['augmentation']}. Averages are of the logits.",
+    )  # fmt: skip
+
+
 def _data_section(run: Run, about: Mapping[str, Any]) -> Section:
     data = about["data"]
     rows = [
@@ -135,7 +157,10 @@ def _limits() -> Section:
 
 
 def _provenance(run: Run, about: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    arguments = {k: v for k, v in about["arguments"].items() if k not in ("recipe", "seed")}
+    derived = ("recipe", "seed", "members", "keep_unlabelled")  # of the recipe, or told elsewhere
+    arguments = {k: v for k, v in about["arguments"].items() if k not in derived}
+    if "recipe_name" in arguments:
+        arguments["recipe"] = arguments.pop("recipe_name")
     repeat = " ".join(
         f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')} {v}"
         for k, v in arguments.items()
