@@ -10,7 +10,7 @@ from typing import cast
 import typer
 
 from ecglens import __version__
-from ecglens.cli import check, convert, data, doctor, evaluate, explain, predict, report, train
+from ecglens.cli import check, convert, data, doctor, evaluate, explain, measure, predict, report, train
 from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.command("measure")(measure.measure)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
