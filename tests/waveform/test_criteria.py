@@ -36,6 +36,7 @@ def drawn(generator: np.random.Generator) -> dict[str, float]:
             values[f"{part}_mv[{lead}]"] = has[part] * size * largest * generator.random()
             values[f"{part}_ms[{lead}]"] = has[part] * generator.uniform(5, 80)
         values[f"st_j_mv[{lead}]"] = generator.uniform(-0.1, 0.3)
+        values[f"st_60_mv[{lead}]"] = values[f"st_j_mv[{lead}]"] + generator.uniform(-0.05, 0.05)
         values[f"t_mv[{lead}]"] = generator.uniform(-0.4, 0.6)
     return values
 

@@ -87,7 +87,10 @@ class Criterion:
 def decide_all(
     ecg: ECG, measurements: Measurements, criteria: Mapping[str, Criterion] | None = None
 ) -> dict[str, Decision]:
-    """Decide all `criteria` (those of `CRITERIA` by default) for one ECG; age and sex are those of its metadata."""
+    """Decide all `criteria` (those of `CRITERIA` by default) for one ECG; age and sex are those of its metadata.
+
+    Raises nothing: where age or sex is unknown, what hangs on it cannot be told.
+    """
     values = values_of(ecg, measurements)
     return {name: rule.decide(values) for name, rule in (CRITERIA if criteria is None else criteria).items()}
 
@@ -230,7 +233,7 @@ _QPEAK = (
     " or contiguous(qs_mv[lead] < 0 or (q_ms[lead] >= 30 and q_mv[lead] <= -0.1), V4, V5, V6)"
 )
 _V2V3 = "any_of(q_ms[lead] > 20 or qs_mv[lead] < 0, V2, V3)"
-_RPEAK = "qrs_ms < 120 and any_of(r_ms[lead] > 40 and r_mv[lead] > abs(s_mv[lead]) and t_mv[lead] > 0, V1, V2)"
+_RPEAK = "qrs_ms < 120 and all_of(r_ms[lead] > 40 and r_mv[lead] > abs(s_mv[lead]) and t_mv[lead] > 0, V1, V2)"
 _SV1 = "max(abs(s_mv[V1]), abs(qs_mv[V1]))"
 _SV3 = "max(abs(s_mv[V3]), abs(qs_mv[V3]))"
 _SOKOLOW = f"{_SV1} + max(r_mv[V5], r_mv[V6]) >= 3.5"
@@ -267,13 +270,14 @@ CRITERIA: dict[str, Criterion] = {
         _MI4,
     ),
     "ST-DEPR-MI": Criterion(
-        "J point 0.05 mV down, or T inverted by 0.1 mV with R > S, in two contiguous leads",
-        "contiguous(st_j_mv[lead] <= -0.05) or contiguous(t_mv[lead] <= -0.1 and r_mv[lead] > abs(s_mv[lead]))", _MI4,
+        "ST 0.05 mV down at J and 60 ms later, or T inverted by 0.1 mV with R > S, in two contiguous leads",
+        "contiguous(st_j_mv[lead] <= -0.05 and st_60_mv[lead] <= -0.05)"
+        " or contiguous(t_mv[lead] <= -0.1 and r_mv[lead] > abs(s_mv[lead]))", _MI4,
     ),
     "MI-QPeak": Criterion("Q of 30 ms and 0.1 mV, or QS, in two contiguous leads of a group", _QPEAK, _MI4),
     "MI-V2V3": Criterion("Q longer than 20 ms, or QS, in V2 or V3", _V2V3, _MI4),
     "MI-RPeak": Criterion(
-        "R above 40 ms, R > S and T upright in V1 or V2, no conduction defect", _RPEAK, _MI4,
+        "R above 40 ms, R > S and T upright in V1 and V2, no conduction defect", _RPEAK, _MI4,
     ),
     "MI-All": Criterion("any of the three signs of old infarction", f"({_QPEAK}) or {_V2V3} or ({_RPEAK})", _MI4),
     "CLBBB": Criterion(

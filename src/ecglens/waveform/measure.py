@@ -33,6 +33,9 @@ Floats = NDArray[np.float64]
 
 # How near two other leads must be to confirm an outermost mark, in s.
 WITHIN = {"P": 0.012, "QRS": 0.010, "T": 0.016}
+# Ends of P and QRS: speed of all leads together (root of the summed squares of slopes, over 14 ms) above its level
+# before the wave, as a share of the fastest; and how far a mark is moved at most, in s.
+_SMOOTH, _MOVES, _MOST_TRIM = 0.014, {"P": 0.2, "QRS": 0.03}, 0.025
 _LOOSE_P = 0.03  # s of spread of P before QRS, beyond which P and QRS are not linked
 _SURE_AXIS = 30.0  # degrees of standard error, beyond which there is no axis to speak of
 _COLUMN = {mark: k for k, mark in enumerate(MARKS)}
@@ -117,9 +120,13 @@ class _Median:
         self.ecg, self.fiducials, self.beats = ecg, fiducials, beats
         self.n = int(beats.used.sum())
         self.at = beats.start + np.arange(beats.signal.shape[2]) / beats.fs
-        self.qrs_on, self.qrs_off = self._ends("QRS")
+        slope = np.gradient(np.nan_to_num(beats.signal), axis=2)
+        kernel = np.full(max(round(_SMOOTH * beats.fs), 1), 1.0)
+        total = np.sqrt((slope**2).sum(axis=1))
+        self.speed = np.array([np.convolve(row, kernel / kernel.size, "same") for row in total])  # [1 + group, time]
+        self.qrs_on, self.qrs_off = self._trimmed("QRS")
         self.t_on, self.t_off = self._ends("T")
-        self.p_on, self.p_off = self._ends("P")
+        self.p_on, self.p_off = self._trimmed("P")
         self.no_p = self._why_no_p()
         if self.no_p:
             self.p_on = self.p_off = np.full_like(self.p_on, np.nan)
@@ -132,6 +139,27 @@ class _Median:
         """Return global onset and offset [1 + group]."""
         within = WITHIN[wave]
         return agreed(self.mark(f"{wave}_onset"), within), agreed(self.mark(f"{wave}_offset"), within, latest=True)
+
+    def _trimmed(self, wave: str) -> tuple[Floats, Floats]:
+        """Return the global ends of a wave, moved inwards to where the leads together begin and cease to move.
+
+        Who marks by eye marks generously: docs/methods/measurements.md says what this changes.
+        """
+        on, off = self._ends(wave)
+        if np.isnan(on + off).all():
+            return on, off
+        speed = self.speed
+        before = (self.at >= on[:, None] - 0.04) & (self.at <= on[:, None] - 0.008)
+        quiet = median(np.where(before, speed, np.nan), axis=1)
+        inside = (self.at >= on[:, None]) & (self.at <= off[:, None])
+        fastest = np.where(inside, speed, 0.0).max(axis=1)
+        moving = inside & (speed >= (quiet + _MOVES[wave] * (fastest - quiet))[:, None])
+        first, last = self.at[moving.argmax(axis=1)], self.at[moving.shape[1] - 1 - moving[:, ::-1].argmax(axis=1)]
+        some = moving.any(axis=1)
+        step = 1.0 / self.beats.fs  # ends between samples stay where they are
+        start = np.where(some & (first > on + step), np.minimum(first, on + _MOST_TRIM), on)
+        stop = np.where(some & (last < off - step), np.maximum(last, off - _MOST_TRIM), off)
+        return start, stop
 
     def ends(self) -> dict[str, tuple[float, float]]:
         """Return the global ends of the waves whose ends are both known."""
@@ -274,6 +302,10 @@ class _Median:
         }
         for wave, name, why in (("P", "p_ms", no_p), ("QRS", "qrs_ms", "QRS is not marked"), ("T", "t_ms", no_t)):
             first, last = self.mark(f"{wave}_onset")[:, row], self.mark(f"{wave}_offset")[:, row]
+            if wave == "QRS":
+                first, last = self._qrs_of(row)
+            if wave == "P":
+                first, last = np.maximum(first, self.p_on), np.minimum(last, self.p_off)
             gone = wave == "P" and self.no_p
             table[name] = self._interval(name, first, last * np.nan if gone else last, why)
         return table
@@ -305,8 +337,7 @@ class _Median:
 
     def _parts(self, row: int, n: int) -> dict[str, Measured]:
         """Return Q, R, S, R' and QS of a lead, within its own marks, else the global ones."""
-        first, last = self.mark("QRS_onset")[:, row], self.mark("QRS_offset")[:, row]
-        first, last = np.where(np.isnan(first), self.qrs_on, first), np.where(np.isnan(last), self.qrs_off, last)
+        first, last = self._qrs_of(row)
         noise = float(self.beats.noise[row])
         start, fs = self.beats.start, self.beats.fs
         found: list[dict[str, Deflection]] = []
@@ -321,6 +352,11 @@ class _Median:
         if not found[0]:
             return _all_parts("unknown", f"QRS does not stand out of the noise ({noise:.3f} mV)", n)
         return self._part_table(found, n)
+
+    def _qrs_of(self, row: int) -> tuple[Floats, Floats]:
+        """Return the ends of QRS in one lead [1 + group]: its own marks, inside the global ends."""
+        first, last = self.mark("QRS_onset")[:, row], self.mark("QRS_offset")[:, row]
+        return np.fmax(first, self.qrs_on), np.fmin(last, self.qrs_off)
 
     def _part_table(self, found: list[dict[str, Deflection]], n: int) -> dict[str, Measured]:
         table: dict[str, Measured] = {}

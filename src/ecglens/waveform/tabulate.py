@@ -7,7 +7,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,9 @@ def _row(cohort: Cohort, index: int, marker: Marker) -> tuple[dict[str, Any], Ec
         ecg = cohort[index]
     except (InputError, UnsafeError) as error:
         return row | {"left_out": str(error)}, error
+    about = cohort.metadata.iloc[index]
+    known = {name: about[name] for name in ("age", "sex") if name in about and about[name] == about[name]}
+    ecg = replace(ecg, metadata={**ecg.metadata, **{k: v for k, v in known.items() if v is not None}})
     found = measure(ecg, marker(ecg))
     row |= {"fs": ecg.fs, "left_out": ""} | found.as_row()
     row |= {f"criterion_{name}": decision.met for name, decision in decide_all(ecg, found).items()}
