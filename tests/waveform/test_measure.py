@@ -160,7 +160,7 @@ def test_a_mark_moved_inwards_moves_its_interval_and_one_in_the_flat_does_not():
             times = marks.times.copy()
             times[:, :, MARKS.index(mark)] += 0.012 * sign
             change = value(measure(ecg, Fiducials(times, marks.leads, "moved")), name) - value(plain, name)
-            if sign == inwards and name == "pr_ms" or sign == inwards == -1:
+            if (sign == inwards and name == "pr_ms") or sign == inwards == -1:
                 assert change == pytest.approx(-12, abs=2.5), mark
             elif name == "qt_ms":
                 assert change == pytest.approx(12, abs=0.5)  # T ends where it is marked
