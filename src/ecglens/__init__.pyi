@@ -52,7 +52,10 @@ from ecglens.simulation.cohort import simulate_ecg as simulate_ecg
 from ecglens.training.recipes import Recipe as Recipe
 from ecglens.training.recipes import recipe_for as recipe_for
 from ecglens.training.train import train as train
+from ecglens.waveform.delineate import delineate as delineate
 from ecglens.waveform.rpeaks import RPeaks as RPeaks
 from ecglens.waveform.rpeaks import detect_r_peaks as detect_r_peaks
+from ecglens.waveform.wave_map import WaveMap as WaveMap
+from ecglens.waveform.wave_map import map_waves as map_waves
 
 __version__: str
