@@ -129,6 +129,7 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "predict": ["predict", str(ecg_file), str(broken)],
         "explain": ["explain", str(ecg_file), str(broken), "--target", "MI"],
         "evaluate": ["evaluate", tiny, "--data", "simulated"],
+        "compare": ["compare", tiny, tiny, "--data", "simulated"],
         "train": ["train", "--data", "simulated", "--epochs", "1", "--out", "run", "--no-cache"],
         "report": ["report", "run"],
     }

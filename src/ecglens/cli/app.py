@@ -10,7 +10,7 @@ from typing import cast
 import typer
 
 from ecglens import __version__
-from ecglens.cli import check, convert, data, doctor, evaluate, explain, measure, predict, report, train
+from ecglens.cli import check, compare, convert, data, doctor, evaluate, explain, measure, predict, report, train
 from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("convert")(convert.convert)
 app.command("measure")(measure.measure)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)

@@ -68,6 +68,7 @@ def load_cohort(
     *,
     task: str = _DEFAULT_TASK,
     min_likelihood: float = 0,
+    keep_unlabelled: bool = False,
     classes: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Cohort:
@@ -77,6 +78,7 @@ def load_cohort(
                     of one's own (a column `file`), and one that is none or several of the data sets, is one's own
     task            what the labels are to be; the default means each data set's usual labels
     min_likelihood  label rule, for PTB-XL
+    keep_unlabelled  for PTB-XL: keep records without a label of the task, as negatives
     classes         classes to expect in the table of a folder of one's own
     seed            of the simulated cohort
 
@@ -95,7 +97,7 @@ def load_cohort(
     if name == SIMULATED:
         return simulate_cohort(task=usual, seed=seed, severity=SEVERITY)
     if name == "ptbxl":
-        return ptbxl.load_ptbxl(where, 500, usual, min_likelihood)
+        return ptbxl.load_ptbxl(where, 500, usual, min_likelihood, keep_unlabelled=keep_unlabelled)
     load = DATASETS[name].load
     return load(where, task=usual) if tasks else load(where)
 

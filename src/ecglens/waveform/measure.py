@@ -32,10 +32,10 @@ from ecglens.waveform.measurements import LEAD, WHOLE, Measured, Measurements, n
 Floats = NDArray[np.float64]
 
 # How near two other leads must be to confirm an outermost mark, in s.
-WITHIN = {"P": 0.012, "QRS": 0.010, "T": 0.016}
+WITHIN = {"P": 0.012, "QRS": 0.04, "T": 0.016}
 # Ends of P and QRS: speed of all leads together (root of the summed squares of slopes, over 14 ms) above its level
 # before the wave, as a share of the fastest; and how far a mark is moved at most, in s.
-_SMOOTH, _MOVES, _MOST_TRIM = 0.014, {"P": 0.2, "QRS": 0.03}, 0.025
+_SMOOTH, _LASTS, _MOVES, _MOST_TRIM = 0.014, 0.024, {"P": 0.25, "QRS": 0.04}, 0.025
 _LOOSE_P = 0.03  # s of spread of P before QRS, beyond which P and QRS are not linked
 _SURE_AXIS = 30.0  # degrees of standard error, beyond which there is no axis to speak of
 _COLUMN = {mark: k for k, mark in enumerate(MARKS)}
@@ -152,7 +152,10 @@ class _Median:
         before = (self.at >= on[:, None] - 0.04) & (self.at <= on[:, None] - 0.008)
         quiet = median(np.where(before, speed, np.nan), axis=1)
         inside = (self.at >= on[:, None]) & (self.at <= off[:, None])
-        fastest = np.where(inside, speed, 0.0).max(axis=1)
+        # What is exceeded for 24 ms: a pacemaker's spike is shorter, and must not make the QRS behind it look slow.
+        fastest = -np.sort(-np.where(inside, speed, 0.0), axis=1)[
+            :, min(round(_LASTS * self.beats.fs), speed.shape[1] - 1)
+        ]
         moving = inside & (speed >= (quiet + _MOVES[wave] * (fastest - quiet))[:, None])
         first, last = self.at[moving.argmax(axis=1)], self.at[moving.shape[1] - 1 - moving[:, ::-1].argmax(axis=1)]
         some = moving.any(axis=1)
