@@ -37,7 +37,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_cohort() -> Cohort:
     """66 simulated records in 10 folds, in memory; classes NORM, MI, CD."""
-    cohort = simulate_cohort(66)
+    cohort = simulate_cohort(66, classes=("NORM", "IMI", "CLBBB"))
     return replace(cohort, records=list(cohort.records))
 
 
