@@ -70,10 +70,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--every", type=int, default=1, help="take every n-th record of PTB-XL")
     asked = parser.parse_args()
-    found = read_json(RESULTS) if RESULTS.exists() else {}
+    found: dict[str, Any] = {}
     for part in asked.only:
         begin = time.process_time()
-        found |= PARTS[part](asked.data, asked.every)
+        new = PARTS[part](asked.data, asked.every)
+        found = (read_json(RESULTS) if RESULTS.exists() else {}) | new
         print(f"{part}: {time.process_time() - begin:.0f} s of processor time", flush=True)
         write_json(RESULTS, found)
     for name in ("ludb", "simulated", "generator"):

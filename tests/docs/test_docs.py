@@ -280,6 +280,9 @@ def copy_of_pages(folder: Path) -> Path:
         "docs/methods/evaluation.md",
         "docs/methods/simulator.md",
         "benchmarks/simulator.json",
+        "docs/methods/measurements.md",
+        "docs/methods/criteria.md",
+        "benchmarks/measure.json",
         "recipes/pretrained.json",
         "benchmarks/results.json",
     ):
