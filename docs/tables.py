@@ -244,8 +244,8 @@ def _agreements(found: Sequence[Mapping[str, Any]], against: str) -> str:
         for row in found
     ]  # fmt: skip
     return (
-        f"{grid(header, rows)}\n\nPTB-XL, the records at hand but every sixth (those chose two constants). MCC: Matthews' "
-        "correlation; brackets: 95 % percentile interval of 1,000 resamples of patients."
+        f"{grid(header, rows)}\n\nPTB-XL, the records at hand but every sixth (those chose two constants). MCC: "
+        "Matthews' correlation; brackets: 95 % percentile interval of 1,000 resamples of patients."
     )
 
 

@@ -264,6 +264,18 @@ def test_p_waves_that_go_their_own_way_give_no_pr():
     assert found["p_mv", "II"].value is None
 
 
+def test_short_or_unsteady_marks_of_p_are_no_p():
+    ecg, marks = planted()
+    short = marks.times.copy()
+    short[:, :, :2] += np.array([0.06, 0.03])
+    found = measure(ecg, Fiducials(short, marks.leads, "short"))
+    assert "too short" in found["pr_ms"].reason
+    assert found["p_mv", "II"].value is None
+    loose = marks.times.copy()
+    loose[:, :, 0] -= np.random.default_rng(0).uniform(0, 0.1, loose.shape[1])[None, :]
+    assert "P" in measure(ecg, Fiducials(loose, marks.leads, "loose"))["pr_ms"].reason
+
+
 def test_flat_missing_and_clipped_leads_say_so():
     ecg, marks = planted()
     signal = ecg.signal.copy()

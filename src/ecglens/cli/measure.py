@@ -186,7 +186,7 @@ def _short(found: Measurements, name: str) -> str:
         return "\u2013"
     unit = {"1/min": "/min", "deg": "\u00b0", "ms": " ms"}[value.unit]
     error = "" if value.uncertainty is None else f"\u00b1{value.uncertainty:.0f}"
-    return f"{value.value:z.0f}{error}{unit}"
+    return f"{value.value:z.0f}{error}{unit}".replace("-", "\u2212")
 
 
 def interval_brackets(ecg: ECG, found: Measurements) -> list[tuple[str, float, float]]:
