@@ -115,7 +115,9 @@ def ecg_file(tmp_path_factory) -> Path:
     return write_wfdb(simulate_ecg("my-ecg", "IMI").ecg, tmp_path_factory.mktemp("ecgs")).with_suffix(".hea")
 
 
-def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monkeypatch, ecg_file, tiny_folder):
+def test_each_key_of_json_output_stands_in_the_reference(
+    tmp_path, capsys, monkeypatch, ecg_file, tiny_folder, data_folder
+):
     monkeypatch.chdir(tmp_path)
     tiny, broken = str(tiny_folder), tmp_path / "broken.hea"
     broken.write_text("nonsense\n")
@@ -130,6 +132,7 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "explain": ["explain", str(ecg_file), str(broken), "--target", "MI"],
         "evaluate": ["evaluate", tiny, "--data", "simulated"],
         "train": ["train", "--data", "simulated", "--epochs", "1", "--out", "run", "--no-cache"],
+        "delineate": ["delineate", "--data", str(data_folder), "--out", "waves"],
         "report": ["report", "run"],
     }
     assert set(calls) == {words for words, _ in verbs()}

@@ -78,6 +78,14 @@ def test_a_lead_upside_down_has_q_where_others_have_r():
     np.testing.assert_allclose(lowest, inner(marks, "II", "R_peak"), atol=0.008)
 
 
+def test_an_elevated_st_is_no_r_wave():
+    waves = WAVES | {"QRS": ((0, 0.014, -1.2),), "ST": ((0.12, 0.06, 0.25),)}
+    ecg = planted(waves=waves, leads=("II", "V4"))
+    marks = delineate(ecg)
+    assert np.isnan(inner(marks, "V4", "R_peak")).all()
+    np.testing.assert_allclose(inner(marks, "V4", "Q_peak"), 0.5 + 0.8 * np.arange(1, 11), atol=0.008)
+
+
 @pytest.mark.parametrize("rr", [0.5, 1.0, 1.4])
 def test_fast_and_slow(rr):
     marks = delineate(planted(rr=rr))

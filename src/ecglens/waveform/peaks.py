@@ -16,6 +16,7 @@ from ecglens.ecg import ECG
 Floats = NDArray[np.float64]
 
 LEVEL = 0.02  # s before QRS whose mean is its level
+END = 0.01  # s before the end of QRS in which a growing lobe is ST, not QRS
 LOBE_LEAST, LOBE_SHARE = 0.025, 0.03  # mV, and of the complex's range: what is smaller is no lobe
 _P, _Q, _R, _S, _T = 1, 4, 5, 6, 9  # columns of Fiducials
 
@@ -26,7 +27,7 @@ def mark_peaks(ecg: ECG, times: Floats, certainty: Floats, fs: float) -> None:
         away, at = _stretches(ecg, times[..., onset], times[..., offset], fs)
         _set(times, certainty, peak, onset, _summit(np.abs(away), at, away > -1))
     away, at = _stretches(ecg, times[..., 3], times[..., 7], fs, from_level=True)
-    for column, lobe in zip((_Q, _R, _S), _lobes(away), strict=True):
+    for column, lobe in zip((_Q, _R, _S), _lobes(away, round(END / _step(ecg))), strict=True):
         _set(times, certainty, column, 3, _summit(np.abs(away), at, lobe))
     times[..., _Q : _S + 1] = np.clip(times[..., _Q : _S + 1], times[..., 3:4], times[..., 7:8])
 
@@ -47,7 +48,7 @@ def _stretches(
     scale = ecg.fs / fs
     first, last = np.ceil(onset * scale), np.floor(offset * scale)
     width = int(np.nanmax(last - first, initial=0)) + 1
-    steps = np.arange(0, width, max(int(ecg.fs // 500), 1))
+    steps = np.arange(0, width, round(_step(ecg) * ecg.fs))
     start, end = np.nan_to_num(first).astype(int), np.nan_to_num(last).astype(int)
     index = start[..., None] + steps
     values = _values(ecg, index)
@@ -58,6 +59,11 @@ def _stretches(
         line = left + (right - left) * (steps / np.maximum(last - first, 1)[..., None])
     inside = steps <= (last - first)[..., None]  # NaN compares as outside
     return np.where(inside, values - line, np.nan), index / scale
+
+
+def _step(ecg: ECG) -> float:
+    """Return the time between the samples that are looked at, in s."""
+    return max(int(ecg.fs // 500), 1) / ecg.fs
 
 
 def _values(ecg: ECG, index: np.ndarray) -> Floats:
@@ -73,11 +79,13 @@ def _summit(size: Floats, at: Floats, allowed: NDArray[np.bool_]) -> Floats:
     return np.where(usable.any(axis=-1), np.take_along_axis(at, best, axis=-1)[..., 0], np.nan)
 
 
-def _lobes(away: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return where in each complex [..., step] its Q, R and S are."""
+def _lobes(away: Floats, margin: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return where in each complex [..., step] its Q, R and S are; `margin` steps before its end are the end."""
     values = np.nan_to_num(away)
     least = np.maximum(LOBE_LEAST, LOBE_SHARE * np.ptp(values, axis=-1))[..., None]
-    up, down = values >= least, values <= -least
+    inside = ~np.isnan(away)
+    up = _without_ramp(values >= least, values, inside, margin)
+    down = _without_ramp(values <= -least, -values, inside, margin)
     steps = np.arange(values.shape[-1])
     first_up = np.where(up.any(axis=-1), up.argmax(axis=-1), values.shape[-1])[..., None]
     r = up & (_next(~up, first_up) > steps) & (steps >= first_up)
@@ -85,6 +93,16 @@ def _lobes(away: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[
     s = down & (steps > first_up)
     first_down = np.where(s.any(axis=-1), s.argmax(axis=-1), values.shape[-1])[..., None]
     return before, r, s & (_next(~down, first_down) > steps)
+
+
+def _without_ramp(
+    lobe: NDArray[np.bool_], size: Floats, inside: NDArray[np.bool_], margin: int
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Leave out the run that reaches the end of QRS still growing: there ST has left the level, that is no lobe."""
+    tail = np.logical_and.accumulate((lobe | ~inside)[..., ::-1], axis=-1)[..., ::-1] & inside
+    summit = np.where(tail, size, -np.inf).argmax(axis=-1)[..., None]
+    grows = summit >= inside.sum(axis=-1, keepdims=True) - 1 - margin
+    return lobe & ~(tail & grows)
 
 
 def _next(broken: NDArray[np.bool_], start: np.ndarray) -> np.ndarray:
