@@ -15,11 +15,13 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ecglens import ECG, Fiducials, load_ludb, read
 from ecglens.formats.annotations import BEATS, read_marks
@@ -27,6 +29,7 @@ from ecglens.leads import STANDARD_LEADS
 from ecglens.runs.files import write_json
 from ecglens.statistics.matching import Matches, count_matches, event_scores
 from ecglens.waveform.delineate import delineate_all
+from ecglens.waveform.wave_map import BATCH
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
 from delineator import FOLDS, fold_of, load_network
@@ -45,18 +48,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of LUDB")
     parser.add_argument("--networks", type=Path, required=True, help="what recipes/delineator.py wrote")
-    parser.add_argument("--peer", help="a Python with neurokit2")
+    parser.add_argument("--peer", help="a Python with neurokit2, or what it answered before (.json)")
     parser.add_argument("--out", type=Path, default=TARGET)
     asked = parser.parse_args()
     paths = sorted((asked.data / "data").glob("*.hea"), key=lambda p: int(p.stem))
     ecgs = [read(path) for path in paths]
     truth = [hand_made(path, ecg) for path, ecg in zip(paths, ecgs, strict=True)]
-    found = {"ecglens": ours(ecgs, asked.networks)}
+    found, cpu_ms = {"ecglens": ours(ecgs, asked.networks)}, {"ecglens": our_time(ecgs)}
     if asked.peer:
-        found |= theirs(ecgs, asked.peer)
+        marks, times = theirs(ecgs, asked.peer)
+        found, cpu_ms = found | marks, cpu_ms | times
     groups = rhythms(asked.data, [ecg.record_id for ecg in ecgs])
     rows = [row for method, marks in found.items() for row in score(method, marks, truth, groups)]
-    write_json(asked.out, {"n_records": len(ecgs), "n_patients": len(ecgs), "rows": rows})
+    write_json(asked.out, {"n_records": len(ecgs), "n_patients": len(ecgs), "cpu_ms": cpu_ms, "rows": rows})
     show(rows)
 
 
@@ -88,6 +92,18 @@ def ours(ecgs: list[ECG], networks: Path) -> list[Marks]:
     return [found[ecg.record_id] for ecg in ecgs]
 
 
+def our_time(ecgs: list[ECG]) -> float:
+    """Return the CPU time of one record in ms: the median over batches, one thread."""
+    torch.set_num_threads(1)
+    list(delineate_all(ecgs[:BATCH]))  # the network is read once
+    spent = []
+    for first in range(0, len(ecgs) - BATCH + 1, BATCH):
+        begin = time.process_time()
+        list(delineate_all(ecgs[first : first + BATCH]))
+        spent.append(1000 * (time.process_time() - begin) / BATCH)
+    return float(np.median(spent))
+
+
 def by_lead(fiducials: Fiducials) -> Marks:
     times = {(lead, mark): fiducials[lead, mark] for lead in fiducials.leads for mark in MARKED}
     return {key: np.sort(values[~np.isnan(values)]) for key, values in times.items()}
@@ -101,7 +117,7 @@ held = np.load(sys.argv[1]); out = {}; seconds = {}
 for method in ("dwt", "prominence"):
     out[method] = []; seconds[method] = []
     for k in range(len(held.files)):
-        marks = {}; begin = time.perf_counter()
+        marks = {}; begin = time.process_time()
         for row, signal in enumerate(held[f"r{k}"]):
             try:
                 clean = nk.ecg_clean(signal, sampling_rate=500)
@@ -113,25 +129,30 @@ for method in ("dwt", "prominence"):
                 for side in ("onset", "offset"):
                     at = np.array(found.get(f"ECG_{wave}_{side.capitalize()}s", []), float)
                     marks[f"{row} {name}_{side}"] = sorted((at[~np.isnan(at)] / 500).tolist())
-        out[method].append(marks); seconds[method].append(time.perf_counter() - begin)
+        out[method].append(marks); seconds[method].append(time.process_time() - begin)
 json.dump({"version": nk.__version__, "marks": out, "seconds": seconds}, open(sys.argv[2], "w"))
 """
 
 
-def theirs(ecgs: list[ECG], python: str) -> dict[str, list[Marks]]:
-    """Return neurokit2's marks, made in a Python of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        sent, got = Path(folder) / "signals.npz", Path(folder) / "marks.json"
-        np.savez(sent, **{f"r{k}": np.nan_to_num(ecg.signal).astype(float) for k, ecg in enumerate(ecgs)})
-        subprocess.run([python, "-c", PEER, str(sent), str(got)], check=True)
-        answer = json.loads(got.read_text())
-    return {
-        f"neurokit2 {answer['version']} {method}": [
+def theirs(ecgs: list[ECG], python: str) -> tuple[dict[str, list[Marks]], dict[str, float]]:
+    """Return neurokit2's marks, made in a Python of its own, and its CPU time a record in ms."""
+    if python.endswith(".json"):
+        answer = json.loads(Path(python).read_text())
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            sent, got = Path(folder) / "signals.npz", Path(folder) / "marks.json"
+            np.savez(sent, **{f"r{k}": np.nan_to_num(ecg.signal).astype(float) for k, ecg in enumerate(ecgs)})
+            subprocess.run([python, "-c", PEER, str(sent), str(got)], check=True)
+            answer = json.loads(got.read_text())
+    names = {method: f"neurokit2 {answer['version']} {method}" for method in answer["marks"]}
+    marks = {
+        names[method]: [
             {(ecgs[k].leads[int(key.split()[0])], key.split()[1]): np.array(at) for key, at in marks.items()}
             for k, marks in enumerate(records)
         ]
         for method, records in answer["marks"].items()
     }
+    return marks, {names[method]: 1000 * float(np.median(spent)) for method, spent in answer["seconds"].items()}
 
 
 def rhythms(root: Path, ids: list[str]) -> dict[str, list[str]]:

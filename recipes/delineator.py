@@ -42,8 +42,8 @@ from ecglens.waveform.wave_weights import DELINEATOR, SCHEMA
 FIGURES = Path(__file__).parents[1] / "benchmarks" / "delineation.json"
 ATTRIBUTION = (
     "Lobachevsky University Electrocardiography Database 1.0.1. Kalyakulina, Yusipov, Moskalenko, Nikolskiy, "
-    "Kosonogov, Osipov, Zolotykh, Ivanchenko. IEEE Access 8:186181-186190, 2020; PhysioNet 2021, doi 10.13026/eegm-h675. "
-    "Licence: ODC-By 1.0."
+    "Kosonogov, Osipov, Zolotykh, Ivanchenko. IEEE Access 8:186181-186190, 2020; PhysioNet 2021, doi "
+    "10.13026/eegm-h675. Licence: ODC-By 1.0."
 )
 FOLDS = 5
 UNKNOWN = -1

@@ -10,7 +10,20 @@ from typing import cast
 import typer
 
 from ecglens import __version__
-from ecglens.cli import check, compare, convert, data, doctor, evaluate, explain, measure, predict, report, train
+from ecglens.cli import (
+    check,
+    compare,
+    convert,
+    data,
+    delineate,
+    doctor,
+    evaluate,
+    explain,
+    measure,
+    predict,
+    report,
+    train,
+)
 from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
 
 app = typer.Typer(
@@ -35,6 +48,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.signal import butter, sosfiltfilt
 
 from ecglens.ecg import ECG
@@ -20,6 +21,7 @@ BAND = (0.5, 40.0)  # Hz, order 2, forwards and backwards
 FLOOR = 0.01  # mV: a lead whose usual deviation is below it is not blown up
 LARGEST = 20.0  # of the usual deviation; artefacts are cut there
 _BLOCK = 2.0  # s, over which a deviation is taken; the usual one is their median
+_FLAT_FOR, _FLAT_BELOW = 1.5, 0.002  # s, mV: longer than any pause between two beats' waves
 _SETTLE = 1.0  # s by which each end is continued for the filter
 
 # Where a lead that is none of the twelve is put: the place of the most similar one.
@@ -39,7 +41,7 @@ class WaveInput:
             the network in passes
     where   (pass, place) of each lead of the ECG
     fs      near 250 Hz: the rate that a ratio of small integers reaches
-    absent  [lead, time]: True in gaps
+    absent  [lead, time]: True in gaps and where a lead is flat
     """
 
     values: np.ndarray
@@ -56,7 +58,7 @@ def prepare_waves(ecg: ECG) -> WaveInput:
     signal = np.nan_to_num(bridge_gaps(ecg.signal))
     values = _at_rate(signal - np.median(signal, axis=1, keepdims=True), ecg.fs, fs)
     rows = _scaled(_filtered(values, fs), fs)
-    absent = _at_instants(gaps, ecg.fs, fs, rows.shape[1])
+    absent = _at_instants(gaps, ecg.fs, fs, rows.shape[1]) | _flat(values, fs)
     rows[absent] = 0.0
     where = places(ecg.leads)
     laid = np.zeros((1 + max(number for number, _ in where), len(STANDARD_LEADS), rows.shape[1]), np.float32)
@@ -110,6 +112,13 @@ def _scaled(values: np.ndarray, fs: float) -> np.ndarray:
     blocks = values[:, : n_blocks * width].reshape(len(values), n_blocks, -1)
     usual = np.median(blocks.std(axis=2), axis=1, keepdims=True)
     return np.clip(values / np.hypot(usual, FLOOR), -LARGEST, LARGEST).astype(np.float32)
+
+
+def _flat(values: np.ndarray, fs: float) -> np.ndarray:
+    """Return where a lead has not moved for so long that it cannot be connected [lead, time]."""
+    width = min(round(_FLAT_FOR * fs), values.shape[1])
+    still = maximum_filter1d(values, width, axis=1) - minimum_filter1d(values, width, axis=1) < _FLAT_BELOW
+    return maximum_filter1d(still, width, axis=1) if still.any() else still  # all that such a stretch holds
 
 
 def _at_instants(gaps: np.ndarray, fs: float, new_fs: float, n: int) -> np.ndarray:
