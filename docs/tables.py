@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ecglens.statistics.proportion import wilson
+
 ROOT = Path(__file__).parents[1]
 NOT_MEASURED = "Not measured yet: `make bench` writes `benchmarks/results.json`, `python docs/tables.py` this table."
 
@@ -108,6 +110,45 @@ def levels(root: Path = ROOT) -> str:
     return f"{grid(('', *classes), rows)}\n\nFold {facts['fold']}, N = {facts['n']} records."
 
 
+def fuzz(root: Path = ROOT) -> str:
+    """Return what became of mutated files, by target."""
+    rows = []
+    for row in json.loads((root / "benchmarks" / "fuzz.json").read_text(encoding="utf-8")):
+        counts, n = row["outcomes"], row["mutants"]
+        shares = (f"{100 * counts.get(what, 0) / n:.1f} %" for what in ("refused", "flagged", "same"))
+        peer = "none reads it"
+        if row["peer"]:
+            silent = row["peer_outcomes"].get("silent", 0)
+            peer = f"{row['peer']}: {percent(silent, row['peer_mutants'])} of {row['peer_mutants']:,}"
+        silent = percent(counts.get("silent", 0), n)
+        rows.append((row["name"], f"{n:,}", *shares, silent, f"{row['seconds']:.2f}", peer))
+    header = ("what is mutated", "mutants", "refused", "flagged", "the same ECG", "**silent**", "slowest, s",
+              "silent by")  # fmt: skip
+    return grid(header, rows)
+
+
+def percent(count: int, n: int) -> str:
+    """Return `0.07 % [0.04, 0.12]`: the share with Wilson's 95 % interval."""
+    low, high = wilson(count, n)
+    return f"{100 * count / n:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def exactness(root: Path = ROOT) -> str:
+    """Return how the records and annotations of each data set were read."""
+    found = json.loads((root / "benchmarks" / "exactness.json").read_text(encoding="utf-8"))
+    marks = {row["data_set"]: row for row in found["annotations"]}
+    rows = []
+    for row in found["records"]:
+        refused = ", ".join(f"{n} {kind}" for kind, n in row["refused"].items()) or "none"
+        people = "nobody knows" if row["patients"] is None else f"{row['patients']:,}"
+        of = marks[row["data_set"]]
+        files = f"{of['exact']} of {of['files']} ({of['marks']:,} marks)" if of["files"] else "none there"
+        exact = f"{row['exact']:,} of {row['records'] - sum(row['refused'].values()):,}"
+        rows.append((row["data_set"], f"{row['records']:,}", people, f"{row['seconds']:.1f}", exact, refused, files))
+    header = ("data set", "records", "patients", "read in s", "exact", "refused", "annotation files exact")
+    return grid(header, rows)
+
+
 def simulator(root: Path = ROOT) -> str:
     """Return what `benchmarks/simulator.py` measured, or the sentence that it was not run."""
     path = root / "benchmarks" / "simulator.json"
@@ -155,8 +196,9 @@ def _transfer(facts: Mapping[str, Any]) -> list[str]:
     found = facts["transfer_simulated"] | facts["transfer_real"]
     classes = list(next(iter(found.values())))
     return [
-        "**Transfer**: AUROC [95 % interval] on fold 10 of a LeNet trained on one world and tested on another. It says "
-        "how much of what a network learns in one helps in the other; the classes are not made of the same conditions.",
+        "**Transfer**: AUROC [95 % interval] on fold 10 of a LeNet trained (10 epochs) on one world, tested on "
+        "another. It says how much of what a network learns in one helps in the other; the classes are not made of the "
+        "same conditions.",
         grid(("trained on, tested on", *classes),
              [(name.replace(" on ", ", "), *(interval(f[c]) for c in classes)) for name, f in found.items()]),
     ]  # fmt: skip
@@ -322,6 +364,8 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "delineation-speed": ("docs/methods/delineation.md", delineation_speed),
     "delineation-parts": ("docs/methods/delineation.md", delineation_parts),
     "levels": ("docs/methods/evaluation.md", levels),
+    "fuzz": ("docs/reference/formats.md", fuzz),
+    "exactness": ("docs/reference/data-sets.md", exactness),
 }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from ecglens.training.train import Trained, train
 # A slow machine is no failure, and a test that fails must fail again.
 hypothesis.settings.register_profile("ecglens", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ecglens")
+
+# A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C: some test just that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Networks here are tiny: more threads only wait for each other.
 torch.set_num_threads(1)

@@ -281,6 +281,8 @@ def copy_of_pages(folder: Path) -> Path:
         "README.md",
         "docs/benchmarks.md",
         "docs/methods/evaluation.md",
+        "docs/reference/formats.md",
+        "docs/reference/data-sets.md",
         "docs/methods/simulator.md",
         "benchmarks/simulator.json",
         "docs/methods/measurements.md",
@@ -288,6 +290,8 @@ def copy_of_pages(folder: Path) -> Path:
         "benchmarks/measure.json",
         "recipes/pretrained.json",
         "benchmarks/results.json",
+        "benchmarks/fuzz.json",
+        "benchmarks/exactness.json",
     ):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typer
 
-from ecglens.cli.arguments import Data, Json, Seed
+from ecglens.cli.arguments import Data, Dataset, Json, Seed
 from ecglens.cli.console import Outcome, columns, conclude
 from ecglens.statistics.figures import interval, number
 
@@ -14,6 +14,7 @@ def compare(
     data: Data,
     first: str = typer.Argument(..., metavar="A", help="A bundle, a run folder, or `pretrained`."),
     second: str = typer.Argument(..., metavar="B", help="The other."),
+    dataset: Dataset = None,
     fold: str = typer.Option("", help="As in `evaluate`; default: all where both are cross-validated, else 10."),
     seed: Seed = 0,
     as_json: Json = False,
@@ -22,17 +23,17 @@ def compare(
 
     Example: ecglens compare runs/second runs/first --data ptbxl/ --fold 10
     """
-    raise typer.Exit(conclude(lambda: _compare(first, second, data, fold, seed), as_json))
+    raise typer.Exit(conclude(lambda: _compare(first, second, data, dataset, fold, seed), as_json))
 
 
-def _compare(first: str, second: str, data: str, fold: str, seed: int) -> Outcome:
+def _compare(first: str, second: str, data: str, dataset: str | None, fold: str, seed: int) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.cli.evaluate import load_for, score
     from ecglens.prediction.evaluate import people_of
     from ecglens.prediction.family import compare as pair
 
     bundles = [Bundle.load(where) for where in (first, second)]
-    cohort = load_for(bundles[0], data)  # one label rule for both
+    cohort = load_for(bundles[0], data, dataset)  # one label rule for both
     (a, _, part, _), (b, _, _, _) = (
         score(where, bundle, cohort, fold, seed) for where, bundle in zip((first, second), bundles, strict=True)
     )

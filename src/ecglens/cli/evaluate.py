@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ecglens.cli.arguments import Data, Json, Seed
+from ecglens.cli.arguments import Data, Dataset, Json, Seed
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
 from ecglens.statistics.figures import interval
 
@@ -24,6 +24,7 @@ FEW = 10  # positives below which a percentile bootstrap promises more than it k
 def evaluate(
     data: Data,
     bundle: str = typer.Argument("pretrained", metavar="BUNDLE", help="A bundle, a run folder, or `pretrained`."),
+    dataset: Dataset = None,
     fold: str = typer.Option("", help="A fold, several (9,10), or all; default: 10 where there are folds, else all."),
     min_likelihood: float | None = typer.Option(None, help="Label rule; default: the bundle's own."),
     out: Path | None = typer.Option(None, help="Folder for tables; default: the run folder, where BUNDLE is one."),
@@ -34,17 +35,19 @@ def evaluate(
 
     Example: ecglens evaluate runs/first --data ptbxl/ --fold 10
     """
-    raise typer.Exit(conclude(lambda: _evaluate(bundle, data, fold, min_likelihood, out, seed), as_json))
+    raise typer.Exit(conclude(lambda: _evaluate(bundle, data, dataset, fold, min_likelihood, out, seed), as_json))
 
 
-def _evaluate(where: str, data: str, fold: str, min_likelihood: float | None, out: Path | None, seed: int) -> Outcome:
+def _evaluate(
+    where: str, data: str, dataset: str | None, fold: str, min_likelihood: float | None, out: Path | None, seed: int
+) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.preprocessing.prepare import describe_exclusions
 
     bundle = Bundle.load(where)
     own_rule = float(bundle.details.get("arguments", {}).get("min_likelihood", 0))
     rule = own_rule if min_likelihood is None else min_likelihood
-    cohort = load_for(bundle, data, rule)
+    cohort = load_for(bundle, data, dataset, rule)
     result, by_fold, part, name = score(where, bundle, cohort, fold, seed)
     found = result.as_dict()
     if by_fold:
@@ -90,7 +93,7 @@ def score(
     return *evaluate_family(Run(Path(where)), part, seed=seed, cache=cache, progress=progress), part, name
 
 
-def load_for(bundle: Bundle, data: str, min_likelihood: float | None = None) -> Cohort:
+def load_for(bundle: Bundle, data: str, dataset: str | None = None, min_likelihood: float | None = None) -> Cohort:
     """Load the cohort at `data` with the bundle's labels, under its own label rule unless another is given."""
     from ecglens.datasets.load import load_cohort
 
@@ -98,6 +101,7 @@ def load_for(bundle: Bundle, data: str, min_likelihood: float | None = None) -> 
     rule = trained_with.get("min_likelihood", 0) if min_likelihood is None else min_likelihood
     return load_cohort(
         data,
+        dataset,
         task=trained_with.get("task", "superdiagnostic"),
         min_likelihood=float(rule),
         keep_unlabelled=bool(trained_with.get("keep_unlabelled", False)),

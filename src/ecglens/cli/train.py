@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ecglens.cli.arguments import Data, Json, Seed
+from ecglens.cli.arguments import Data, Dataset, Json, Seed, Task
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, conclude
 from ecglens.statistics.figures import interval
 
@@ -27,7 +27,8 @@ def train(
         "lenet", help="Network: lenet, lenet-wide, ecgnet, ecgnet-lead, ecgnet-class, xresnet1d50, resnet1d."
     ),
     recipe: str = typer.Option("ours", help="How it is trained: ours, trustecg, trustecg-code, xai4ecg."),
-    task: str = typer.Option("superdiagnostic", help="Label task of PTB-XL."),
+    dataset: Dataset = None,
+    task: Task = "superdiagnostic",
     min_likelihood: float | None = typer.Option(
         None, help="0: every statement counts; 50: TrustECG's rule. Default: the recipe's."
     ),
@@ -49,6 +50,7 @@ def train(
     """
     asked = {"data": data, "model": model, "task": task, "min_likelihood": min_likelihood, "epochs": epochs}
     # What is not asked for is not written down, so that a run can be resumed by a later version that asks for more.
+    asked |= {"dataset": dataset} if dataset is not None else {}
     asked |= {"recipe_name": recipe} if recipe != "ours" else {}
     asked |= {"balance": balance} if balance else {}
     asked |= {"drop_empty_classes": True} if drop_empty_classes else {}
@@ -65,7 +67,7 @@ def _train(asked: dict, out: Path, seed: int, resume: bool, no_cache: bool) -> O
     if recipe.keep_unlabelled:
         chosen["keep_unlabelled"] = True
     cohort = load_cohort(
-        asked["data"], task=asked["task"], min_likelihood=recipe.min_likelihood,
+        asked["data"], asked.get("dataset"), task=asked["task"], min_likelihood=recipe.min_likelihood,
         keep_unlabelled=recipe.keep_unlabelled, seed=seed,
     )  # fmt: skip
     how = {
@@ -103,7 +105,7 @@ def _family(cohort: Cohort, recipe: Recipe, out: Path, asked: dict, how: dict) -
         "run": str(out), "bundles": {name: str(family.run.bundle_folder(name)) for name in names},
         "excluded": [asdict(entry) for entry in family.excluded],
     }  # fmt: skip
-    next_step = f"ecglens evaluate {out} --data {asked['data']} --fold {fold}"
+    next_step = f"ecglens evaluate {out} {_same_data(asked)} --fold {fold}"
     return Outcome(result, text, next_step, PARTLY if family.excluded else 0)
 
 
@@ -132,5 +134,8 @@ def _single(cohort: Cohort, recipe: Recipe, out: Path, asked: dict, how: dict) -
         "run": str(out), "bundle": str(folder), "best_epoch": trained.best_epoch, "valid": valid,
         "excluded": [asdict(entry) for entry in left_out],
     }  # fmt: skip
-    next_step = f"ecglens evaluate {out} --data {asked['data']}"
-    return Outcome(result, text, next_step, PARTLY if left_out else 0)
+    return Outcome(result, text, f"ecglens evaluate {out} {_same_data(asked)}", PARTLY if left_out else 0)
+
+
+def _same_data(asked: dict) -> str:
+    return f"--data {asked['data']}" + (f" --dataset {asked['dataset']}" if "dataset" in asked else "")

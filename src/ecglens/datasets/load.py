@@ -101,7 +101,7 @@ def load_cohort(
     if name == SIMULATED:
         return simulate_cohort(task=usual, seed=seed, severity=SEVERITY, comorbidity=COMORBIDITY)
     if name == "ptbxl":
-        return ptbxl.load_ptbxl(where, 500, usual, min_likelihood, keep_unlabelled=keep_unlabelled)
+        return ptbxl.load_ptbxl(where, None, usual, min_likelihood, keep_unlabelled=keep_unlabelled)
     load = DATASETS[name].load
     return load(where, task=usual) if tasks else load(where)
 
