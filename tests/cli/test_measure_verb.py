@@ -89,10 +89,10 @@ def test_files_that_cannot_be_read_are_listed(ecg_file, tmp_path, capsys):
 
 
 def test_a_cohort_becomes_a_table(data_folder, tmp_path, capsys, monkeypatch):
-    from ecglens.cli import measure
+    from ecglens.datasets import load
 
-    whole = measure._cohort
-    monkeypatch.setattr(measure, "_cohort", lambda data: whole(data).take(range(3)))
+    whole = load.load_cohort
+    monkeypatch.setattr(load, "load_cohort", lambda *a, **k: whole(*a, **k).take(range(3)))
     out = tmp_path / "table.csv"
     assert run(["measure", "--data", str(data_folder), "--out", str(out), "--json"]) == 0
     assert told(capsys)["records_measured"] == 3

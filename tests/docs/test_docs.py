@@ -83,7 +83,7 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
-    "contradictions", "sampling_rates", "leads", "flagged", "notes",
+    "criteria", "contradictions", "sampling_rates", "leads", "flagged", "notes",
 }  # fmt: skip
 
 
@@ -288,6 +288,8 @@ def copy_of_pages(folder: Path) -> Path:
         "docs/methods/measurements.md",
         "docs/methods/criteria.md",
         "benchmarks/measure.json",
+        "docs/methods/delineation.md",
+        "benchmarks/delineation.json",
         "recipes/pretrained.json",
         "benchmarks/results.json",
         "benchmarks/fuzz.json",

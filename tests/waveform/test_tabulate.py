@@ -45,7 +45,7 @@ def test_every_record_has_a_row_and_what_cannot_be_read_says_why(cohort, tmp_pat
     rows = rows_of(tmp_path / "all.csv")
     assert tuple(rows[0]) == COLUMNS
     assert [row["record_id"] for row in rows] == list(cohort.record_ids)
-    assert (done.measured, len(done.errors)) == (5, 1)
+    assert (done.measured, len(done.left_out)) == (5, 1)
     assert "damaged" in rows[2]["left_out"]
     assert float(rows[0]["rr_ms"]) == pytest.approx(800, abs=30)
     assert {row["criterion_TACHY"] for row in rows} <= {"True", "False", ""}
@@ -73,7 +73,7 @@ def test_an_interrupted_table_goes_on_and_ends_the_same(cohort, tmp_path):
     again = []
     done = measure_cohort(cohort, out, marker=lambda ecg: again.append(ecg) or marker(ecg), resume=True)
     assert len(again) == 2
-    assert (done.measured, len(done.errors)) == (5, 1)
+    assert (done.measured, len(done.left_out)) == (5, 1)
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 

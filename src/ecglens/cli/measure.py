@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecglens.cli.arguments import Json, ecg_files
-from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for, say
+from ecglens.cli.arguments import Dataset, Json, ecg_files
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude, exit_code_for, say
 
 if TYPE_CHECKING:
-    from ecglens.cohort import Cohort
     from ecglens.ecg import ECG
     from ecglens.errors import EcglensError
     from ecglens.fiducials import Fiducials
@@ -33,6 +32,7 @@ HEADS = ("record", "rate", "PR", "QRS", "QT", "QTc(F)", "P axis", "QRS axis", "T
 def measure(
     files: Files = None,
     data: str = typer.Option("", help="Instead of files: a data set, as DIR of `data info`."),
+    dataset: Dataset = None,
     out: Path | None = typer.Option(None, help="With --data: the CSV to write; with --plot: folder for pictures."),
     plot: bool = typer.Option(False, "--plot", help="Draw each ECG with its waves tinted and intervals written."),
     marks: Marks = "",
@@ -45,7 +45,7 @@ def measure(
     Example: ecglens measure my-ecg.hea --plot
     """
     if data:
-        raise typer.Exit(conclude(lambda: _measure_cohort(data, files or [], out, resume, overwrite), as_json))
+        raise typer.Exit(conclude(lambda: _measure_cohort(data, dataset, files or [], out, resume, overwrite), as_json))
     raise typer.Exit(conclude(lambda: _measure_files(files or [], marks, out, plot), as_json))
 
 
@@ -210,28 +210,19 @@ def interval_brackets(ecg: ECG, found: Measurements) -> list[tuple[str, float, f
 # ------------------------------------------------------------------------------------------------------------ cohort
 
 
-def _measure_cohort(data: str, files: list[Path], out: Path | None, resume: bool, overwrite: bool) -> Outcome:
+def _measure_cohort(
+    data: str, dataset: str | None, files: list[Path], out: Path | None, resume: bool, overwrite: bool
+) -> Outcome:
+    from ecglens.datasets.load import load_cohort
     from ecglens.errors import UsageError
     from ecglens.waveform.tabulate import measure_cohort
 
     if files or out is None:
         raise UsageError("measure", "--data", "FILE as well" if files else "no --out", "--data DIR --out FILE.csv")
-    cohort = _cohort(data)
+    cohort = load_cohort(data, dataset, keep_unlabelled=True)
     done = measure_cohort(cohort, out, resume=resume, overwrite=overwrite, progress=ProgressLine())
-    for error in done.errors:
-        say(f"left out: {error}")
-    told = {
-        "table": str(out),
-        "records_measured": done.measured,
-        "left_out": [error.as_dict() for error in done.errors],
-    }
+    for error in done.left_out:
+        say(f"left out: {error['message']}")
+    told = {"table": str(out), "records_measured": done.measured, "left_out": list(done.left_out)}
     text = f"{done.measured:,} of {len(cohort):,} records measured: {out}"
-    return Outcome(told, text, "", exit_code_for(done.measured, done.errors))
-
-
-def _cohort(data: str) -> Cohort:
-    """Load all records, those without a label too."""
-    from ecglens.datasets.load import load_cohort, recognise
-    from ecglens.datasets.ptbxl import load_ptbxl
-
-    return load_ptbxl(data, keep_unlabelled=True) if recognise(Path(data)) == "ptbxl" else load_cohort(data)
+    return Outcome(told, text, "", 0 if not done.left_out else PARTLY if done.measured else 3)

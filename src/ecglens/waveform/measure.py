@@ -37,7 +37,7 @@ WITHIN = {"P": 0.012, "QRS": 0.04, "T": 0.016}
 # before the wave, as a share of the fastest; and how far a mark is moved at most, in s.
 _SMOOTH, _LASTS, _MOVES, _MOST_TRIM = 0.014, 0.024, {"P": 0.25, "QRS": 0.04}, 0.025
 _LOOSE_P = 0.03  # s of spread of P before QRS, beyond which P and QRS are not linked
-_SHORTEST_P = 0.06  # s
+_SHORTEST_P, _UNSTEADY_P = 0.06, 0.025  # s; the second: standard error of its onset before QRS
 _SURE_AXIS = 30.0  # degrees of standard error, beyond which there is no axis to speak of
 _COLUMN = {mark: k for k, mark in enumerate(MARKS)}
 _QRS_PARTS = ("q", "r", "s", "r2", "qs")
@@ -184,7 +184,7 @@ class _Median:
         if length < _SHORTEST_P:
             return f"what is marked as P is too short for one ({1000 * length:.0f} ms)"
         error = _jackknife(self.qrs_on - self.p_on)
-        if error is not None and error > _LOOSE_P / 2:
+        if error is not None and error > _UNSTEADY_P:
             return f"what is marked as P has no steady onset (\u00b1 {1000 * error:.0f} ms)"
         return ""
 

@@ -14,7 +14,7 @@ from typing import Any
 from ecglens import __version__
 from ecglens.cohort import Cohort
 from ecglens.ecg import ECG
-from ecglens.errors import ContractError, EcglensError, InputError, UnsafeError
+from ecglens.errors import ContractError, InputError, UnsafeError
 from ecglens.fiducials import Fiducials
 from ecglens.leads import STANDARD_LEADS
 from ecglens.runs.files import write_text
@@ -36,10 +36,10 @@ Marker = Callable[[ECG], Fiducials]
 
 @dataclass(frozen=True)
 class Tabulated:
-    """How many records were measured, and what kept the others from it."""
+    """How many records were measured, and the errors, as in JSON, that kept the others from it."""
 
     measured: int
-    errors: tuple[EcglensError, ...]
+    left_out: tuple[dict[str, Any], ...]
 
 
 def measure_cohort(
@@ -67,24 +67,18 @@ def measure_cohort(
     path = out.with_name(f"{out.name}.journal")
     with Journal(path) as journal:
         _agree(journal, cohort, resume)
-        done: dict[str, dict[str, Any]] = journal.entries("row")
-        errors: list[EcglensError] = []
+        done: dict[str, dict[str, Any]] = journal.entries("record")
         for i, record_id in enumerate(cohort.record_ids):
             if record_id not in done:
-                row, error = _row(cohort, i, marker)
-                errors += [] if error is None else [error]
-                journal.record("row", record_id, row)
-                done[record_id] = row
-            progress("measure", i + 1, len(cohort), f"{len(errors)} left out" if errors else "")
-        rows = [done[record_id] for record_id in cohort.record_ids]
-        write_text(out, _as_csv(rows))
+                done[record_id] = _measured(cohort, i, marker)
+                journal.record("record", record_id, done[record_id])
+            progress("measure", i + 1, len(cohort), "")
+        entries = [done[record_id] for record_id in cohort.record_ids]
+        write_text(out, _as_csv([entry["row"] for entry in entries]))
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    # Those of an earlier, interrupted call are known by their rows alone.
-    told = {error.where for error in errors}
-    earlier = [row for row in rows if row["left_out"] and row["record_id"] not in told and len(errors) == 0]
-    errors += [InputError(row["record_id"], "record", row["left_out"], kind="left_out") for row in earlier]
-    return Tabulated(sum(not row["left_out"] for row in rows), tuple(errors))
+    left_out = tuple(entry["error"] for entry in entries if entry["error"] is not None)
+    return Tabulated(len(entries) - len(left_out), left_out)
 
 
 def _agree(journal: Journal, cohort: Cohort, resume: bool) -> None:
@@ -102,19 +96,20 @@ def _agree(journal: Journal, cohort: Cohort, resume: bool) -> None:
     journal.record("table", "asked", asked)
 
 
-def _row(cohort: Cohort, index: int, marker: Marker) -> tuple[dict[str, Any], EcglensError | None]:
+def _measured(cohort: Cohort, index: int, marker: Marker) -> dict[str, Any]:
+    """Return a record's row, and the error that kept it from being read, or None."""
     row: dict[str, Any] = {"record_id": cohort.record_ids[index], "patient_id": cohort.patient_keys[index]}
     try:
         ecg = cohort[index]
     except (InputError, UnsafeError) as error:
-        return row | {"left_out": str(error)}, error
+        return {"row": row | {"left_out": str(error)}, "error": error.as_dict()}
     about = cohort.metadata.iloc[index]
     known = {name: about[name] for name in ("age", "sex") if name in about and about[name] == about[name]}
     ecg = replace(ecg, metadata={**ecg.metadata, **{k: v for k, v in known.items() if v is not None}})
     found = measure(ecg, marker(ecg))
     row |= {"fs": ecg.fs, "left_out": ""} | found.as_row()
     row |= {f"criterion_{name}": decision.met for name, decision in decide_all(ecg, found).items()}
-    return {name: value for name, value in row.items() if name in COLUMNS}, None
+    return {"row": {name: value for name, value in row.items() if name in COLUMNS}, "error": None}
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:
