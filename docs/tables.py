@@ -282,7 +282,7 @@ def _agreements(found: Sequence[Mapping[str, Any]], against: str) -> str:
         "only theirs",
     )
     rows = [
-        (f"`{row['name']}`" + (f", as printed ({row['note']})" if row["note"] else ""), f"`{row['against']}`",
+        (f"`{row['name']}`" + (f", {row['note']}" if row["note"] else ""), f"`{row['against']}`",
          f"{row['n']:,}", str(row["cannot_tell"]), f"{row['ours']:.1%}", f"{row['theirs']:.1%}",
          interval(row["mcc"]),
          str(row["both"]), str(row["only_ours"]), str(row["only_theirs"]))
