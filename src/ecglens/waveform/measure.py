@@ -28,6 +28,7 @@ from ecglens.leads import derivable, derive_limb_lead
 from ecglens.waveform.beats import MedianBeats, agreed, beat_times, median, median_beats
 from ecglens.waveform.deflections import Deflection, deflections
 from ecglens.waveform.measurements import LEAD, WHOLE, Measured, Measurements, none, unit_of, unknown
+from ecglens.waveform.rate import corrected_qt, rhythm_of
 
 Floats = NDArray[np.float64]
 
@@ -51,13 +52,13 @@ def measure(ecg: ECG, fiducials: Fiducials) -> Measurements:
     Nothing is raised for a poor signal: what cannot be measured has a reason.
     """
     beats = median_beats(ecg, fiducials)
-    rhythm = _rhythm(ecg, beats.times if isinstance(beats, MedianBeats) else beat_times(fiducials))
+    rhythm = rhythm_of(ecg, beats.times if isinstance(beats, MedianBeats) else beat_times(fiducials))
     if isinstance(beats, str):
         whole = {name: rhythm.get(name) or unknown(name, beats) for name in WHOLE}
         return Measurements(whole, {lead: {name: unknown(name, beats) for name in LEAD} for lead in ecg.leads}, None)
     found = _Median(ecg, fiducials, beats)
     whole = {**rhythm, **found.intervals(), **found.axes(), "p_terminal_force_mvms": found.terminal_force()}
-    whole |= _corrected(whole["qt_ms"], whole["rr_ms"])
+    whole |= corrected_qt(whole["qt_ms"], whole["rr_ms"])
     measured = found.lead_tables()
     missing = {name: unknown(name, "this lead is not marked") for name in LEAD}
     return Measurements(
@@ -66,49 +67,6 @@ def measure(ecg: ECG, fiducials: Fiducials) -> Measurements:
         beats,
         found.ends(),
     )
-
-
-# --------------------------------------------------------------------------------------------------------------- rhythm
-
-
-def _rhythm(ecg: ECG, times: Floats) -> dict[str, Measured]:
-    """Return rate and RR; intervals across a gap of all leads are left out."""
-    times = times[np.isfinite(times)]
-    gap = np.concatenate([[0], np.cumsum(np.isnan(ecg.signal).all(axis=0))])
-    at = np.rint((times - ecg.start) * ecg.fs).astype(int).clip(0, ecg.n_samples)
-    rr = 1000.0 * np.diff(times)[np.diff(gap[at]) == 0] if times.size else np.empty(0)
-    rr = rr[rr > 0]
-    if not rr.size:
-        reason = "no two beats follow each other" if times.size else "no beat is marked"
-        return {name: unknown(name, reason) for name in ("heart_rate_bpm", "rr_ms", "rr_sd_ms")}
-    mean, n = float(rr.mean()), rr.size + 1
-    sd = float(rr.std(ddof=1)) if rr.size > 1 else None
-    error = None if sd is None else sd / np.sqrt(rr.size)
-    rate = 60000.0 / mean
-    spread = (
-        unknown("rr_sd_ms", "fewer than three beats")
-        if sd is None
-        else Measured(sd, "ms", sd / np.sqrt(2 * (rr.size - 1)), n)
-    )
-    return {
-        "heart_rate_bpm": Measured(rate, "1/min", None if error is None else rate * error / mean, n),
-        "rr_ms": Measured(mean, "ms", error, n),
-        "rr_sd_ms": spread,
-    }
-
-
-def _corrected(qt: Measured, rr: Measured) -> dict[str, Measured]:
-    names = {"qtc_bazett_ms": 2.0, "qtc_fridericia_ms": 3.0}
-    if qt.value is None or rr.value is None:
-        reason = qt.reason if qt.value is None else rr.reason
-        return {name: unknown(name, reason) for name in names}
-    made = {}
-    for name, root in names.items():
-        value = qt.value / (rr.value / 1000.0) ** (1.0 / root)
-        parts = [(qt.uncertainty or 0.0) / qt.value, (rr.uncertainty or 0.0) / rr.value / root]
-        error = None if qt.uncertainty is None else value * math.hypot(*parts)
-        made[name] = Measured(value, "ms", error, qt.n_beats)
-    return made
 
 
 # ------------------------------------------------------------------------------------------------------ the median beat
