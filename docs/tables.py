@@ -278,14 +278,14 @@ def _transfer(facts: Mapping[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def _measured(root: Path) -> dict[str, Any]:
+def _waveform_facts(root: Path) -> dict[str, Any]:
     path = root / "benchmarks" / "measure.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def measurements(root: Path = ROOT) -> str:
     """Return how far measurements at our marks lie from those at other marks."""
-    found = _measured(root)
+    found = _waveform_facts(root)
     header = ("measurement", "n", "records", "mean [95 %]", "SD [95 %]")
     titles = {
         "ludb": "LUDB, marks made by hand", "simulated": "Simulated, exact marks",
@@ -332,12 +332,12 @@ def rules(root: Path = ROOT) -> str:
 
 def concepts(root: Path = ROOT) -> str:
     """Return how our criteria agree with the published flags."""
-    return _agreements(_measured(root).get("concepts", []), "published flag")
+    return _agreements(_waveform_facts(root).get("concepts", []), "published flag")
 
 
 def statements(root: Path = ROOT) -> str:
     """Return how our criteria agree with the statements of PTB-XL."""
-    return _agreements(_measured(root).get("statements", []), "statement")
+    return _agreements(_waveform_facts(root).get("statements", []), "statement")
 
 
 def _agreements(found: Sequence[Mapping[str, Any]], against: str) -> str:
