@@ -6,7 +6,8 @@
 DIR holds `ptbxl` (with `r-peaks.csv`), `mitdb` and `ludb`. Prints a table: data set, part, method, figures with
 intervals by patient, location error, time per record. The constants were chosen on the rows called "tuning" (PTB-XL
 folds 1 to 8; every other person of MIT-BIH), so the rows called "rest" are the honest ones. LUDB was not looked at.
-`wfdb` is XQRS of the package of that name, on lead II of 250 records of PTB-XL.
+`wfdb xqrs` is XQRS of the package wfdb, `neurokit2` that package's usual method where it is installed: both on lead
+II of 250 records of PTB-XL.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import argparse
 import re
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import wfdb
 from wfdb.processing import xqrs_detect
 
-from ecglens import ECG, detect_r_peaks, load_ptbxl
-from ecglens.leads import STANDARD_LEADS
+from ecglens import ECG, detect_r_peaks, load_ptbxl, read
+from ecglens.formats.annotations import read_marks
 from ecglens.statistics.matching import EC57_LEARNING, Matches, count_matches, event_scores
 
 TOLERANCES = (0.15, 0.05)  # s
@@ -59,7 +60,7 @@ def main() -> None:
     worst = []
     for name in asked.only:
         for method, detect in METHODS.items():
-            scored = score(SETS[name](asked.data), detect, 250 if method == "wfdb xqrs" else None)
+            scored = score(SETS[name](asked.data), detect, 250 if method in SLOW else None)
             if scored is None:
                 continue
             print_rows(name, method, scored)
@@ -123,12 +124,9 @@ def mitdb(root: Path) -> Iterator[Marked]:
     headers = sorted((root / "mitdb").glob("*.hea"))
     people = list(dict.fromkeys(person(path.stem) for path in headers))
     for path in headers:
-        record = wfdb.rdrecord(str(path.with_suffix("")))
-        marks = wfdb.rdann(str(path.with_suffix("")), "atr")
-        at = np.asarray(marks.sample) / record.fs
-        symbols = np.array(marks.symbol)
+        ecg, marks = read(path), read_marks(path.with_suffix(".atr"))
+        at, symbols = np.asarray(marks.sample) / ecg.fs, np.array(marks.symbol)
         flutter = tuple(zip(at[symbols == "["], at[symbols == "]"], strict=True))  # EC57: beats are not scored there
-        ecg = ECG(record.p_signal.T, record.fs, record.sig_name, path.stem)
         beats = at[[symbol in BEATS for symbol in symbols]]
         who = person(path.stem)
         yield Marked(ecg, beats, who, people.index(who) % 2 == 0, EC57_LEARNING, ecg.duration, flutter)
@@ -141,23 +139,29 @@ def person(record: str) -> str:
 def ludb(root: Path) -> Iterator[Marked]:
     """Yield the records; a beat is the median over leads of its hand-made QRS peaks, between the first and the last."""
     for path in sorted((root / "ludb" / "data").glob("*.hea")):
-        record = wfdb.rdrecord(str(path.with_suffix("")))
-        per_lead = [peaks(path, name.lower()) for name in record.sig_name]
+        ecg = read(path)
+        per_lead = [peaks(path, lead.lower(), ecg.fs) for lead in ecg.leads]
         every = np.sort(np.concatenate(per_lead))
         groups = np.split(every, np.flatnonzero(np.diff(every) > 0.12) + 1)
         beats = np.array([np.median(group) for group in groups if len(group) > len(per_lead) / 2])
-        leads = [next(s for s in STANDARD_LEADS if s.lower() == name.lower()) for name in record.sig_name]
-        ecg = ECG(record.p_signal.T, record.fs, leads, path.stem)
         yield Marked(ecg, beats, path.stem, False, beats[0] - 0.15, beats[-1] + 0.15)
 
 
-def peaks(path: Path, lead: str) -> np.ndarray:
-    marks = wfdb.rdann(str(path.with_suffix("")), lead)
-    return np.asarray(marks.sample)[np.array(marks.symbol) == "N"] / 500
+def peaks(path: Path, lead: str, fs: float) -> np.ndarray:
+    marks = read_marks(path.with_suffix(f".{lead}"))
+    return np.asarray(marks.sample)[np.array(marks.symbol) == "N"] / fs
 
 
 def xqrs(ecg: ECG) -> np.ndarray:
     found = xqrs_detect(ecg["II"].astype(np.float64), ecg.fs, verbose=False)
+    return np.unique(np.asarray(found, float)) / ecg.fs
+
+
+def neurokit(ecg: ECG) -> np.ndarray:
+    import neurokit2
+
+    clean = neurokit2.ecg_clean(ecg["II"].astype(np.float64), sampling_rate=int(ecg.fs))
+    found = neurokit2.ecg_peaks(clean, sampling_rate=int(ecg.fs))[1]["ECG_R_Peaks"]
     return np.unique(np.asarray(found, float)) / ecg.fs
 
 
@@ -166,6 +170,9 @@ METHODS: dict[str, Callable[[ECG], np.ndarray]] = {
     "pan_tompkins": lambda ecg: detect_r_peaks(ecg, "pan_tompkins").times,
     "wfdb xqrs": xqrs,
 }
+if find_spec("neurokit2"):
+    METHODS["neurokit2"] = neurokit
+SLOW = ("wfdb xqrs", "neurokit2")
 SETS: dict[str, Callable[[Path], Iterator[Marked]]] = {"ptbxl": ptbxl, "mitdb": mitdb, "ludb": ludb}
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from ecglens.formats.wfdb import write_wfdb as write_wfdb
 from ecglens.leads import STANDARD_LEADS as STANDARD_LEADS
 from ecglens.plotting.attribution import plot_explanation as plot_explanation
 from ecglens.plotting.ecg import plot_ecg as plot_ecg
+from ecglens.plotting.waves import plot_waves as plot_waves
 from ecglens.prediction.evaluate import Evaluation as Evaluation
 from ecglens.prediction.evaluate import evaluate as evaluate
 from ecglens.prediction.predict import Prediction as Prediction
@@ -55,7 +56,18 @@ from ecglens.training.learning_curve import learning_curve as learning_curve
 from ecglens.training.recipes import Recipe as Recipe
 from ecglens.training.recipes import recipe_for as recipe_for
 from ecglens.training.train import train as train
+from ecglens.waveform.criteria import CRITERIA as CRITERIA
+from ecglens.waveform.criteria import Criterion as Criterion
+from ecglens.waveform.criteria import Decision as Decision
+from ecglens.waveform.criteria import decide_all as decide_all
+from ecglens.waveform.delineate import delineate as delineate
+from ecglens.waveform.measure import measure as measure
+from ecglens.waveform.measurements import Measured as Measured
+from ecglens.waveform.measurements import Measurements as Measurements
 from ecglens.waveform.rpeaks import RPeaks as RPeaks
 from ecglens.waveform.rpeaks import detect_r_peaks as detect_r_peaks
+from ecglens.waveform.tabulate import measure_cohort as measure_cohort
+from ecglens.waveform.wave_map import WaveMap as WaveMap
+from ecglens.waveform.wave_map import map_waves as map_waves
 
 __version__: str

@@ -206,7 +206,7 @@ class Bundle:
         }
         for name, data in parts.items():
             write_bytes(folder / name, data)
-        write_text(folder / "hashes.json", _hash_file({n: hashlib.sha256(d).hexdigest() for n, d in parts.items()}))
+        write_text(folder / "hashes.json", hash_file({n: hashlib.sha256(d).hexdigest() for n, d in parts.items()}))
         return folder
 
     @classmethod
@@ -217,7 +217,7 @@ class Bundle:
         finite, FormatError for another schema or an unknown architecture.
         """
         folder = find_bundle(folder)
-        parts = _verified_parts(folder)
+        parts = verified_parts(folder)
         try:
             config = json.loads(parts["config.json"])
         except (ValueError, RecursionError) as error:
@@ -230,7 +230,7 @@ class Bundle:
             )  # fmt: skip
         try:
             network = build_network(config["architecture"], config["arguments"], folder / "config.json")
-            _load_weights(network, parts["weights.safetensors"], folder / "weights.safetensors")
+            load_weights(network, parts["weights.safetensors"], folder / "weights.safetensors")
             told = config["trained_on"]
             return cls(
                 network,
@@ -303,13 +303,19 @@ def find_bundle(where: str | Path) -> Path:
     for candidate in (folder, folder / "bundles" / "final"):
         if (candidate / "config.json").exists():
             return candidate
-    shipped = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob("*/hashes.json")))
+    shipped = ", ".join(path.name for path in shipped_bundles())
     raise InputError(
         where, "bundle", "no bundle there", f"a bundle, a run, or one of: {shipped}", kind="missing_bundle"
     )
 
 
-def _verified_parts(folder: Path) -> dict[str, bytes]:
+def shipped_bundles() -> list[Path]:
+    """Return the folders of the shipped bundles; beside them lie weights that are none (the delineator's)."""
+    folders = sorted(path.parent for path in PRETRAINED.glob("*/hashes.json"))
+    return [folder for folder in folders if "outputs" in json.loads((folder / "config.json").read_text())]
+
+
+def verified_parts(folder: Path) -> dict[str, bytes]:
     """Read the parts of a bundle once and compare each with its hash: what was checked is what is used."""
     if not (folder / "hashes.json").exists():
         raise UnsafeError(
@@ -318,7 +324,7 @@ def _verified_parts(folder: Path) -> dict[str, bytes]:
     raw = read_bytes(folder / "hashes.json", _MAX_TEXT)
     try:
         hashes = json.loads(raw)
-        intact = isinstance(hashes, dict) and set(hashes) == set(_PARTS) and _hash_file(hashes).encode() == raw
+        intact = isinstance(hashes, dict) and set(hashes) == set(_PARTS) and hash_file(hashes).encode() == raw
     except ValueError:
         intact = False
     if not intact:
@@ -337,7 +343,8 @@ def _verified_parts(folder: Path) -> dict[str, bytes]:
     return parts
 
 
-def _load_weights(network: nn.Module, data: bytes, where: Path) -> None:
+def load_weights(network: nn.Module, data: bytes, where: Path) -> None:
+    """Put the weights of a safetensors file into the network, all of them. Raises FormatError where they do not fit."""
     try:
         tensors = load_tensors(data)
         network.load_state_dict(tensors, strict=True)
@@ -346,7 +353,8 @@ def _load_weights(network: nn.Module, data: bytes, where: Path) -> None:
         raise FormatError(where, "weights", reason, "those of the architecture", kind="weights") from error
 
 
-def _hash_file(hashes: Mapping[str, str]) -> str:
+def hash_file(hashes: Mapping[str, str]) -> str:
+    """Return the text of `hashes.json`."""
     return json.dumps({name: hashes[name] for name in _PARTS}, indent=1) + "\n"
 
 

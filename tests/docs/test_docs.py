@@ -83,7 +83,7 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
-    "contradictions", "sampling_rates", "leads", "flagged", "notes",
+    "criteria", "contradictions", "sampling_rates", "leads", "flagged", "notes",
 }  # fmt: skip
 
 
@@ -115,7 +115,9 @@ def ecg_file(tmp_path_factory) -> Path:
     return write_wfdb(simulate_ecg("my-ecg", "IMI").ecg, tmp_path_factory.mktemp("ecgs")).with_suffix(".hea")
 
 
-def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monkeypatch, ecg_file, tiny_folder):
+def test_each_key_of_json_output_stands_in_the_reference(
+    tmp_path, capsys, monkeypatch, ecg_file, tiny_folder, data_folder
+):
     monkeypatch.chdir(tmp_path)
     tiny, broken = str(tiny_folder), tmp_path / "broken.hea"
     broken.write_text("nonsense\n")
@@ -131,7 +133,9 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "explain": ["explain", str(ecg_file), str(broken), "--target", "MI"],
         "evaluate": ["evaluate", tiny, "--data", "made"],
         "compare": ["compare", tiny, tiny, "--data", "made"],
+        "measure": ["measure", str(ecg_file), str(broken), "--plot"],
         "train": ["train", "--data", "made", "--epochs", "1", "--out", "run", "--no-cache"],
+        "delineate": ["delineate", "--data", str(data_folder), "--out", "waves"],
         "report": ["report", "run"],
     }
     assert set(calls) == {words for words, _ in verbs()}
@@ -285,6 +289,11 @@ def copy_of_pages(folder: Path) -> Path:
         "docs/reference/data-sets.md",
         "docs/methods/simulator.md",
         "benchmarks/simulator.json",
+        "docs/methods/measurements.md",
+        "docs/methods/criteria.md",
+        "benchmarks/measure.json",
+        "docs/methods/delineation.md",
+        "benchmarks/delineation.json",
         "recipes/pretrained.json",
         "benchmarks/results.json",
         "benchmarks/fuzz.json",

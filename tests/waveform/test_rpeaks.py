@@ -143,7 +143,7 @@ def test_bad_leads_do_not_spoil_the_good_ones(fault):
             "mains": signal[row] + 2 * np.sin(2 * np.pi * 50 * found.ecg.times),
         }[fault]
     # every beat is found; a burst of 20 mV beside a QRS does pull its centre
-    match = scored(replace(found.ecg, signal=signal), found.beats, tolerance=0.1)
+    match = scored(replace(found.ecg, signal=signal), found.beats, tolerance=0.15)
     assert (match.false_positives, match.false_negatives) == (0, 0)
 
 

@@ -10,7 +10,20 @@ from typing import cast
 import typer
 
 from ecglens import __version__
-from ecglens.cli import check, compare, convert, data, doctor, evaluate, explain, predict, report, train
+from ecglens.cli import (
+    check,
+    compare,
+    convert,
+    data,
+    delineate,
+    doctor,
+    evaluate,
+    explain,
+    measure,
+    predict,
+    report,
+    train,
+)
 from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
 
 app = typer.Typer(
@@ -29,11 +42,13 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.command("measure")(measure.measure)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 
 

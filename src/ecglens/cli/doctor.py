@@ -23,15 +23,17 @@ def _examine() -> Outcome:
 
     import torch
 
-    from ecglens.bundle import PRETRAINED, Bundle
+    from ecglens.bundle import Bundle, shipped_bundles
     from ecglens.runs.cache import Cache, default_cache
     from ecglens.runs.run import provenance
+    from ecglens.waveform.wave_weights import load_delineator
 
     about = provenance()
     cache = default_cache()
     home = next(path for path in (cache, *cache.parents) if path.exists())
     writable = os.access(home, os.W_OK)
-    bundles = {path.parent.name: list(Bundle.load(path.parent).classes) for path in PRETRAINED.glob("*/hashes.json")}
+    bundles = {folder.name: list(Bundle.load(folder).classes) for folder in shipped_bundles()}
+    load_delineator()  # raises where a byte of it was changed
     problems = [] if writable else [f"the cache folder {cache} cannot be written: prepared signals are not kept"]
     problems += [] if bundles else ["no shipped bundle: reinstall ecglens"]
     data = {

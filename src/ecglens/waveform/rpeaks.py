@@ -53,6 +53,10 @@ _THRESHOLD = 0.45  # of the usual height
 _STANDS_OUT = 2.8  # beat over background of the trace; noise alone stays below it
 _T_WAVE, _T_SHARE = 0.36, 0.5  # s after a beat, and share of its height, that a T wave does not exceed
 _MISSED, _SEARCH_BACK = 1.66, 0.2  # of the usual interval; and the lower threshold used inside longer ones
+_LONG, _LONG_BACK = (
+    1.5,
+    0.3,
+)  # s; an interval this long is searched too, be it usual (slow bigeminy), with this threshold
 
 _QRS_BAND = (8.0, 40.0)  # Hz
 _QRS_RATE = 250.0  # Hz, at least, of the trace that beats are located in
@@ -176,16 +180,18 @@ def _drop_t_waves(peaks: Indices, share: Floats, chosen: NDArray[np.bool_], fs: 
 
 
 def _search_back(peaks: Indices, share: Floats, chosen: NDArray[np.bool_], fs: float) -> None:
-    """Take the highest maximum above the lower threshold in each interval that is too long for its neighbours."""
+    """Take the highest maximum above a lower threshold in each interval that is too long."""
     beats = np.flatnonzero(chosen)
     intervals = np.diff(peaks[beats]).astype(np.float64)
     if intervals.size < 3:
         return
     usual = _running_median(intervals)
-    for k in np.flatnonzero(intervals > _MISSED * usual):
+    missed = intervals > _MISSED * usual
+    for k in np.flatnonzero(missed | (intervals > _LONG * fs)):
+        least = _SEARCH_BACK if missed[k] else _LONG_BACK
         between = np.arange(beats[k] + 1, beats[k + 1])
         apart = np.minimum(peaks[between] - peaks[beats[k]], peaks[beats[k + 1]] - peaks[between])
-        between = between[(apart > _T_WAVE * fs) & (share[between] >= _SEARCH_BACK)]
+        between = between[(apart > _T_WAVE * fs) & (share[between] >= least)]
         if between.size:
             chosen[between[np.argmax(share[between])]] = True
 
