@@ -28,7 +28,7 @@ UNSEEN = "the network sees no QRS at the beats found"
 # Where a wave lies, in s from the beat: a stretch that is missing or beyond the record may have held it.
 _STRETCH = {"P": (-0.28, -0.04), "QRS": (-0.08, 0.08), "T": (0.10, 0.45)}
 _CLOSE = 0.07  # s between the end of the T before and QRS in which no P can be told
-_IRREGULAR, _WITHOUT = 0.10, 0.7  # median change of RR over median RR; share of beats without P
+_IRREGULAR, WITHOUT = 0.10, 0.65  # median change of RR over median RR; share of beats without P
 _SPIKE_WITHIN, _SPIKE_LEAST, _SPIKE_TIMES, _SPIKE_RATE = 0.25, 0.15, 12.0, 240.0  # s, mV, x the usual, Hz
 
 
@@ -64,6 +64,12 @@ def absences(ecg: ECG, wave_map: WaveMap, times: Floats, found: RPeaks, beats: F
     return reasons
 
 
+def irregular(beats: Floats) -> bool:
+    """Tell whether RR changes by more than a tenth from beat to beat, as the median."""
+    rr = np.diff(beats)
+    return bool(rr.size >= 3 and np.median(np.abs(np.diff(rr))) > _IRREGULAR * np.median(rr))
+
+
 def _missing(times: Floats, wave: str) -> Flags:
     columns = [MARKS.index(mark) for mark in WAVES[wave]]
     return np.asarray(np.isnan(times[:, :, columns]).all(axis=2))
@@ -90,9 +96,7 @@ def _outside(ecg: ECG, beats: Floats, wave: str) -> Flags:
 
 def _why_no_p(ecg: ECG, times: Floats, beats: Floats, without: Flags) -> dict[int, str]:
     """Return the reason for each beat that has no P in any lead."""
-    rr = np.diff(beats)
-    irregular = rr.size >= 3 and np.median(np.abs(np.diff(rr))) > _IRREGULAR * np.median(rr)
-    fibrillation = irregular and without.mean() >= _WITHOUT
+    fibrillation = irregular(beats) and without.mean() >= WITHOUT
     t_end = _median(times[..., MARKS.index("T_offset")])
     qrs = _median(times[..., MARKS.index("QRS_onset")])
     paced = _paced(ecg, beats)

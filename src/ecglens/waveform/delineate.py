@@ -24,7 +24,7 @@ from scipy.ndimage import binary_closing
 from ecglens.ecg import ECG
 from ecglens.fiducials import MARKS, Fiducials
 from ecglens.models.unet1d import UNet1d
-from ecglens.waveform.absences import absences
+from ecglens.waveform.absences import WITHOUT, absences, irregular
 from ecglens.waveform.peaks import mark_peaks
 from ecglens.waveform.rpeaks import detect_r_peaks
 from ecglens.waveform.wave_input import prepare_waves
@@ -40,6 +40,7 @@ _GAPS = {"P": 0.02, "QRS": 0.02, "T": 0.04}  # s; shorter breaks in a wave are b
 _LEAST = {"P": 0.03, "QRS": 0.03, "T": 0.06}  # s; shorter runs are no waves
 _AROUND = 0.15  # s between a beat and the middle of its QRS in any lead, at most
 _SEEN = 0.3  # largest QRS probability within 80 ms of a beat, median over leads: less is no beat
+_MANY_LEADS = 0.3  # share of leads in which a P that is one is seen
 _COLUMNS = {"P": (0, 2), "QRS": (3, 7), "T": (8, 10)}  # of onset and offset among MARKS
 
 
@@ -90,6 +91,8 @@ def marks_from_map(ecg: ECG, wave_map: WaveMap) -> Fiducials:
         for name, beat in chosen.items():
             _lay(times, certainty, runs[name], beat, name)
         _put_in_order(times, certainty)
+        if _lone_p(times, at):
+            times[..., :3] = certainty[..., :3] = np.nan
         mark_peaks(ecg, times, certainty, wave_map.fs)
     times = ecg.start + times / wave_map.fs
     reasons = absences(ecg, wave_map, times, beats, ecg.start + at / wave_map.fs)
@@ -159,6 +162,12 @@ def _lay(times: Floats, certainty: Floats, runs: Run, beat: Indices, name: str) 
     times[found.lead, beats, first], times[found.lead, beats, last] = found.onset, found.offset
     mean = np.clip(found.mass / np.maximum(found.offset - found.onset, 1.0), 0.0, 1.0)
     certainty[found.lead[:, None], beats[:, None], [first, last]] = mean[:, None]
+
+
+def _lone_p(times: Floats, at: Floats) -> bool:
+    """Tell whether only a few of many irregular beats have a P: f waves look like one now and then."""
+    with_p = (~np.isnan(times[..., 0])).mean(axis=0) > _MANY_LEADS
+    return irregular(at) and with_p.mean() <= 1 - WITHOUT
 
 
 def _put_in_order(times: Floats, certainty: Floats) -> None:
