@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutated files through every reader: does one crash, hang, eat memory, or hand out changed numbers without a word?
 
-    python benchmarks/fuzz.py [--mutants 20000] [--only dicom,edf] [--seed 1]
+    python benchmarks/fuzz.py [--mutants 20000] [--only dicom,edf] [--seed 1] [--processes 2] [--out FILE]
 
 Each target is a small valid file (tests/formats/samples writes it) of which one to three places are changed: bits,
 bytes, stretches moved, doubled or cut, numbers and words exchanged. What a reader may do with a mutant:
@@ -202,17 +202,27 @@ def outcome(read: Callable[[Path], Any], path: Path, good: Any) -> tuple[str, st
     return ("flagged" if any(finding.severity == "warning" for finding in findings) else "silent"), ""
 
 
-def peer_outcome(read: Callable[[Path], Any], path: Path, good: Any) -> str:
-    """Read a mutant with another library: refused (whatever it raised), flagged (it warned), same or silent."""
+def peer_outcome(read: Callable[[Path], Any], path: Path, good: tuple[Any, set[str]]) -> str:
+    """Read a mutant with another library: refused (whatever it raised), flagged (it warned), same or silent.
+
+    good  what it makes of the good file, and the warnings it gives there already, which tell nothing
+    """
+    try:
+        found, warned = heard(read, path)
+    except (Exception, SystemExit):
+        return "refused"
+    if same(good[0], found):
+        return "same"
+    return "flagged" if warned - good[1] else "silent"
+
+
+def heard(read: Callable[[Path], Any], path: Path) -> tuple[Any, set[str]]:
+    """Return what a reader returns, and what it warns of in the file (not of its own old code)."""
+    old_code = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
     with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("always")
-        try:
-            found = read(path)
-        except (Exception, SystemExit):
-            return "refused"
-    if same(good, found):
-        return "same"
-    return "flagged" if warned else "silent"
+        found = read(path)
+    return found, {str(warning.message) for warning in warned if not issubclass(warning.category, old_code)}
 
 
 def mutants(target: Target, good: bytes, seed: int, n: int) -> Iterator[bytes]:
@@ -231,17 +241,17 @@ def fuzz(target: Target, folder: Path, seed: int, n: int, peer_every: int = 0) -
     file, path = target.make(folder)
     content, good = file.read_bytes(), target.read(path)
     tally = Tally(target.name)
-    peer_good = None
+    peer_good: tuple[Any, set[str]] = (None, set())
     if target.peer is not None and peer_every:
         tally.peer = target.peer[0]
-        peer_good = target.peer[1](path)
+        peer_good = heard(target.peer[1], path)
     for k, mutant in enumerate(mutants(target, content, seed, n)):
         file.write_bytes(mutant)
-        before, began = _peak(), time.perf_counter()
+        before, began = _peak(), time.process_time()
         signal.setitimer(signal.ITIMER_REAL, 5 * MAX_SECONDS)
         what, why = outcome(target.read, path, good)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began  # of the processor: others may be using it too
         tally.seconds, tally.grown = max(tally.seconds, seconds), max(tally.grown, _peak() - before)
         if what != "defect" and seconds > MAX_SECONDS:
             what, why = "defect", f"{seconds:.1f} s"
@@ -291,10 +301,12 @@ def main() -> int:
     parser.add_argument("--mutants", type=int, default=20_000, help="per target")
     parser.add_argument("--only", default="", help="targets whose name contains one of these, comma-separated")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="rows of other targets in it are kept")
     asked = parser.parse_args()
     chosen = [t.name for t in targets() if any(part in t.name for part in asked.only.split(","))]
-    rows, defects, shares = [], [], 8
-    with ProcessPoolExecutor(2, max_tasks_per_child=1) as pool:
+    defects, shares = [], 8
+    with ProcessPoolExecutor(asked.processes) as pool:
         for name in chosen:
             began = time.perf_counter()
             seeds = [1000 * asked.seed + k for k in range(shares)]
@@ -302,14 +314,24 @@ def main() -> int:
             tally = next(parts)
             for part in parts:
                 tally.merge(part)
-            rows.append(asdict(tally) | {"outcomes": dict(tally.outcomes), "peer_outcomes": dict(tally.peer_outcomes)})
+            _store(asked.out, tally)
             defects += tally.defects
             print(_line(tally), f"({time.perf_counter() - began:.0f} s)", flush=True)
-    if not asked.only:
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     for defect in defects[:20]:
         print("DEFECT", defect)
     return 1 if defects else 0
+
+
+def _store(path: Path, tally: Tally) -> None:
+    """Put one target's row into the results, in the order of the targets."""
+    rows = {row["name"]: row for row in (json.loads(path.read_text(encoding="utf-8")) if path.exists() else [])}
+    counts = {
+        "outcomes": dict(sorted(tally.outcomes.items())),
+        "peer_outcomes": dict(sorted(tally.peer_outcomes.items())),
+    }
+    rows[tally.name] = asdict(tally) | counts | {"seconds": round(tally.seconds, 3)}
+    ordered = [rows[target.name] for target in targets() if target.name in rows]
+    path.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
 def _line(tally: Tally) -> str:

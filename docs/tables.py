@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ecglens.statistics.proportion import wilson
+
 ROOT = Path(__file__).parents[1]
 NOT_MEASURED = "Not measured yet: `make bench` writes `benchmarks/results.json`, `python docs/tables.py` this table."
 
@@ -166,13 +168,110 @@ def _milliseconds(row: Mapping[str, Any]) -> str:
     return f"{1000 * row['error_mean'][0]:+.1f}, {1000 * row['error_sd'][0]:.1f}"
 
 
+def fuzz(root: Path = ROOT) -> str:
+    """Return what became of mutated files, by target."""
+    rows = []
+    for row in json.loads((root / "benchmarks" / "fuzz.json").read_text(encoding="utf-8")):
+        counts, n = row["outcomes"], row["mutants"]
+        shares = (f"{100 * counts.get(what, 0) / n:.1f} %" for what in ("refused", "flagged", "same"))
+        peer = "none reads it"
+        if row["peer"]:
+            silent = row["peer_outcomes"].get("silent", 0)
+            peer = f"{row['peer']}: {percent(silent, row['peer_mutants'])} of {row['peer_mutants']:,}"
+        silent = percent(counts.get("silent", 0), n)
+        rows.append((row["name"], f"{n:,}", *shares, silent, f"{row['seconds']:.2f}", peer))
+    header = ("what is mutated", "mutants", "refused", "flagged", "the same ECG", "**silent**", "slowest, s",
+              "silent by")  # fmt: skip
+    return grid(header, rows)
+
+
+def percent(count: int, n: int) -> str:
+    """Return `0.07 % [0.04, 0.12]`: the share with Wilson's 95 % interval."""
+    low, high = wilson(count, n)
+    return f"{100 * count / n:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def exactness(root: Path = ROOT) -> str:
+    """Return how the records and annotations of each data set were read."""
+    found = json.loads((root / "benchmarks" / "exactness.json").read_text(encoding="utf-8"))
+    marks = {row["data_set"]: row for row in found["annotations"]}
+    rows = []
+    for row in found["records"]:
+        refused = ", ".join(f"{n} {kind}" for kind, n in row["refused"].items()) or "none"
+        people = "nobody knows" if row["patients"] is None else f"{row['patients']:,}"
+        of = marks[row["data_set"]]
+        files = f"{of['exact']} of {of['files']} ({of['marks']:,} marks)" if of["files"] else "none there"
+        exact = f"{row['exact']:,} of {row['records'] - sum(row['refused'].values()):,}"
+        rows.append((row["data_set"], f"{row['records']:,}", people, f"{row['seconds']:.1f}", exact, refused, files))
+    header = ("data set", "records", "patients", "read in s", "exact", "refused", "annotation files exact")
+    return grid(header, rows)
+
+
+def simulator(root: Path = ROOT) -> str:
+    """Return what `benchmarks/simulator.py` measured, or the sentence that it was not run."""
+    path = root / "benchmarks" / "simulator.json"
+    if not path.exists():
+        return "Not measured yet: `python benchmarks/simulator.py --data ptbxl/` writes `benchmarks/simulator.json`."
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    algebra, rules, normals = (facts[name] for name in ("algebra", "rules", "normals"))
+    lines = [
+        f"Worst violation of the limb laws before noise in {algebra['n']} ECGs: {algebra['einthoven_mv']:.1g} mV. "
+        f"Evidence of planted lesions outside their lead: {algebra['planted_elsewhere_mv']:g} mV.",
+        f"**Rules**, share of {rules['NORM']['n']} people each; for NORM, those who meet none.",
+        grid(("condition", "meets its own", "most common other"),
+             [(name, f"{f['own']:.3f}", f"{f['most_common_other']} {f['share']:.2f}" if f["share"] else "")
+              for name, f in rules.items()]),
+        f"**{normals['n']} normal people, exact marks, against published limits** (amplitudes in mV, intervals in ms).",
+        grid(("", "limits", "2, 25, 50, 75, 98 %", "inside"),
+             [(name, " to ".join(f"{v:g}" for v in f["limits"]), ", ".join(f"{v:.3g}" for v in f["percentiles"]),
+               f"{f['inside']:.1%}") for name, f in normals["table"].items()]),
+    ]  # fmt: skip
+    if "speed" in facts:
+        speed = facts["speed"]
+        lines.insert(1, f"{speed['n']} records with their truth: {speed['processor_seconds']:.0f} s of a processor, of "
+                        f"which two share the work; {speed['seconds']:.0f} s on two that others used too.")  # fmt: skip
+    lines += _against_real(facts) if "side_by_side" in facts else []
+    return "\n\n".join(lines + (_transfer(facts) if "transfer_real" in facts else []))
+
+
+def _against_real(facts: Mapping[str, Any]) -> list[str]:
+    def three(values: Sequence[float]) -> str:
+        return ", ".join(f"{v:.3g}" for v in values)
+
+    rows, told = facts["side_by_side"], facts["discriminator"]
+    return [
+        f"**Beside {rows[0]['n'][0]} normal ECGs of PTB-XL** ({rows[0]['n'][1]} simulated), both measured alike, "
+        "plainly, with their noise: 2nd, 50th and 98th percentile, and how much of the two histograms is shared.",
+        grid(("", "real", "simulated", "shared"),
+             [(r["what"], three(r["real"]), three(r["simulated"]), f"{r['overlap']:.2f}") for r in rows]),
+        "**Can they be told apart?** Easily. A forest of trees that judges normal ECGs, real or simulated, reaches "
+        + " and ".join(f"{f['auroc']:.4f} from {name}" for name, f in told.items())
+        + f" (AUROC, N = {next(iter(told.values()))['n']}, fold 10; 0.5 would be not at all).",
+    ]  # fmt: skip
+
+
+def _transfer(facts: Mapping[str, Any]) -> list[str]:
+    found = facts["transfer_simulated"] | facts["transfer_real"]
+    classes = list(next(iter(found.values())))
+    return [
+        "**Transfer**: AUROC [95 % interval] on fold 10 of a LeNet trained (10 epochs) on one world, tested on "
+        "another. It says how much of what a network learns in one helps in the other; the classes are not made of the "
+        "same conditions.",
+        grid(("trained on, tested on", *classes),
+             [(name.replace(" on ", ", "), *(interval(f[c]) for c in classes)) for name, f in found.items()]),
+    ]  # fmt: skip
+
+
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "figures": ("README.md", figures),
     "benchmarks": ("docs/benchmarks.md", benchmarks),
     "delineation": ("docs/methods/delineation.md", delineation),
     "delineation-speed": ("docs/methods/delineation.md", delineation_speed),
     "delineation-parts": ("docs/methods/delineation.md", delineation_parts),
+    "simulator": ("docs/methods/simulator.md", simulator),
     "levels": ("docs/methods/evaluation.md", levels),
+    "fuzz": ("docs/reference/formats.md", fuzz),
+    "exactness": ("docs/reference/data-sets.md", exactness),
 }
 
 

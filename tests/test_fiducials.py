@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
+from ecglens.ecg import ECG
 from ecglens.errors import SignalError, UsageError
 from ecglens.fiducials import MARKS, WAVES, Fiducials
 
@@ -140,3 +141,61 @@ def test_beat_labels_and_rhythms():
     for wrong in (((1.0, 0.0, "N"),), ((0.0, 2.0, "N"), (1.0, 3.0, "AFIB")), ((0.0, np.nan, "N"),)):
         with pytest.raises(SignalError, match="rhythms"):
             Fiducials(beats(), ("II", "V2"), "m", rhythms=wrong)
+
+
+# ---------------------------------------------------------------------------------------------------------- stretches
+
+
+def test_a_stretch_holds_the_beats_whose_qrs_lies_in_it():
+    marks = Fiducials(
+        beats(), ("II", "V2"), "m", beat_labels=("N", "V", "A"), rhythms=((0, 1.5, "N"), (1.5, 9, "AFIB"))
+    )
+    part = marks.crop(1.5, 2.5)
+    assert (part.n_beats, part.beat_labels, part.method) == (1, ("V",), "m")
+    np.testing.assert_array_equal(part.times, marks.times[:, 1:2])
+    assert part.rhythms == ((1.5, 2.5, "AFIB"),)
+    assert marks.crop(0.5, 1.6).rhythms == ((0.5, 1.5, "N"), (1.5, 1.6, "AFIB"))
+    assert marks.crop(10, 20).n_beats == 0
+    np.testing.assert_array_equal(marks.crop(-np.inf, np.inf).times, marks.times)
+
+
+def test_marks_outside_the_stretch_are_absent_with_that_reason():
+    part = Fiducials(beats(), ("II", "V2"), "m", certainty=np.full((2, 3, 11), 0.5)).crop(1.96, 2.3)
+    assert part.n_beats == 1
+    assert part.absent == {(lead, 0, "P"): "outside the stretch" for lead in ("II", "V2")}
+    there = [name for name, time in zip(MARKS, part.times[0, 0], strict=True) if not np.isnan(time)]
+    assert there == ["Q_peak", "R_peak", "S_peak", "QRS_offset", "T_onset", "T_peak"]  # QRS onset and T offset are cut
+    assert (np.isnan(part.certainty) == np.isnan(part.times)).all()
+
+
+def test_stretches_together_hold_each_beat_once():
+    """Also where R lies on an edge, differs between leads, or was not marked; reasons stay with their beats."""
+    times = beats(n_beats=30)
+    times[1] += 0.02
+    times[:, 7, MARKS.index("R_peak")] = np.nan
+    times[0, 9, [MARKS.index(mark) for mark in WAVES["P"]]] = np.nan
+    marks = Fiducials(times, ("II", "V2"), "m", absent={("II", 9, "P"): "hidden"})
+    parts = [marks.crop(k / 10, k / 10 + 2.5) for k in range(0, 325, 25)]
+    assert sum(part.n_beats for part in parts) == 30
+    assert [(k, key) for k, part in enumerate(parts) for key, why in part.absent.items() if why == "hidden"] == [
+        (4, ("II", 0, "P"))  # beat 9 has its R at 10.0 s: on the edge, and the first of its stretch
+    ]
+
+
+def test_a_stretch_of_the_ecg_and_of_its_marks_begin_at_the_same_sample():
+    """A mark on the first sample of a stretch belongs to it, whatever the division leaves in the last digit."""
+    fs = 360
+    for sample in range(1, 4000, 7):
+        times = np.full((1, 2, len(MARKS)), np.nan)
+        times[0, :, MARKS.index("R_peak")] = [(sample - 1) / fs, sample / fs]
+        absent = {("II", None, wave): "not marked" for wave in ("P", "T")}
+        marks = Fiducials(times, ("II",), "m", absent=absent)
+        ecg = ECG(np.zeros((1, 5000)), fs, ("II",)).crop(sample * (1 / fs), 12)
+        part = marks.crop(sample * (1 / fs), 12)
+        assert (part.n_beats, part["II", "R_peak"][0]) == (1, pytest.approx(ecg.start, abs=1e-9))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(2, 2), (3, 2), (np.nan, 2), (0, np.nan)])
+def test_a_stretch_goes_forward(start, stop):
+    with pytest.raises(SignalError, match="start < stop"):
+        Fiducials(beats(), ("II", "V2"), "m").crop(start, stop)

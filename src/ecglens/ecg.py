@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -49,8 +50,7 @@ class ECG:
 
     def __post_init__(self) -> None:
         where = self.record_id or "ECG"
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused below
-            signal = np.array(self.signal, dtype=np.float32, order="C")  # a copy: nobody else can change it
+        signal = _owned(self.signal)
         leads = tuple(canonical_lead(str(name)) for name in self.leads)
         if signal.ndim != 2 or 0 in signal.shape:
             raise SignalError(where, "signal", f"shape {signal.shape}", "[lead, time], neither empty", kind="shape")
@@ -130,6 +130,8 @@ class ECG:
         Raises SignalError (kind `missing_lead`) for a lead that is neither there nor derivable.
         """
         wanted = tuple(canonical_lead(name) for name in leads)
+        if wanted == self.leads:
+            return self
         missing = [name for name in wanted if name not in self.leads and not derivable(self.leads, name)]
         if missing:
             raise SignalError(
@@ -152,13 +154,7 @@ class ECG:
 
         Raises SignalError where the stretch is not wholly inside the recording.
         """
-        edges = np.ceil((np.array([start, stop]) - self.start) * self.fs - 1e-6)
-        if not 0 <= edges[0] < edges[1] <= self.n_samples:  # NaN compares as outside
-            raise SignalError(
-                self.record_id or "ECG", "crop", f"[{start:g}, {stop:g}) s",
-                f"inside [{self.start:g}, {self.start + self.duration:g}) s and not empty", kind="crop",
-            )  # fmt: skip
-        first, last = edges.astype(int).tolist()
+        first, last = sample_range(self.record_id or "ECG", self.start, self.fs, self.n_samples, start, stop)
         return replace(self, signal=self.signal[:, first:last], start=self.start + first / self.fs)
 
     def fingerprint(self) -> str:
@@ -180,3 +176,35 @@ class ECG:
                 self.record_id or "ECG", "leads", f"no {name}", ", ".join(self.leads), kind="missing_lead", lead=name
             )
         return self.leads.index(name)
+
+
+def _owned(signal: np.ndarray) -> Signal:
+    """Return a copy as float32 that nobody else can change, or the array itself where that is so already."""
+    if isinstance(signal, np.ndarray) and signal.dtype == np.float32 and signal.base is None:
+        ours = signal.flags.c_contiguous and not signal.flags.writeable
+        if ours:
+            return signal
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        return np.array(signal, dtype=np.float32, order="C")
+
+
+def sample_range(
+    where: object, begin: float, fs: float, n_samples: int, start: float | None, stop: float | None
+) -> tuple[int, int]:
+    """Return the first sample of start <= t < stop and the one behind the last; times in s, None: to the end.
+
+    where     for the message: the recording
+    begin     time of sample 0, in s
+
+    Raises SignalError (kind `crop`) where the stretch is empty or not wholly inside the recording.
+    """
+    end = begin + n_samples / fs
+    times = begin if start is None else start, end if stop is None else stop
+    edges = [math.ceil((time - begin) * fs - 1e-6) if math.isfinite(time) else math.nan for time in times]
+    edges = [0 if start is None else edges[0], n_samples if stop is None else edges[1]]
+    if not 0 <= edges[0] < edges[1] <= n_samples:  # NaN compares as outside
+        raise SignalError(
+            where, "crop", f"[{times[0]:g}, {times[1]:g}) s", f"inside [{begin:g}, {end:g}) s and not empty",
+            kind="crop",
+        )  # fmt: skip
+    return int(edges[0]), int(edges[1])

@@ -23,16 +23,24 @@ VERDICTS = ("passes", "fails", NOT_TESTED)
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What an explainer returns: `values` float32 [batch, target, lead, time], `error` (sampling SD) alike or None."""
+    """What an explainer returns.
+
+    values  float32 [batch, target, lead, time]
+    error   sampling error of the values, alike, or None where nothing was drawn
+    gap     [batch, target]: what the values promise to sum to, minus what they sum to; None where nothing is promised
+    """
 
     values: Attributions
     error: Attributions | None = None
+    gap: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 4:
             raise SignalError("Attribution", "values", f"shape {self.values.shape}", "[batch, target, lead, time]")
         if self.error is not None and self.error.shape != self.values.shape:
             raise SignalError("Attribution", "error", f"shape {self.error.shape}", f"{self.values.shape}")
+        if self.gap is not None and self.gap.shape != self.values.shape[:2]:
+            raise SignalError("Attribution", "gap", f"shape {self.gap.shape}", f"{self.values.shape[:2]}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +57,13 @@ class Explanation:
     unit              of the values, e.g. "logit per deviation"
     probability       of the target as `predict` gives it; None for a difference
     baseline          what absence means to this method, or None where it has none
-    completeness_gap  |sum of values - (f(x) - f(baseline))|, or None where the method promises none
+    completeness_gap  |sum of values - what they should sum to|: f(x) - f(baseline), for LRP and gradient x input f(x);
+                      None where the method promises nothing
+    error             sampling error of the values [lead, time], or None where nothing was drawn
     resolution_ms     how finely in time the map can speak, in ms
     resolves_leads    whether it can tell leads apart
     verdict           of an audit on these very weights: "passes", "fails", "not tested"
+    warnings          what speaks against this very map, in sentences
     """
 
     values: Signal
@@ -69,9 +80,11 @@ class Explanation:
     probability: float | None = None
     baseline: str | None = None
     completeness_gap: float | None = None
+    error: Signal | None = None
     resolution_ms: float = 0.0
     resolves_leads: bool = True
     verdict: str = NOT_TESTED
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"explanation of {self.record_id}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -32,6 +33,7 @@ WAVES = {
     "QRS": ("QRS_onset", "Q_peak", "R_peak", "S_peak", "QRS_offset"),
     "T": ("T_onset", "T_peak", "T_offset"),
 }
+_SAME = 1e-9  # s; times that differ by less are the same sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,53 @@ class Fiducials:
     def n_beats(self) -> int:
         """Beats marked."""
         return int(self.times.shape[1])
+
+    def crop(self, start: float, stop: float) -> Fiducials:
+        """Return the marks of `ecg.crop(start, stop)`: what lies in start <= t < stop, in s on the same clock.
+
+        A beat lies where its QRS does (the first R peak of any lead; without one, its first mark). Its marks outside
+        the stretch become absent, with that reason; rhythms end with the stretch. Infinite ends are allowed.
+        Raises SignalError where `start` is not before `stop`.
+        """
+        if not start < stop:  # NaN compares as not before
+            raise SignalError("Fiducials", "crop", f"[{start:g}, {stop:g}) s", "start < stop", kind="crop")
+        begin, end = start - _SAME, stop - _SAME
+        at = self._beat_times
+        kept = np.flatnonzero((at >= begin) & (at < end))
+        times = self.times[:, kept].copy()
+        outside = (times < begin) | (times >= end)
+        times[outside] = np.nan
+        certainty = None if self.certainty is None else np.where(outside, np.nan, self.certainty[:, kept])
+        return Fiducials(
+            times, self.leads, self.method, certainty, self._absences_of(kept, outside, times),
+            None if self.beat_labels is None else tuple(self.beat_labels[beat] for beat in kept),
+            tuple((max(a, start), min(b, stop), name) for a, b, name in self.rhythms if a < end and b > start + _SAME),
+        )  # fmt: skip
+
+    @cached_property
+    def _beat_times(self) -> np.ndarray:
+        """Return when each beat is [beat], in s."""
+        at = np.fmin.reduce(self.times[:, :, MARKS.index("R_peak")], axis=0)
+        without = np.isnan(at)
+        at[without] = np.fmin.reduce(self.times[:, without], axis=(0, 2))
+        return at  # kept: a day is cropped a thousand times
+
+    def _absences_of(
+        self, kept: np.ndarray, outside: np.ndarray, times: np.ndarray
+    ) -> dict[tuple[str, int | None, str], str]:
+        """Return the reasons of these beats, and one for each wave that lies wholly outside the stretch."""
+        number = {int(beat): new for new, beat in enumerate(kept)}
+        absent = {
+            (lead, None if beat is None else number[beat], wave): reason
+            for (lead, beat, wave), reason in self.absent.items()
+            if beat is None or beat in number
+        }
+        for wave, marks in WAVES.items():
+            columns = [MARKS.index(mark) for mark in marks]
+            lost = outside[:, :, columns].any(axis=2) & np.isnan(times[:, :, columns]).all(axis=2)
+            for row, beat in np.argwhere(lost).tolist():
+                absent[self.leads[row], beat, wave] = "outside the stretch"
+        return absent
 
     def __getitem__(self, key: tuple[str, str]) -> np.ndarray:
         """Return one mark in one lead [beat], in s: `fiducials["V2", "R_peak"]`."""

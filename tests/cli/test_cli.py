@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, InputError, UnsafeError
 from ecglens.explainers.explain import explain
 from ecglens.formats.read import read
+from ecglens.formats.wfdb import write_wfdb
 from ecglens.prediction.predict import predict
 from ecglens.training.train import Trained
 
@@ -139,6 +141,61 @@ def test_explain(cli: Cli, ecg_file: Path, tiny_folder: Path, tiny_bundle: Bundl
     assert told["explanations"][1]["probability"] is None
     kept = json.loads((out / "explanations.json").read_text())
     assert kept["explanations"] == told["explanations"]
+
+
+def test_stretches_of_long_recordings(
+    cli: Cli, ecg_file: Path, tiny_folder: Path, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    """--start and --stop give what the Python calls give for that stretch, under a name of its own."""
+    whole = read(ecg_file)
+    long = replace(whole, signal=np.concatenate([whole.signal, whole.signal[:, ::-1]], axis=1), record_id="long")
+    header = write_wfdb(long, tmp_path)
+    part = long.crop(4.5, 16.5)
+    stretch, bundle = ("--start", 4.5, "--stop", 16.5), ("--bundle", tiny_folder)
+
+    code, told, _ = cli("predict", header, *bundle, *stretch)
+    assert code == 0
+    assert told["records"][0]["probabilities"] == pytest.approx(predict(tiny_bundle, part).probabilities, abs=1e-5)
+    assert told["records"][0]["probabilities"] != cli("predict", header, *bundle)[1]["records"][0]["probabilities"]
+
+    code, told, _ = cli("explain", header, "--target", "MI", *bundle, *stretch, "--out", tmp_path / "explained")
+    (entry,) = told["explanations"]
+    assert (code, entry["start"], Path(entry["page"]).name) == (0, 4.5, "long_4_5-16_5s.html")
+    assert np.load(entry["attribution"]).shape[1] == 1200  # 12 s at the network's 100 Hz
+
+    code, told, _ = cli("convert", header, tmp_path / "cut", *stretch)
+    (entry,) = told["written"]
+    cut = read(entry["to"])
+    assert (code, Path(entry["to"]).name, entry["duration"], cut.start) == (0, "long_4_5-16_5s.hea", 12.0, 4.5)
+    np.testing.assert_array_equal(cut.signal, read(header).crop(4.5, 16.5).signal)
+
+    assert cli("check", header, *bundle, "--start", 10)[0] == 0
+    code, told, err = cli("check", header, *bundle, "--start", 10.5)  # 9.5 s are too few for the bundle
+    assert (code, told["records"][0]["findings"][-1]["kind"]) == (6, "too_short")
+    for wrong in (("--stop", 20.5), ("--start", 12, "--stop", 12), ("--start", "nan"), ("--start", -1)):
+        code, told, err = cli("predict", header, *bundle, *wrong)
+        assert (code, "inside [0, 20) s" in err) == (3, True), wrong
+
+
+def test_the_data_set_said_outright(cli: Cli, data_folder: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    """A folder of one's own that looks like PTB-XL too is one's own only for who says so."""
+    clinic = tmp_path / "clinic"
+    shutil.copytree(data_folder, clinic)
+    (clinic / "table.csv").rename(clinic / "ptbxl_database.csv")
+    for dataset, code in ((None, 0), ("folder", 0), ("ptbxl", 3), ("mitdb", 3), ("cars", 2)):
+        said = () if dataset is None else ("--dataset", dataset)
+        assert cli("data", "info", clinic, "--no-signals", *said)[0] == code, dataset
+        assert cli("evaluate", tiny_folder, "--data", clinic, *said, "--out", tmp_path / f"{dataset}")[0] == code
+    code, told, _ = cli("train", "--data", clinic, "--dataset", "ptbxl", "--out", tmp_path / "run")
+    assert (code, told["error"]["error"]) == (3, "TableError")
+
+
+def test_the_data_set_is_kept_with_the_run(cli: Cli, data_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert cli("train", "--data", data_folder, "--dataset", "folder", "--epochs", 1, "--out", out)[0] == 0
+    assert json.loads((out / "run.json").read_text())["arguments"]["dataset"] == "folder"
+    assert cli("report", out)[0] == 0
+    assert "--dataset folder" in (out / "report.html").read_text()
 
 
 def test_explanations_of_namesakes_do_not_overwrite_each_other(

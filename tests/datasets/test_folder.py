@@ -10,6 +10,7 @@ import pytest
 
 from ecglens.cohort import Cohort
 from ecglens.datasets.folder import load_folder
+from ecglens.datasets.load import recognise
 from ecglens.ecg import ECG
 from ecglens.errors import EcglensError, InputError, LeakError, TableError, UnsafeError
 from ecglens.formats.wfdb import write_wfdb
@@ -45,6 +46,27 @@ def as_dict(cohort: Cohort) -> dict[str, dict]:
 
 
 # ---------------------------------------------------------------- what a table may say
+
+
+def test_the_ecgs_may_be_tables_themselves(tmp_path: Path) -> None:
+    """The one table is that with a column `file`; ECGs as CSVs have leads as columns."""
+    walk = np.random.default_rng(0).integers(-300, 300, (1000, 2)) / 1000
+    for name in ("a", "b"):
+        rows = "".join(f"{k / 500:.3f},{row[0]:.3f},{row[1]:.3f}\n" for k, row in enumerate(walk))
+        (tmp_path / f"{name}.csv").write_text("time (s),I (mV),II (mV)\n" + rows)
+    cohort = load(tmp_path, "file,patient_id,labels", "a.csv,p,MI", "b.csv,q,none")
+    assert cohort.record_ids == ("a.csv", "b.csv")
+    assert (cohort[1].leads, cohort[1].fs) == (("I", "II"), 500)
+    assert recognise(tmp_path) == "folder"
+    (tmp_path / "zz.csv").write_text("file;labels\na.csv;MI\n")
+    with pytest.raises(InputError, match=r"2 CSV tables \(table\.csv, zz\.csv\)"):
+        load_folder(tmp_path)
+    (tmp_path / "table.csv").unlink()
+    with pytest.raises(TableError, match="separate the columns by commas"):
+        load_folder(tmp_path)
+    (tmp_path / "zz.csv").unlink()
+    with pytest.raises(InputError, match=r"2 CSV tables \(a\.csv, b\.csv\)"):
+        load_folder(tmp_path)
 
 
 def test_a_full_table(folder: Path) -> None:

@@ -88,6 +88,8 @@ def test_each_data_set_has_a_tree_and_a_licence() -> None:
     for name in {*TREES, "ptbxl"}:
         assert SOURCES[name].licence in credit(name)
         assert SOURCES[name].citation in credit(name)
+    for name, source in SOURCES.items():
+        assert credit(name).lower().count(source.title.lower()) == 1, "the title once"
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -114,7 +116,9 @@ def test_a_table_of_ones_own_decides(ltdb: Path, ludb: Path) -> None:
     (ltdb / "mine.csv").write_text("file,labels\n14046,AFIB\n")
     assert load_cohort(ltdb).classes == ("AFIB",)
     assert load_cohort(ltdb, "ltdb").classes == ()
-    (ludb / "mine.csv").write_text("file,labels\ndata/1,AFIB\n")  # two tables: one's own is not clear
+    (ludb / "mine.csv").write_text("file,labels\ndata/1,AFIB\n")  # beside ludb.csv, which has no `file`
+    assert recognise(ludb) == "folder"
+    (ludb / "mine-too.csv").write_text("file,labels\ndata/2,AFIB\n")  # two tables: one's own is not clear
     assert recognise(ludb) == "ludb"
 
 

@@ -3,18 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from trees import annotate, walk, write_record
 
+from ecglens.cohort import Cohort
+from ecglens.datasets import records
 from ecglens.datasets.butqdb import load_butqdb, read_grades
 from ecglens.datasets.chfdb import load_chfdb
 from ecglens.datasets.ltdb import load_ltdb
+from ecglens.datasets.mitdb import load_mitdb
 from ecglens.datasets.records import known_age
-from ecglens.errors import FormatError, TableError, UsageError
+from ecglens.errors import FormatError, InputError, TableError, UsageError
+from ecglens.formats.delineations import read_annotations
 from ecglens.formats.read import read
+from ecglens.formats.wfdb_signals import SignalFile
 
 
 def test_stretches_together_are_the_recording(ltdb: Path) -> None:
@@ -54,6 +61,62 @@ def test_each_stretch_reads_only_itself(ltdb: Path) -> None:
     (ltdb / "14046.dat").write_bytes(raw)
     np.testing.assert_array_equal(cohort[0].signal, first)
     assert not np.array_equal(cohort[1].signal, last)
+
+
+def test_marks_of_stretches_together_are_those_of_the_recording(mitdb: Path) -> None:
+    """Each beat once, on the clock of its ECG, on the sample that the file names; rhythms cut at the edges."""
+    whole, parts = load_mitdb(mitdb), load_mitdb(mitdb, stretch=10)
+    assert whole.fiducials is not None
+    assert parts.fiducials is not None
+    for name in ("100", "201"):
+        marks = whole.fiducials[whole.record_ids.index(name)]
+        lead = marks.leads[0]
+        chosen = [i for i, record in enumerate(parts.metadata["recording"]) if record == name]
+        pieces = [parts.fiducials[i] for i in chosen]
+        np.testing.assert_array_equal(
+            np.concatenate([piece[lead, "R_peak"] for piece in pieces]), marks[lead, "R_peak"]
+        )
+        for i, piece in zip(chosen, pieces, strict=True):
+            ecg = parts[i]
+            assert ((piece[lead, "R_peak"] >= ecg.start) & (piece[lead, "R_peak"] < ecg.start + ecg.duration)).all()
+        assert sum((piece.beat_labels for piece in pieces), ()) == marks.beat_labels
+    at = parts.record_ids.index
+    assert [name for *_, name in parts.fiducials[at("201@00010")].rhythms] == ["N"]
+    assert parts.fiducials[at("201@00020")].rhythms == ((20.0, 30.0, "AFIB"),)
+
+
+@pytest.mark.parametrize(("load", "name", "record"), [(load_ltdb, "ltdb", "14046"), (load_chfdb, "chfdb", "chf01")])
+def test_long_recordings_have_their_beats(
+    load: Callable[..., Cohort], name: str, record: str, tree: Callable[[str], Path]
+) -> None:
+    cohort = load(tree(name), stretch=10)
+    assert cohort.fiducials is not None
+    first = cohort.fiducials[cohort.record_ids.index(f"{record}@00000")]
+    assert first["ECG1", "R_peak"].tolist() == [10 / cohort[0].fs]
+    assert cohort.fiducials[cohort.record_ids.index(f"{record}@00010")].n_beats == 0
+
+
+def test_a_day_in_pieces_is_decoded_once_and_read_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half an hour stands for a day: marks are decoded once, decoded again when the file changes, bytes read once."""
+    header = write_record(tmp_path, "14046", 128, ("ECG1", "ECG2"), walk(2, 1800 * 128))
+    annotate(header, "atr", [(k, "N", "") for k in range(64, 1800 * 128, 128)])
+    decoded = []
+    monkeypatch.setattr(records, "read_annotations", lambda *a: decoded.append(a) or read_annotations(*a))
+    cohort = load_ltdb(tmp_path, stretch=10)
+    assert cohort.fiducials is not None
+    assert [marks.n_beats for marks in cohort.fiducials] == [10] * 180
+    assert len(decoded) == 1
+    asked: list[int] = []
+    real = SignalFile._bytes
+    monkeypatch.setattr(SignalFile, "_bytes", lambda *a: asked.append(a[2] - a[1]) or real(*a))
+    assert sum(ecg.n_samples for ecg in cohort) == 1800 * 128
+    assert sum(asked) == (tmp_path / "14046.dat").stat().st_size
+    annotate(header, "atr", [(500, "N", "")])
+    assert sum(marks.n_beats for marks in cohort.fiducials) == 1
+    assert len(decoded) == 2
+    (tmp_path / "14046.atr").unlink()
+    with pytest.raises(InputError, match=r"14046\.atr"):
+        _ = cohort.fiducials[3]
 
 
 @pytest.mark.parametrize("stretch", [0, -5, 0.5, 1.5, float("nan"), float("inf")])

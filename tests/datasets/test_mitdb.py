@@ -88,7 +88,7 @@ def test_records_without_beats_are_left_out_and_said_so(mitdb: Path) -> None:
     cohort = load_mitdb(mitdb)
     assert cohort.record_ids == ("201", "202")
     kinds = {e.record_id: e.kind for e in cohort.excluded if e.kind != "absent"}
-    assert kinds == {"100": "missing_file", "103": "truncated", "114": "header"}
+    assert kinds == {"100": "missing_file", "103": "annotations", "114": "header"}
     for name in ("201", "202"):
         (mitdb / f"{name}.hea").unlink()
     with pytest.raises(InputError, match="none that can be used"):

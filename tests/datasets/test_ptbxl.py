@@ -13,6 +13,7 @@ import pytest
 from scipy.signal import resample_poly
 
 from ecglens.datasets.labels import SUPERCLASSES, TASKS, class_order, parse_codes, task_classes
+from ecglens.datasets.load import load_cohort
 from ecglens.datasets.ptbxl import load_ptbxl
 from ecglens.ecg import ECG
 from ecglens.errors import EcglensError, FormatError, LeakError, TableError, UnsafeError, UsageError
@@ -204,6 +205,40 @@ def test_100_hz_is_derived_from_500(published: Path) -> None:
         expected = resample_poly(make_ecg(i).signal.astype(np.float64), 1, 5, axis=1)
         np.testing.assert_allclose(ecg.signal, expected, atol=5e-6 * np.abs(expected).max())
     assert cohort.files is None  # a cache keyed on the files would mix the two rates
+
+
+def at_100_hz(root: Path, published: Path) -> Path:
+    """Write a copy with records100 alone, as the release has it."""
+    for i in range(7):
+        ecg = make_ecg(i)
+        slow = replace(ecg, signal=ecg.signal[:, ::5], fs=100, record_id=f"{i + 1:05d}_lr")
+        write_wfdb(slow, root / "records100" / "00000")
+    for name in ("ptbxl_database.csv", "scp_statements.csv"):
+        (root / name).write_bytes((published / name).read_bytes())
+    return root
+
+
+def test_a_copy_of_the_100_hz_files_alone(tmp_path: Path, published: Path) -> None:
+    root = at_100_hz(tmp_path, published)
+    for cohort in (load_ptbxl(root), load_ptbxl(root, fs=100), load_cohort(root)):
+        assert cohort.record_ids == load_ptbxl(published).record_ids
+        pd.testing.assert_frame_equal(cohort.labels, load_ptbxl(published).labels)
+        ecg = cohort[0]
+        np.testing.assert_allclose(ecg.signal, make_ecg(0).signal[:, ::5], atol=1e-6)
+        assert (ecg.fs, ecg.record_id, [f.kind for f in ecg.findings]) == (100, "1", ["low_rate_copy"])
+        assert cohort.files is not None
+        assert [path.name for path in cohort.files[0]] == ["00001_lr.hea", "00001_lr.dat"]
+    with pytest.raises(TableError, match=r"records500/00000/00001_hr\.hea or records100/00000/00001_lr\.hea"):
+        load_ptbxl(root, fs=500)
+
+
+def test_one_500_hz_file_and_all_are_read_at_500(tmp_path: Path, published: Path) -> None:
+    """Rates are never mixed: what differs between records would be the file they come from."""
+    root = at_100_hz(tmp_path, published)
+    write_wfdb(make_ecg(0), root / "records500" / "00000")
+    cohort = load_ptbxl(root)
+    assert (cohort.record_ids, cohort[0].fs) == (("1",), 500)
+    assert [e.kind for e in cohort.excluded].count("absent") == 6
 
 
 def test_metadata(tables: Path) -> None:

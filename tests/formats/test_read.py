@@ -1,15 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import socket
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from samples import TARGETS, small_ecg
+from samples.edf import make_edf
+from samples.npy import make_npy
+from samples.scp import make_scp
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError, InputError, SignalError, UnsafeError
 from ecglens.formats.read import READERS, read, record_paths
 from ecglens.formats.wfdb import write_wfdb
+
+WATCHED: list[list[str]] = []
+
+
+def watch(event: str, _: object) -> None:
+    if event.startswith(("socket.", "urllib.", "http.", "ftplib.")):
+        for seen in WATCHED:
+            seen.append(event)
+
+
+sys.addaudithook(watch)  # CPython reports here whatever opens a socket or looks up a host, from any library
+
+
+@contextmanager
+def reached() -> Iterator[list[str]]:
+    """Collect what reaches for the network meanwhile."""
+    WATCHED.append([])
+    try:
+        yield WATCHED[-1]
+    finally:
+        WATCHED.pop()
 
 
 def make_record(folder: Path, name: str = "rec") -> Path:
@@ -147,3 +176,40 @@ def test_record_paths_without_a_folder(tmp_path: Path) -> None:
             record_paths(path)
     (tmp_path / "empty").mkdir()
     assert record_paths(tmp_path / "empty") == []
+
+
+@pytest.mark.parametrize("name", [row[0] for row in TARGETS])
+def test_no_reader_reaches_for_the_network(tmp_path: Path, name: str) -> None:
+    make, read_it = next(row[1:3] for row in TARGETS if row[0] == name)
+    path = make(tmp_path)[1]
+    with reached() as seen:
+        read_it(path)
+    assert seen == []
+
+
+def test_what_reaches_for_the_network_is_seen() -> None:
+    with reached() as seen, socket.socket() as door:
+        door.settimeout(0.1)
+        door.connect_ex(("127.0.0.1", 9))
+    assert "socket.connect" in seen
+
+
+@pytest.mark.parametrize("name", ["rec.hea", "rec.edf", "rec.npy", "rec.scp"])
+def test_a_size_that_no_file_has_is_unsafe(tmp_path: Path, name: str) -> None:
+    if name == "rec.hea":
+        header = make_record(tmp_path).read_text()
+        n_samples = header.split()[3]
+        (tmp_path / name).write_text(header.replace(f" {n_samples}\n", " 999999999999\n", 1))
+    elif name == "rec.edf":
+        good = make_edf(tmp_path, small_ecg()).read_bytes()
+        (tmp_path / name).write_bytes(good[:236] + b"99999999" + good[244:])
+    elif name == "rec.npy":
+        good = make_npy(tmp_path, small_ecg(), sealed=False).read_bytes()
+        (tmp_path / name).write_bytes(good.replace(b"(12, 500)", b"(12, 10000000000)").replace(b" " * 9, b" ", 1))
+    else:
+        good = make_scp(tmp_path, small_ecg()).read_bytes()
+        (tmp_path / name).write_bytes(good[:2] + (2**31).to_bytes(4, "little") + good[6:])
+    with pytest.raises(UnsafeError) as caught:
+        read(tmp_path / name)
+    assert (caught.value.kind, caught.value.exit_code) == ("declared_size", 4)
+    assert "\n" not in str(caught.value)

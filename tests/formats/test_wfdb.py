@@ -27,7 +27,8 @@ from ecglens.errors import (
     UnsafeError,
     UsageError,
 )
-from ecglens.formats.wfdb import GAP, read_header, read_wfdb, write_wfdb
+from ecglens.formats.channels import GAP
+from ecglens.formats.wfdb import read_header, read_wfdb, write_wfdb
 from ecglens.formats.wfdb_signals import SignalFile
 from ecglens.leads import STANDARD_LEADS
 

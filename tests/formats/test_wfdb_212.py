@@ -12,6 +12,7 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from samples.wfdb import pack_212
 from test_wfdb import edit, fuzz, kinds, mutate_samples, mutate_text, raw_12_leads, refused
 
 from ecglens.ecg import ECG
@@ -22,16 +23,6 @@ from ecglens.formats.wfdb_signals import SignalFile
 from ecglens.leads import STANDARD_LEADS
 
 GAP_212 = -2048
-
-
-def pack_212(row: np.ndarray) -> bytes:
-    """Pack as signal(5) says it in words, one bit string after the other: nothing of the reader is used here."""
-    words = [int(value) % 4096 for value in row]
-    packed = bytearray()
-    for i in range(0, len(words), 2):
-        first, second = words[i], words[i + 1] if i + 1 < len(words) else 0
-        packed += bytes([first % 256, first // 256 + second // 256 * 16, second % 256])
-    return bytes(packed[:-1] if len(words) % 2 else packed)
 
 
 def write_212(folder: Path, raw: np.ndarray, name: str = "rec") -> Path:

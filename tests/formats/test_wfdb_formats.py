@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from samples.wfdb import pack
 from test_wfdb import edit, fuzz, kinds, mutate_samples, refused
 
 from ecglens.errors import EnvironmentFault, FormatError
@@ -20,29 +21,6 @@ from ecglens.formats.wfdb_packing import GAPS
 from ecglens.leads import STANDARD_LEADS
 
 BITS = {8: 7, 24: 24, 32: 32, 61: 16, 80: 8, 160: 16, 310: 10, 311: 10}
-
-
-def pack(number: int, row: list[int]) -> bytes:
-    """Pack one row of integers, number by number."""
-    match number:
-        case 24:
-            return b"".join((v % 2**24).to_bytes(3, "little") for v in row)
-        case 32:
-            return struct.pack(f"<{len(row)}i", *row)
-        case 61:
-            return struct.pack(f">{len(row)}h", *row)
-        case 80:
-            return bytes(v + 128 for v in row)
-        case 160:
-            return struct.pack(f"<{len(row)}H", *(v + 2**15 for v in row))
-    packed = b""
-    for i in range(0, len(row), 3):
-        a, b, c = (v % 1024 for v in [*row[i : i + 3], 0, 0][:3])
-        if number == 310:
-            packed += struct.pack("<2H", a << 1 | (c & 31) << 11, b << 1 | c >> 5 << 11)
-        else:
-            packed += struct.pack("<I", a | b << 10 | c << 20)
-    return packed
 
 
 def values(number: int, n_leads: int, n: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from ecglens.simulation.cohort import simulate_cohort
 @pytest.fixture(scope="module")
 def strangers() -> Cohort:
     """Other people than those of the bundle: another seed."""
-    cohort = simulate_cohort(48, seed=11)
+    cohort = simulate_cohort(48, classes=("NORM", "IMI", "CLBBB"), seed=11)
     return replace(cohort, records=list(cohort.records))
 
 

@@ -155,6 +155,43 @@ def test_findings_tell_all_faults_at_once() -> None:
     assert kinds(Admission().findings(ecg)) == [("flat_lead", "V1"), ("flat_lead", "V5")]
 
 
+def test_a_gap_hides_nothing_else() -> None:
+    """A lead that is flat, or in the wrong unit, is told so with gaps as without, by what is there of it."""
+    ecg = changed(changed(make_ecg(), "V1", slice(None), 0.2), "V1", slice(0, 500), np.nan)
+    assert kinds(Admission().findings(ecg)) == [("gap", "V1"), ("flat_lead", "V1")]
+    ecg = changed(make_ecg(), "V1", slice(0, 500), np.nan)
+    assert kinds(Admission().findings(replace(ecg, signal=ecg.signal * 1000))) == [("gap", "V1"), ("amplitude", None)]
+    ecg = changed(changed(make_ecg(duration=9), "V1", slice(None), np.nan), "V2", slice(None), 1)
+    assert kinds(Admission().findings(ecg)) == [("too_short", None), ("gap", "V1"), ("flat_lead", "V2")]
+    gone = replace(ecg, signal=np.full_like(ecg.signal, np.nan))
+    assert {kind for kind, _ in kinds(Admission().findings(gone))} == {"too_short", "gap"}
+    signal = np.full((1, 20_000), np.nan, np.float32)
+    signal[0, 5:7] = 0, 1  # that little, and not where every twentieth sample would be looked at
+    assert kinds(Admission(("I",)).findings(ECG(signal, 500, ("I",)))) == [("gap", "I")]
+
+
+def test_short_gaps_do_not_change_the_measured_amplitude() -> None:
+    """Just within the limits and just beyond, the verdict is that of the samples that are there."""
+    ecg = make_ecg()
+    size = np.percentile(np.abs(ecg.signal[:, ::5] - np.median(ecg.signal[:, ::5], axis=1, keepdims=True)), 99.5)
+    holes = ecg.signal.copy()
+    holes[:, 1::5] = np.nan
+    for factor, good in ((0.99, True), (1.02, False)):
+        for signal in (ecg.signal, holes):
+            scaled = replace(ecg, signal=signal * (20 * factor / size))
+            found = {kind for kind, _ in kinds(Admission(max_gap=1).findings(scaled))}
+            assert found - {"bridged_gaps"} == (set() if good else {"amplitude"})
+
+
+def test_an_ecg_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    real = Admission._amplitude_faults
+    monkeypatch.setattr(Admission, "_amplitude_faults", lambda *a: looked.append(1) or real(*a))
+    Admission().findings(make_ecg())
+    Admission().admit(make_ecg())
+    assert len(looked) == 2
+
+
 @pytest.mark.parametrize(
     ("factor", "good"), [(1, True), (5, True), (0.05, True), (1000, False), (0.001, False), (50, False)]
 )

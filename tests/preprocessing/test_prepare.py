@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import os
 import random
@@ -342,12 +343,14 @@ def test_how_records_are_read_is_part_of_the_key(files: Files, cache: Cache) -> 
 
 
 APART = """
-import logging, os, resource, signal, sys, time
+import json, logging, os, resource, signal, sys, time
 from pathlib import Path
 from ecglens.datasets.folder import load_folder
+from ecglens.preprocessing.pipeline import Preprocessing
 from ecglens.preprocessing.prepare import prepare
 from ecglens.runs.cache import Cache
-from ecglens.training.recipes import PREPROCESSING
+
+PREPROCESSING = Preprocessing.from_config(json.loads(CONFIG))  # importing the recipe itself would take a second
 
 def run(cache):
     done = prepare(load_folder(sys.argv[1]), PREPROCESSING, cache=Cache(cache))
@@ -373,7 +376,8 @@ for word in sys.argv[4:]:
 
 def apart(data: Path, cache: Cache, what: str, *words: object) -> tuple[list[int], str]:
     """Prepare in processes of their own, each with a limit or killed after a while; return exit codes and words."""
-    arguments = [sys.executable, "-c", APART, str(data), str(cache.folder), what, *map(str, words)]
+    program = APART.replace("CONFIG", repr(json.dumps(PREPROCESSING.as_config())))
+    arguments = [sys.executable, "-c", program, str(data), str(cache.folder), what, *map(str, words)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True)
     return [int(line) for line in done.stdout.split()], done.stderr
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecglens.training.loss import class_weights, multilabel_loss
+from ecglens.errors import UsageError
+from ecglens.training.loss import CosineMargin, class_weights, multiclass_loss, multilabel_loss, regression_loss
 
 
 def explicit(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
@@ -57,3 +58,62 @@ def test_large_logits_stay_finite() -> None:
 def test_class_weights_are_the_root_of_the_odds() -> None:
     labels = np.array([[1, 0, 1, np.nan], [0, 0, 1, 1], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, np.nan, 0]], dtype=float)
     np.testing.assert_allclose(class_weights(labels), [2.0, 1.0, 1.0, np.sqrt(3)])
+
+
+@pytest.mark.parametrize(("balance", "expected"), [("none", 1.0), ("sqrt", 3.0), ("full", 9.0)])
+def test_balance_is_a_power_of_the_odds(balance: str, expected: float) -> None:
+    assert class_weights(np.array([[1.0]] + [[0.0]] * 9), balance)[0] == pytest.approx(expected)
+
+
+def test_unknown_balance_is_refused() -> None:
+    with pytest.raises(UsageError, match="none, sqrt, full"):
+        class_weights(np.zeros((2, 1)), "half")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_multiclass_equals_pytorch_on_one_hot_labels(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(11, 4, generator=generator, dtype=torch.float64)
+    classes = torch.randint(0, 4, (11,), generator=generator)
+    weights = torch.rand(4, generator=generator, dtype=torch.float64) + 0.5
+    labels = torch.nn.functional.one_hot(classes, 4).double()
+    expected = torch.nn.functional.cross_entropy(logits, classes, weight=weights)
+    assert multiclass_loss(logits, labels, weights).item() == pytest.approx(expected.item(), rel=1e-12)
+    unknown = torch.cat([labels, torch.full((2, 4), torch.nan)])
+    more = torch.cat([logits, torch.randn(2, 4, generator=generator, dtype=torch.float64)])
+    assert multiclass_loss(more, unknown, weights).item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_regression_leaves_unknown_values_alone() -> None:
+    values = torch.tensor([[1.0, 10.0], [2.0, 20.0]], requires_grad=True)
+    labels = torch.tensor([[3.0, torch.nan], [2.0, 26.0]])
+    loss = regression_loss(values, labels, torch.tensor([1.0, 0.25]))
+    loss.backward()
+    assert loss.item() == pytest.approx((4.0 + 0.0 + 0.25 * 36.0) / 3)
+    assert values.grad is not None
+    assert values.grad[0, 1] == 0.0
+
+
+def test_cosine_margin_is_the_formula() -> None:
+    generator = np.random.default_rng(2)
+    loss = CosineMargin(5, 3, margin=0.2, scale=7.0)
+    embeddings, people = generator.normal(size=(4, 5)), np.array([0, 2, 2, 1])
+    directions = loss.directions.detach().numpy()
+    total = 0.0
+    for row, person in zip(embeddings, people, strict=True):
+        cosines = [row @ d / np.linalg.norm(row) / np.linalg.norm(d) for d in directions]
+        cosines[person] -= 0.2
+        total -= 7.0 * cosines[person] - np.log(np.sum(np.exp(7.0 * np.array(cosines))))
+    found = loss(torch.from_numpy(embeddings).float(), torch.from_numpy(people))
+    assert found.item() == pytest.approx(total / 4, rel=1e-5)
+
+
+def test_a_margin_makes_the_task_harder_and_length_does_not_matter() -> None:
+    torch.manual_seed(0)
+    with_margin, without = CosineMargin(6, 4, margin=0.4), CosineMargin(6, 4, margin=0.0)
+    without.load_state_dict(with_margin.state_dict())
+    embeddings, people = torch.randn(9, 6), torch.arange(9) % 4
+    assert with_margin(embeddings, people) > without(embeddings, people)
+    assert with_margin(embeddings * 31, people).item() == pytest.approx(
+        with_margin(embeddings, people).item(), rel=1e-5
+    )

@@ -126,7 +126,7 @@ if where == "before a rename":
         rename(a, b)
     os.replace = replace_file
 recipe = replace(recipe_for("lenet-wide"), epochs=int(epochs), batch=32)
-module.train(simulate_cohort(66), recipe, out, seed=3, progress=progress)
+module.train(simulate_cohort(66, classes=("NORM", "IMI", "CLBBB")), recipe, out, seed=3, progress=progress)
 """
 
 
@@ -187,7 +187,7 @@ def test_resuming_with_other_data_is_refused(small_cohort: Cohort, tmp_path: Pat
     recipe = replace(recipe_for("lenet"), epochs=1)
     train(small_cohort, recipe, tmp_path / "run")
     with pytest.raises(ContractError, match="SHA-256") as caught:
-        train(simulate_cohort(66, seed=5), recipe, tmp_path / "run", resume=True)
+        train(simulate_cohort(66, classes=("NORM", "IMI", "CLBBB"), seed=5), recipe, tmp_path / "run", resume=True)
     assert (caught.value.exit_code, caught.value.kind) == (6, "resume")
     relabelled = small_cohort.labels.copy()
     relabelled.iloc[0] = 1.0 - relabelled.iloc[0]
@@ -310,7 +310,7 @@ def test_parts_by_fold_and_by_patient(small_cohort: Cohort) -> None:
     parts = split_for_training(small_cohort, 0)
     assert set(parts["train"].record_ids) == set(fold.index[fold.between(1, 8)])
     assert set(parts["valid"].record_ids) == set(fold.index[fold == 9])
-    unfolded = simulate_cohort(150)
+    unfolded = simulate_cohort(150, classes=("NORM", "IMI", "CLBBB"))
     unfolded = replace(unfolded, metadata=unfolded.metadata.drop(columns="fold"))
     parts = split_for_training(unfolded, 0)
     people = {name: set(part.metadata["patient_id"]) for name, part in parts.items()}

@@ -10,7 +10,7 @@ from typing import cast
 import typer
 
 from ecglens import __version__
-from ecglens.cli import check, convert, data, delineate, doctor, evaluate, explain, predict, report, train
+from ecglens.cli import check, compare, convert, data, delineate, doctor, evaluate, explain, predict, report, train
 from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("check")(check.check)
 app.command("convert")(convert.convert)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("delineate")(delineate.delineate)

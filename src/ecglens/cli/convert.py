@@ -8,11 +8,11 @@ import re
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ecglens.cli.arguments import Files, Json, ecg_files
+from ecglens.cli.arguments import Files, Json, Start, Stop, ecg_files, stretch_name
 from ecglens.cli.console import Outcome, ProgressLine, conclude, exit_code_for, say
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def convert(
     out: Out,
     to: Annotated[Format, typer.Option(help="What to write.")] = Format.WFDB,
     gain: Gain = 1000.0,
+    start: Start = None,
+    stop: Stop = None,
     number: Annotated[bool, typer.Option("--number", help="Call the records ecg-00001, ... instead.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace records that are there.")] = False,
     as_json: Json = False,
@@ -47,10 +49,22 @@ def convert(
 
     Example: ecglens convert my-ecg.dcm converted/
     """
-    raise typer.Exit(conclude(lambda: _convert(files, out, to, gain, number, overwrite), as_json))
+    how = _How(to, gain, start, stop, number, overwrite)
+    raise typer.Exit(conclude(lambda: _convert(files, out, how), as_json))
 
 
-def _convert(paths: list[Path], out: Path, to: Format, gain: float, number: bool, overwrite: bool) -> Outcome:
+class _How(NamedTuple):
+    """The options of one call."""
+
+    to: Format
+    gain: float
+    start: float | None
+    stop: float | None
+    number: bool
+    overwrite: bool
+
+
+def _convert(paths: list[Path], out: Path, how: _How) -> Outcome:
     from ecglens.errors import InputError, UnsafeError
 
     files, progress = [(file, path) for path in paths for file in ecg_files([path])], ProgressLine()
@@ -58,10 +72,10 @@ def _convert(paths: list[Path], out: Path, to: Format, gain: float, number: bool
     errors: list[EcglensError] = []
     taken: set[Path] = set()
     for k, (file, given) in enumerate(files, 1):
-        name = f"ecg-{k:05d}" if number else _record_name(file)
-        folder = out if number else out / _folder_below(file, given)
+        name = f"ecg-{k:05d}" if how.number else stretch_name(_record_name(file), how.start, how.stop)
+        folder = out if how.number else out / _folder_below(file, given)
         try:
-            written.append(_convert_one(file, folder / name, to, gain, overwrite, taken))
+            written.append(_convert_one(file, folder / name, how, taken))
         except (InputError, UnsafeError) as error:
             errors.append(error)
             say(f"left out: {error}")
@@ -70,31 +84,29 @@ def _convert(paths: list[Path], out: Path, to: Format, gain: float, number: bool
         for finding in record["findings"]:
             if finding["severity"] != "note":
                 say(f"{finding['severity']}: {record['file']}: {finding['reason']}")
-    told = {"format": to.value, "written": written, "left_out": [error.as_dict() for error in errors]}
+    told = {"format": how.to.value, "written": written, "left_out": [error.as_dict() for error in errors]}
     lines = [f"{record['file']} -> {record['to']}" for record in written]
-    lines.append(f"{len(written)} of {len(files)} converted to {to.value}.")
+    lines.append(f"{len(written)} of {len(files)} converted to {how.to.value}.")
     return Outcome(
         told, "\n".join(lines), f"ecglens check {out}" if written else "", exit_code_for(len(written), errors)
     )
 
 
-def _convert_one(
-    file: Path, record: Path, to: Format, gain: float, overwrite: bool, taken: set[Path]
-) -> dict[str, Any]:
+def _convert_one(file: Path, record: Path, how: _How, taken: set[Path]) -> dict[str, Any]:
     """Read `file`, write it as `record` (a path without suffix) and say what was done."""
     from ecglens.errors import InputError
     from ecglens.formats.read import read
 
-    targets = [record.with_name(record.name + suffix) for suffix in _SUFFIXES[to]]
+    targets = [record.with_name(record.name + suffix) for suffix in _SUFFIXES[how.to]]
     there = [target for target in targets if os.path.lexists(target)]
     # Not even --overwrite replaces what this call wrote, or the file that is being read.
     sources = [path for path in (file, file.with_suffix(".hea"), file.with_suffix(".dat")) if os.path.exists(path)]
     same = any(os.path.samefile(a, b) for a in there if os.path.exists(a) for b in sources)
-    if there and (not overwrite or same or record in taken):
+    if there and (not how.overwrite or same or record in taken):
         fix = "give another folder, or --number" if same or record in taken else "give another folder, or --overwrite"
         raise InputError(file, "output", f"{there[0]} is there", "a new file", fix, kind="exists")
-    ecg = replace(read(file), record_id=record.name)
-    path = _write(ecg, record, to, gain)
+    ecg = replace(read(file, how.start, how.stop), record_id=record.name)
+    path = _write(ecg, record, how.to, how.gain)
     taken.add(record)
     return {
         "file": str(file), "to": str(path), "leads": list(ecg.leads), "fs": ecg.fs, "duration": ecg.duration,

@@ -51,6 +51,7 @@ def _list() -> Outcome:
             "name": source.name, "title": source.title, "version": source.version, "records": source.records,
             "people": source.people, "size": source.size, "licence": source.licence, "access": source.access,
             "loader": source.name in DATASETS, "url": source.url, "citation": source.citation,
+            "unconfirmed": list(source.unconfirmed),
         }
         for source in SOURCES.values()
     ]  # fmt: skip
@@ -61,6 +62,8 @@ def _list() -> Outcome:
     cited = "\n\n".join(f"{source.name}: {source.citation}" for source in SOURCES.values())
     text = columns(("name", "records", "size", "licence", "what"), rows) + "\n\nWhat to cite\n\n" + cited
     without = [str(entry["name"]) for entry in entries if not entry["loader"]]
+    doubtful = "; ".join(f"{s.name}: {', '.join(s.unconfirmed)}" for s in SOURCES.values() if s.unconfirmed)
+    text += f"\n\nNot compared with the publisher's own words yet: {doubtful}."
     text += f"\n\nDownloaded, but not loaded by ecglens yet: {', '.join(without)}." if without else ""
     return Outcome({"datasets": entries}, text, "ecglens data download ludb ludb/")
 

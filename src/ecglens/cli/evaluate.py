@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ecglens.cli.arguments import Data, Json, Seed
+from ecglens.cli.arguments import Data, Dataset, Json, Seed
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
 from ecglens.statistics.figures import interval
 
@@ -24,6 +24,7 @@ FEW = 10  # positives below which a percentile bootstrap promises more than it k
 def evaluate(
     data: Data,
     bundle: str = typer.Argument("pretrained", metavar="BUNDLE", help="A bundle, a run folder, or `pretrained`."),
+    dataset: Dataset = None,
     fold: str = typer.Option("", help="A fold, several (9,10), or all; default: 10 where there are folds, else all."),
     min_likelihood: float | None = typer.Option(None, help="Label rule; default: the bundle's own."),
     out: Path | None = typer.Option(None, help="Folder for tables; default: the run folder, where BUNDLE is one."),
@@ -34,30 +35,24 @@ def evaluate(
 
     Example: ecglens evaluate runs/first --data ptbxl/ --fold 10
     """
-    raise typer.Exit(conclude(lambda: _evaluate(bundle, data, fold, min_likelihood, out, seed), as_json))
+    raise typer.Exit(conclude(lambda: _evaluate(bundle, data, dataset, fold, min_likelihood, out, seed), as_json))
 
 
-def _evaluate(where: str, data: str, fold: str, min_likelihood: float | None, out: Path | None, seed: int) -> Outcome:
+def _evaluate(
+    where: str, data: str, dataset: str | None, fold: str, min_likelihood: float | None, out: Path | None, seed: int
+) -> Outcome:
     from ecglens.bundle import Bundle
-    from ecglens.datasets.load import load_cohort
-    from ecglens.prediction.evaluate import evaluate as score
     from ecglens.preprocessing.prepare import describe_exclusions
-    from ecglens.runs.cache import Cache, default_cache
 
     bundle = Bundle.load(where)
-    trained_with = bundle.details.get("arguments", {})
-    own_rule = float(trained_with.get("min_likelihood", 0))
+    own_rule = float(bundle.details.get("arguments", {}).get("min_likelihood", 0))
     rule = own_rule if min_likelihood is None else min_likelihood
-    cohort = load_cohort(
-        data,
-        task=trained_with.get("task", "superdiagnostic"),
-        min_likelihood=rule,
-        classes=bundle.classes,
-        seed=int(bundle.details.get("seed", 0)),
-    )
-    part, name = choose_fold(cohort, fold)
-    result = score(bundle, part, seed=seed, cache=Cache(default_cache()), progress=ProgressLine())
-    found = result.as_dict() | {"bundle": bundle.name, "data": cohort.name, "fold": name}
+    cohort = load_for(bundle, data, dataset, rule)
+    result, by_fold, part, name = score(where, bundle, cohort, fold, seed)
+    found = result.as_dict()
+    if by_fold:
+        found["per_fold"] = {str(k): one.as_dict()["macro_auroc"] for k, one in by_fold.items()}
+    found |= {"bundle": bundle.name, "data": cohort.name, "fold": name}
     written = _write(
         result,
         found,
@@ -67,7 +62,7 @@ def _evaluate(where: str, data: str, fold: str, min_likelihood: float | None, ou
     )
     here = {e.record_id for e in result.excluded} & set(part.record_ids)
     reasons = describe_exclusions([e for e in result.excluded if e.record_id in here])
-    text = _in_words(bundle, cohort, name, found)
+    text = _in_words(bundle, cohort, name, found) + _fold_by_fold(found)
     text += (
         f"\nLeft out of this fold: {len(here)} ({', '.join(f'{kind} {n}' for kind, n in reasons.items())})"
         if here
@@ -75,6 +70,49 @@ def _evaluate(where: str, data: str, fold: str, min_likelihood: float | None, ou
     )
     next_step = f"ecglens report {where}" if written else ""
     return Outcome(found, text, next_step, PARTLY if here else 0)
+
+
+def score(
+    where: str, bundle: Bundle, cohort: Cohort, fold: str, seed: int
+) -> tuple[Evaluation, dict[int, Evaluation], Cohort, str]:
+    """Score the bundle at `where` on a fold, a cross-validated family on its own folds.
+
+    Returns the evaluation, that of each fold (families only), the records scored, and the name of the fold.
+    """
+    from ecglens.prediction.evaluate import evaluate as score_bundle
+    from ecglens.prediction.family import evaluate_family, folds_of
+    from ecglens.runs.cache import Cache, default_cache
+    from ecglens.runs.run import Run
+
+    cache, progress = Cache(default_cache()), ProgressLine()
+    folds = folds_of(where, cohort)
+    if folds is None:
+        part, name = choose_fold(cohort, fold)
+        return score_bundle(bundle, part, seed=seed, cache=cache, progress=progress), {}, part, name
+    part, name = choose_fold(folds, fold or "all")
+    return *evaluate_family(Run(Path(where)), part, seed=seed, cache=cache, progress=progress), part, name
+
+
+def load_for(bundle: Bundle, data: str, dataset: str | None = None, min_likelihood: float | None = None) -> Cohort:
+    """Load the cohort at `data` with the bundle's labels, under its own label rule unless another is given."""
+    from ecglens.datasets.load import load_cohort
+
+    trained_with = bundle.details.get("arguments", {})
+    rule = trained_with.get("min_likelihood", 0) if min_likelihood is None else min_likelihood
+    return load_cohort(
+        data,
+        dataset,
+        task=trained_with.get("task", "superdiagnostic"),
+        min_likelihood=float(rule),
+        keep_unlabelled=bool(trained_with.get("keep_unlabelled", False)),
+        classes=bundle.classes,
+        seed=int(bundle.details.get("seed", 0)),
+    )
+
+
+def _fold_by_fold(found: dict) -> str:
+    parts = [f"{fold} {interval(figures)}" for fold, figures in found.get("per_fold", {}).items()]
+    return f"\nFold by fold, each by the bundle that has not seen it: {'; '.join(parts)}" if parts else ""
 
 
 def choose_fold(cohort: Cohort, fold: str) -> tuple[Cohort, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ecglens.cli.arguments import BundleOption, Files, Json, ecg_files
+from ecglens.cli.arguments import BundleOption, Files, Json, Start, Stop, ecg_files, stretch_name
 from ecglens.cli.console import Outcome, ProgressLine, clean, conclude, exit_code_for, say
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 PREDICTED = "predicted"
+Stretch = tuple[float | None, float | None]  # start and stop in s, None: the recording's own
 
 
 def explain(
@@ -30,6 +31,8 @@ def explain(
     ),
     method: str = typer.Option("saliency", help="Explanation method."),
     bundle: BundleOption = "pretrained",
+    start: Start = None,
+    stop: Stop = None,
     out: Path = typer.Option(Path("explained"), help="Folder for attributions (.npy), pictures and pages."),
     as_json: Json = False,
 ) -> None:
@@ -37,10 +40,10 @@ def explain(
 
     Example: ecglens explain my-ecg.hea --target MI --method saliency --out explained/
     """
-    raise typer.Exit(conclude(lambda: _explain(files, target, method, bundle, out), as_json))
+    raise typer.Exit(conclude(lambda: _explain(files, target, method, bundle, (start, stop), out), as_json))
 
 
-def _explain(paths: list[Path], target: str, method: str, bundle_name: str, out: Path) -> Outcome:
+def _explain(paths: list[Path], target: str, method: str, bundle_name: str, stretch: Stretch, out: Path) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.errors import ContractError, InputError, UnsafeError
     from ecglens.explainers.explain import find_method
@@ -61,8 +64,8 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, out:
     with writing(out):
         for done, path in enumerate(files, 1):
             try:
-                ecg = read(path)
-                name = _free_name(ecg.record_id, names)
+                ecg = read(path, *stretch)
+                name = _free_name(stretch_name(ecg.record_id, *stretch), names)
                 entries += _explain_one(bundle, ecg, path, targets, method, out / name)
                 names.append(name)
             except (InputError, UnsafeError, ContractError) as error:

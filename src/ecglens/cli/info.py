@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ecglens.cli.arguments import Json, Seed
+from ecglens.cli.arguments import FOLDER, Dataset, Json, MinLikelihood, Seed, Task
 from ecglens.cli.console import Outcome, ProgressLine, clean, columns, conclude, exit_code_for
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ PAGE, TABLE = "info.html", "info.json"
 
 
 def info(
-    where: str = typer.Argument(metavar="DIR", help="Folder with PTB-XL or with ECG files and a CSV; or: simulated."),
-    task: str = typer.Option("superdiagnostic", help="Label task of PTB-XL."),
-    min_likelihood: float = typer.Option(0.0, help="0: every statement counts; 50: TrustECG's rule."),
+    where: str = typer.Argument(metavar="DIR", help=FOLDER),
+    dataset: Dataset = None,
+    task: Task = "superdiagnostic",
+    min_likelihood: MinLikelihood = 0.0,
     out: Path | None = typer.Option(None, help="Folder, or .html file, for the page; info.json goes beside it."),
     signals: bool = typer.Option(True, "--signals/--no-signals", help="Open the ECG files, or leave them closed."),
     seed: Seed = 0,
@@ -32,21 +33,24 @@ def info(
 
     Example: ecglens data info ptbxl/ --out pages/
     """
-    raise typer.Exit(conclude(lambda: _info(where, task, min_likelihood, out, signals, seed), as_json))
+    raise typer.Exit(conclude(lambda: _info(where, dataset, task, min_likelihood, out, signals, seed), as_json))
 
 
-def _info(where: str, task: str, min_likelihood: float, out: Path | None, signals: bool, seed: int) -> Outcome:
+def _info(
+    where: str, dataset: str | None, task: str, min_likelihood: float, out: Path | None, signals: bool, seed: int
+) -> Outcome:
     from ecglens.datasets.describe import describe_cohort
     from ecglens.datasets.load import load_cohort
     from ecglens.datasets.survey import survey_signals
 
     page = None if out is None else _page_path(out)
-    cohort = load_cohort(where, task=task, min_likelihood=min_likelihood, seed=seed)
+    cohort = load_cohort(where, dataset, task=task, min_likelihood=min_likelihood, seed=seed)
     about = describe_cohort(cohort)
     survey = survey_signals(cohort, progress=ProgressLine()) if signals else None
     closed = {"recordings": None, "unreadable": None, "duplicates": None}
     found = about.as_dict() | (closed if survey is None else survey.as_dict())
-    options = f" --task {task}" if task != "superdiagnostic" else ""
+    options = f" --dataset {dataset}" if dataset is not None else ""
+    options += f" --task {task}" if task != "superdiagnostic" else ""
     options += f" --min-likelihood {min_likelihood:g}" if min_likelihood else ""
     text = _in_words(about, survey)
     labelled = about.unlabelled < about.records
@@ -89,11 +93,12 @@ def _write(page: Path, found: dict[str, Any], about: CohortDescription, survey: 
 
 def _in_words(about: CohortDescription, survey: Survey | None) -> str:
     from ecglens.errors import printable
-    from ecglens.reporting.cohort import attention
+    from ecglens.reporting.cohort import attention, records_of_patients
 
-    rows = [(printable(k, 40), f"{f.n_positive:,}", f"{f.n_patients_positive:,}", *_share(f))
+    people = "{:,}".format if about.patients is not None else lambda _: "unknown"
+    rows = [(printable(k, 40), f"{f.n_positive:,}", people(f.n_patients_positive), *_share(f))
             for k, f in about.prevalence.items()]  # fmt: skip
-    text = f"{about.name}: {about.records:,} records of {about.patients:,} patients\nLabel rule: {about.label_rule}\n\n"
+    text = f"{about.name}: {records_of_patients(about)}\nLabel rule: {about.label_rule}\n\n"
     if rows:
         text += columns(("label", "records", "patients", "share", "95 % interval"), rows) + "\n\n"
     text += "\n".join(f"{title:<20}{told}" for title, told in _summary(about, survey))

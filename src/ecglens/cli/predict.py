@@ -7,25 +7,27 @@ from pathlib import Path
 
 import typer
 
-from ecglens.cli.arguments import BundleOption, Files, Json, ecg_files
+from ecglens.cli.arguments import BundleOption, Files, Json, Start, Stop, ecg_files, stretch_options
 from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for, say
 
 
-def predict(files: Files, bundle: BundleOption = "pretrained", as_json: Json = False) -> None:
+def predict(
+    files: Files, bundle: BundleOption = "pretrained", start: Start = None, stop: Stop = None, as_json: Json = False
+) -> None:
     """Give probabilities and decisions for ECG files. A file that cannot be used is listed with the reason.
 
     Example: ecglens predict my-ecg.hea
     """
-    raise typer.Exit(conclude(lambda: _predict(files, bundle), as_json))
+    raise typer.Exit(conclude(lambda: _predict(files, bundle, start, stop), as_json))
 
 
-def _predict(paths: list[Path], bundle_name: str) -> Outcome:
+def _predict(paths: list[Path], bundle_name: str, start: float | None, stop: float | None) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.prediction.predict import predict_files
 
     bundle = Bundle.load(bundle_name)
     files = ecg_files(paths)
-    predictions = predict_files(bundle, files, ProgressLine())
+    predictions = predict_files(bundle, files, ProgressLine(), start, stop)
     records = [
         {
             "file": str(path),
@@ -56,7 +58,7 @@ def _predict(paths: list[Path], bundle_name: str) -> Outcome:
     text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device." if rows else ""
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
     with_bundle = "" if bundle_name == "pretrained" else f" --bundle {bundle_name}"
-    next_step = f"ecglens explain {first}{with_bundle} --out explained/" if first else ""
+    next_step = f"ecglens explain {first}{with_bundle}{stretch_options(start, stop)} --out explained/" if first else ""
     code = exit_code_for(len(predictions) - len(errors), errors)
     told = {"bundle": bundle.name, "thresholds": thresholds, "records": records}
     return Outcome(told, text, next_step, code)

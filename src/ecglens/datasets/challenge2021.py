@@ -84,7 +84,7 @@ def load_challenge2021(root: str | Path, task: str = "scored") -> Cohort:
             continue
         recordings[path.stem] = Recording(path.stem, path, _person(path.stem, lines))
         codes[path.stem] = _codes(lines)
-    # Headers are not parsed now: that would take half a minute for all 88,253, and reading does it anyway.
+    # Headers are not parsed now: that would take half a minute for the whole of it, and reading does it anyway.
     parts = [(recording, Part(recording.record_id, recording.path)) for recording in recordings.values()]
     classes = SCORED if task == "scored" else {code: (code,) for code in sorted(set().union(*codes.values()))}
     ids = [part.record_id for _, part in parts]

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ecglens.cohort import Cohort, Excluded
-from ecglens.datasets.records import Recording, cohort_of_parts, divided, headers
+from ecglens.datasets.records import Recording, age_and_sex, cohort_of_parts, comments, divided, headers
 from ecglens.datasets.tables import read_cells
-from ecglens.errors import TableError
+from ecglens.errors import InputError, TableError, UnsafeError
 from ecglens.runs.files import read_bytes
 
 TABLE = "labels.csv"
@@ -33,8 +33,8 @@ def load_cinc2011(root: str | Path) -> Cohort:
     """Load set A, or as much of it as lies in `root` or its `set-a`.
 
     One class, `unacceptable`: 1 or 0 as the organisers' annotators decided, unknown where they did not agree. Nobody
-    is known: no patient_id, age or sex is published. The order of the leads in the files is not the usual one (aVF
-    before aVL): take them by name.
+    is known: no patient_id is published, age and sex only where a header gives them. The order of the leads in the
+    files is not the usual one (aVF before aVL): take them by name.
 
     Raises TableError where neither lists nor table say which record is which.
     """
@@ -42,7 +42,7 @@ def load_cinc2011(root: str | Path) -> Cohort:
     quality = _qualities(root)
     paths = {path.stem: path for path in headers(root)}
     excluded = [Excluded(r, "absent", "its files are not in this copy") for r in quality if r not in paths]
-    recordings = [Recording(record, path, {"patient_id": None}) for record, path in paths.items()]
+    recordings = [Recording(record, path, _person(path)) for record, path in paths.items()]
     parts, unreadable = divided(recordings, None)
     ids = [part.record_id for _, part in parts]
     labels = pd.DataFrame({CLASS: [quality.get(record, np.nan) for record in ids]}, index=ids, dtype=float)
@@ -51,6 +51,14 @@ def load_cinc2011(root: str | Path) -> Cohort:
         "CinC 2011 set A: unacceptable = 1, acceptable = 0, as the organisers judged; unknown where they did not agree",
         excluded=[*excluded, *unreadable],
     )  # fmt: skip
+
+
+def _person(path: Path) -> dict[str, object]:
+    try:
+        age, sex = age_and_sex(comments(path))
+    except (InputError, UnsafeError):  # the header is read again for the recording, and the reason told then
+        return {"patient_id": None}
+    return {"patient_id": None, "age": age or None, "sex": sex}  # the organisers write an unknown age as 0
 
 
 def _root(folder: Path) -> Path:

@@ -66,6 +66,7 @@ class CoOccurrence:
 class CohortDescription:
     """What is in a cohort. Counts are of records unless the name says otherwise.
 
+    patients       a record whose patient is unknown counts as a person of its own; None where no patient is known
     age            min, median, max in years and how many are 90 or over; ages from 90 on count as 90
     age_groups     sex (or "unknown") -> records per age group; group i begins at DECADES[i] years
     missing        field -> records that lack it; `labels`: of which no label at all is known
@@ -75,7 +76,7 @@ class CohortDescription:
 
     name: str
     records: int
-    patients: int
+    patients: int | None
     label_rule: str
     labels: dict[str, int]
     prevalence: dict[str, Prevalence]
@@ -108,7 +109,7 @@ def describe_cohort(cohort: Cohort) -> CohortDescription:
     return CohortDescription(
         name=cohort.name,
         records=len(cohort),
-        patients=cohort.n_patients,
+        patients=None if metadata["patient_id"].isna().all() else cohort.n_patients,
         label_rule=cohort.label_rule,
         labels={name: found.n_positive for name, found in prevalence.items()},
         prevalence=prevalence,

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,27 +64,42 @@ def load_folder(folder: str | Path, classes: Sequence[str] | None = None) -> Coh
 
 
 def find_table(folder: Path) -> Path:
-    """Return the one CSV of a folder."""
+    """Return the one CSV of a folder that has a column `file`; where none has, the one CSV there is.
+
+    So the ECGs themselves may be CSVs, with their leads as columns.
+    """
     if not folder.is_dir():
         raise InputError(folder, "folder", "no such folder", "an existing folder", kind="missing_folder")
     if not any(folder.iterdir()):
         raise InputError(folder, "folder", "nothing in it", "ECG files and a CSV table", f"columns: {_EXAMPLE}",
                          kind="empty_folder")  # fmt: skip
-    tables = sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
-    if len(tables) != 1:
-        found = "no CSV table" if not tables else f"{len(tables)} CSV tables ({', '.join(t.name for t in tables[:5])})"
-        raise InputError(folder, "table", found, "exactly one CSV table", f"columns: {_EXAMPLE}", kind="no_table")
-    return tables[0]
+    tables = _tables(folder)
+    chosen = [path for path in tables if _has_file_column(path)] or tables
+    if len(chosen) != 1:
+        shown = ", ".join(path.name for path in chosen[:5])
+        found = f"{len(chosen)} CSV tables ({shown}{', ...' if len(chosen) > 5 else ''})" if chosen else "no CSV table"
+        raise InputError(folder, "table", found, "exactly one CSV table with a column `file`",
+                         f"if this is a published data set, name it (--dataset); else columns: {_EXAMPLE}",
+                         kind="no_table")  # fmt: skip
+    return chosen[0]
 
 
 def has_own_table(folder: Path) -> bool:
-    """Tell whether a folder has exactly one CSV, and that one a column `file`: then it is somebody's own."""
-    tables = [path for path in folder.glob("*.csv") if path.is_file() and not path.name.startswith(".")]
-    if len(tables) != 1:
+    """Tell whether a folder has exactly one CSV with a column `file`: then it is somebody's own."""
+    return sum(map(_has_file_column, _tables(folder))) == 1
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.csv") if not path.name.startswith("."))
+
+
+def _has_file_column(path: Path) -> bool:
+    """Tell whether the first line of a table names a column `file`, whatever parts the columns."""
+    if not (path.is_file() and os.access(path, os.R_OK)):
         return False
-    with tables[0].open("rb") as file:
+    with path.open("rb") as file:
         header = file.readline(_MAX_HEADER).decode("utf-8-sig", errors="replace")
-    return "file" in {cell.strip().strip('"') for cell in header.split(",")}
+    return "file" in {cell.strip().strip('"') for cell in re.split(r"[,;\t]", header)}
 
 
 def _read_text(path: Path) -> pd.DataFrame:

@@ -20,13 +20,15 @@ from ecglens.datasets import (
     ludb,
     mitdb,
     ptbxl,
+    simulated,
 )
 from ecglens.datasets.labels import TASKS
 from ecglens.errors import UsageError
 from ecglens.simulation.cohort import simulate_cohort
 
 SIMULATED = "simulated"
-SEVERITY = (0.05, 1.0)  # of the embedded default: from hardly visible to textbook, so that no network is perfect
+# Of the embedded default: from hardly visible to textbook, some with two findings, so that no network is perfect.
+SEVERITY, COMORBIDITY = (0.05, 1.0), 0.2
 _DEFAULT_TASK = "superdiagnostic"
 
 
@@ -68,6 +70,7 @@ def load_cohort(
     *,
     task: str = _DEFAULT_TASK,
     min_likelihood: float = 0,
+    keep_unlabelled: bool = False,
     classes: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Cohort:
@@ -77,9 +80,11 @@ def load_cohort(
                     of one's own (a column `file`), and one that is none or several of the data sets, is one's own
     task            what the labels are to be; the default means each data set's usual labels
     min_likelihood  label rule, for PTB-XL
+    keep_unlabelled  for PTB-XL: keep records without a label of the task, as negatives
     classes         classes to expect in the table of a folder of one's own
     seed            of the simulated cohort
 
+    A folder that `ecglens data simulate` wrote comes back with its evidence and its exact marks.
     Each data set's own loader takes more options (stretches of long recordings, ...).
     Raises UsageError for an unknown data set or task, and what the loaders raise.
     """
@@ -87,15 +92,16 @@ def load_cohort(
         raise UsageError("load_cohort", "dataset", dataset, ", ".join(DATASETS))
     name = dataset or recognise(Path(where))
     if name == "folder":
-        return folder.load_folder(where, classes)
+        load_own = simulated.load_simulated if simulated.recognises(Path(where)) else folder.load_folder
+        return load_own(where, classes)
     tasks = DATASETS[name].tasks
     if task != _DEFAULT_TASK and task not in tasks:
         raise UsageError(name, "task", task, ", ".join(tasks) or "none: it has one label rule, or no labels")
     usual = tasks[0] if task == _DEFAULT_TASK and tasks else task
     if name == SIMULATED:
-        return simulate_cohort(task=usual, seed=seed, severity=SEVERITY)
+        return simulate_cohort(task=usual, seed=seed, severity=SEVERITY, comorbidity=COMORBIDITY)
     if name == "ptbxl":
-        return ptbxl.load_ptbxl(where, 500, usual, min_likelihood)
+        return ptbxl.load_ptbxl(where, None, usual, min_likelihood, keep_unlabelled=keep_unlabelled)
     load = DATASETS[name].load
     return load(where, task=usual) if tasks else load(where)
 

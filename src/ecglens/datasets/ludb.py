@@ -65,7 +65,7 @@ def load_ludb(root: str | Path, task: str = ALL) -> Cohort:
         "ludb", parts, labels,
         f"LUDB {task}: statements of {TABLE} up to their first ':' or ',', the axis whole; 0 where not stated "
         f"(columns {', '.join(columns)})",
-        excluded=[*excluded, *unreadable],
+        excluded=[*excluded, *unreadable], marks="leads",
     )  # fmt: skip
 
 

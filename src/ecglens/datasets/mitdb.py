@@ -78,7 +78,7 @@ def load_mitdb(root: str | Path, task: str = "rhythm", *, stretch: float | None 
     ids = [part.record_id for _, part in parts]
     labels = pd.DataFrame([[float(name in classes) for name in order] for classes in found], ids, order)
     return cohort_of_parts(
-        "mitdb", parts, labels, _RULES[task], excluded=[*excluded, *unreadable], cacheable=stretch is None
+        "mitdb", parts, labels, _RULES[task], excluded=[*excluded, *unreadable], marks="atr", cacheable=stretch is None
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,16 +19,17 @@ from ecglens.datasets.sources import SOURCES
 from ecglens.ecg import ECG
 from ecglens.errors import EcglensError, Finding, FormatError, InputError, UnsafeError, UsageError
 from ecglens.fiducials import Fiducials
+from ecglens.formats.channels import MILLIVOLTS
+from ecglens.formats.clinical import MAX_AGE
+from ecglens.formats.delineations import read_annotations
 from ecglens.formats.read import read
 from ecglens.formats.wfdb import SignalSpec, read_header, read_wfdb
-from ecglens.formats.wfdb_header import MILLIVOLTS
-from ecglens.runs.files import read_bytes
+from ecglens.formats.wfdb_comments import age_and_sex as age_and_sex
+from ecglens.formats.wfdb_comments import comments as comments
+from ecglens.formats.wfdb_comments import is_tape as is_tape
+from ecglens.runs.cache import identity
 
 HOUR = 3600.0
-_MAX_HEADER = 2**20
-_AGE = re.compile(r"<?\bage\b>?\s*:?\s*(-?\d{1,3}(?:\.\d+)?)", re.IGNORECASE)
-_SEX = re.compile(r"<?\b(?:sex|gender)\b>?\s*:?\s*(female|male|f|m)\b", re.IGNORECASE)
-_TAPE = re.compile(r"(-?\d{1,3}) ([MF]) \S+ \S+ x\d+")  # mitdb: age, sex, tape, tape ("N/A" in 208), recorder
 
 
 class Part(NamedTuple):
@@ -61,40 +62,13 @@ def first_headers(folder: Path, depth: int = 4, limit: int = 1) -> Iterator[Path
                 return
 
 
-def comments(path: Path) -> list[str]:
-    """Return the comments of a WFDB header, without their `#`, one a line. Raises as `read_bytes` does."""
-    text = read_bytes(path, _MAX_HEADER).decode("latin-1")
-    lines = [line.strip() for line in text.splitlines()]
-    return [line[1:].strip() for line in lines if line.startswith("#")]
-
-
-def age_and_sex(lines: Sequence[str]) -> tuple[float | None, str | None]:
-    """Return age (years) and sex (female, male) as the comments of a header give them; None where they do not.
-
-    >>> age_and_sex(["Age: 71  Sex: M  NYHA class: III-IV"]), age_and_sex(["-1 M 742 654 x1"])
-    ((71.0, 'male'), (None, 'male'))
-    """
-    text = "\n".join(lines)
-    tape = _TAPE.match(lines[0]) if lines else None
-    age = _AGE.search(text)
-    sex = _SEX.search(text)
-    years = float(tape[1]) if tape else float(age[1]) if age else -1.0
-    letter = (tape[2] if tape else sex[1] if sex else "").lower()[:1]
-    return known_age(years), {"f": "female", "m": "male"}.get(letter)
-
-
-def is_tape(lines: Sequence[str]) -> bool:
-    """Tell whether the first comment is that of mitdb: age, sex, two numbers of tapes, recorder."""
-    return bool(lines) and _TAPE.fullmatch(lines[0]) is not None
-
-
 def known_age(years: Any) -> float | None:
     """Return an age in years, or None for what stands for "unknown": nothing, no number, negative, above 120."""
     try:
         value = float(years)
     except (TypeError, ValueError):
         return None
-    return value if 0 <= value <= 120 else None
+    return value if 0 <= value <= MAX_AGE else None
 
 
 def stretches(record_id: str, path: Path, seconds: float | None) -> list[Part]:
@@ -150,11 +124,12 @@ def cohort_of_parts(
     *,
     excluded: Sequence[Excluded] = (),
     read: Callable[[Part], ECG] | None = None,
-    marks: Callable[[Part], Fiducials] | None = None,
+    marks: str | None = None,
     cacheable: bool = True,
 ) -> Cohort:
     """Return the cohort of a data set of `sources`, read and marked part by part when asked for.
 
+    marks      annotation files of its records: `atr`, ...; `leads`: one file per lead; None: it has none
     cacheable  False where options change what is read from the same files: the cache keys on files and ids alone
     """
     items = [part for _, part in parts]
@@ -172,16 +147,39 @@ def cohort_of_parts(
         metadata,
         label_rule=label_rule,
         excluded=tuple(excluded),
-        fiducials=None if marks is None else Lazy(marks, items),
+        fiducials=None if marks is None else Lazy(partial(_marks_of, extension=marks), items),
         citation=credit(name),
         files=[files_of(part.path) for part in items] if cacheable else None,
     )
 
 
+def _marks_of(part: Part, extension: str) -> Fiducials:
+    """Return what is marked in one part of a recording, times in s on its clock. Raises as `read_annotations` does."""
+    if extension == "leads":
+        return read_annotations(part.path)
+    files = [part.path, part.path.with_suffix(f".{extension}")]
+    try:
+        state = tuple(identity(files))
+    except OSError:
+        state = ()  # reading will say what is missing
+    whole = _all_marks(part.path, extension, state)
+    if part.start is None and part.stop is None:
+        return whole
+    start = -math.inf if part.start is None else part.start
+    return whole.crop(start, math.inf if part.stop is None else part.stop)
+
+
+@lru_cache(maxsize=1)  # parts are read in order, and a day of beats takes half a second to decode
+def _all_marks(path: Path, extension: str, state: tuple[tuple[int, int, int, int], ...]) -> Fiducials:
+    """Return all marks of a recording; read again where `state`, what the system says of the files, differs."""
+    return read_annotations(path, extension)
+
+
 def credit(name: str) -> str:
     """Return whom to credit for a data set, and its licence, as it stands below every result."""
     source = SOURCES[name]
-    return f"{source.title}, version {source.version}. {source.citation} Licence: {source.licence}."
+    title = "" if source.title.lower() in source.citation.lower() else f"{source.title}, version {source.version}. "
+    return f"{title}{source.citation} Licence: {source.licence}."
 
 
 def left_out(record_id: str, error: EcglensError) -> Excluded:
@@ -221,7 +219,7 @@ def load_holter(
     parts, unreadable = divided(recordings, stretch)
     return cohort_of_parts(
         name, parts, no_labels([part.record_id for _, part in parts]), f"{name} publishes no diagnoses: no labels",
-        excluded=[*excluded, *unreadable], cacheable=stretch == default,
+        excluded=[*excluded, *unreadable], marks=annotator, cacheable=stretch == default,
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where published ECG data sets lie, under which licence, and how they are cited.
 
-Facts only, as their publishers state them. What could not be confirmed is None. Sizes are what a download takes on
-the disk, to the first digit or two: published where known, else reckoned from the number of samples.
+Facts only, as their publishers state them. Numbers that could not be confirmed are None; what is given all the same,
+and could not be compared with a page of the publisher or a copy of the data, is named in `unconfirmed`. Sizes are what
+a download takes on the disk, to the first digit or two, reckoned from the number of samples.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Source:
     people    who were recorded
     access    open: anybody may fetch it. credentialed: only with an account and an agreement
     only      patterns of the files that are fetched unless others are asked for
+    unconfirmed  names of the fields above that nobody could compare with the publisher's own words yet
     listing   which list says what there is: SHA256SUMS.txt in the folder, or Zenodo's record (with MD5 sums)
     """
 
@@ -46,6 +48,7 @@ class Source:
     people: int | None = None
     access: Literal["open", "credentialed"] = "open"
     only: tuple[str, ...] = ("*",)
+    unconfirmed: tuple[str, ...] = ()
     listing: Literal["sha256sums", "zenodo"] = "sha256sums"
 
 
@@ -61,9 +64,11 @@ def _physionet(
     records: int | None = None,
     people: int | None = None,
     only: tuple[str, ...] = ("*",),
+    unconfirmed: tuple[str, ...] = ("size",),
 ) -> Source:
     url = f"https://physionet.org/files/{slug}/{version}/"
-    return Source(name, title, url, version, licence, f"{citation} {PHYSIONET}", size, records, people, only=only)
+    return Source(name, title, url, version, licence, f"{citation} {PHYSIONET}", size, records, people, only=only,
+                  unconfirmed=unconfirmed)  # fmt: skip
 
 
 _ALL = (
@@ -79,6 +84,7 @@ _ALL = (
         "Strodthoff N, Mehari T, Schaeffter T. PTB-XL+, a comprehensive electrocardiographic feature dataset "
         "(version 1.0.1). PhysioNet 2023, doi 10.13026/nqsf-pc74. Strodthoff N, et al. Scientific Data 10:279, 2023, "
         "doi 10.1038/s41597-023-02153-8.",
+        unconfirmed=("licence", "citation"),
     ),
     _physionet(
         "mitdb", "mitdb", "1.0.0", "MIT-BIH Arrhythmia Database", ODC_BY,
@@ -89,13 +95,13 @@ _ALL = (
     _physionet(
         "ltdb", "ltdb", "1.0.0", "MIT-BIH Long-Term ECG Database", ODC_BY,
         "MIT-BIH Long-Term ECG Database (version 1.0.0). PhysioNet, doi 10.13026/C2KS3F.",
-        size=200_000_000, records=7, people=7,
+        size=200_000_000, records=7, people=7, unconfirmed=("licence", "citation", "size"),
     ),
     _physionet(
         "chfdb", "chfdb", "1.0.0", "BIDMC Congestive Heart Failure Database", ODC_BY,
         "Baim DS, Colucci WS, Monrad ES, et al. Survival of patients with severe congestive heart failure treated with "
         "oral milrinone. Journal of the American College of Cardiology 7(3):661-670, 1986. Data: doi 10.13026/C29G60.",
-        records=15, people=15,
+        records=15, people=15, unconfirmed=("licence",),
     ),
     _physionet(
         "butqdb", "butqdb", "1.0.0", "Brno University of Technology ECG Quality Database (BUT QDB)", CC_BY,
@@ -108,13 +114,13 @@ _ALL = (
         "Kalyakulina A, Yusipov I, Moskalenko V, Nikolskiy A, Kosonogov K, Zolotykh N, Ivanchenko M. Lobachevsky "
         "University Electrocardiography Database (version 1.0.1). PhysioNet 2021, doi 10.13026/eegm-h675. Kalyakulina "
         "A, et al. IEEE Access 2020, doi 10.1109/ACCESS.2020.3029211.",
-        size=25_000_000, records=200,
+        size=25_000_000, records=200, unconfirmed=("citation", "size"),
     ),
     _physionet(
         "ecgiddb", "ecgiddb", "1.0.0", "ECG-ID Database", ODC_BY,
         "Lugovaya TS. Biometric human identification based on electrocardiogram. Master's thesis, Electrotechnical "
         "University LETI, Saint Petersburg, 2005. Data: doi 10.13026/C2J01F.",
-        size=14_000_000, records=310, people=90,
+        size=14_000_000, records=310, people=90, unconfirmed=("citation",),
     ),
     # The folder holds set-b, the entrants' programs and every record a second time as text: left out unless asked for.
     _physionet(
@@ -130,7 +136,7 @@ _ALL = (
         "Reyna MA, Sadr N, Perez Alday EA, Gu A, Shah AJ, Robichaux C, et al. Will two do? Varying dimensions in "
         "electrocardiography: the PhysioNet/Computing in Cardiology Challenge 2021. Computing in Cardiology 2021, doi "
         "10.23919/CinC53138.2021.9662687. Data: doi 10.13026/34va-7q14.",
-        records=88_253,
+        unconfirmed=("licence",),
     ),
     Source(
         "code15", "CODE-15%: a large scale annotated dataset of 12-lead ECGs",
@@ -138,6 +144,7 @@ _ALL = (
         "Ribeiro AH, Paixão GMM, Lima EM, Horta Ribeiro M, Pinto Filho MM, Gomes PR, et al. CODE-15%: a large scale "
         "annotated dataset of 12-lead ECGs (version 1.0.0). Zenodo 2021, doi 10.5281/zenodo.4916206.",
         size=51_000_000_000, records=345_779, people=233_770, listing="zenodo",
+        unconfirmed=("licence", "size"),
     ),
 )  # fmt: skip
 

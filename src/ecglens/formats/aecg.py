@@ -18,19 +18,9 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
-from ecglens.formats.clinical import (
-    age,
-    facts,
-    lead_findings,
-    limb_findings,
-    lone_findings,
-    moment,
-    rate_findings,
-    scale_findings,
-    sex,
-    with_limb_leads,
-)
-from ecglens.formats.wfdb_header import MILLIVOLTS
+from ecglens.formats.channels import MILLIVOLTS
+from ecglens.formats.checks import lead_findings, rate_findings, scale_findings, signal_findings
+from ecglens.formats.clinical import age, facts, moment, sex, with_limb_leads
 from ecglens.formats.xml import has_root, integers, number, read_xml, text
 
 ROOT = "AnnotatedECG"
@@ -77,8 +67,8 @@ def read_aecg(path: Path) -> ECG:
     signal = np.stack([zero + scale * digits for digits, scale, zero in rows]).astype(np.float32)
     scales, zeros = [row[1] for row in rows], [row[2] for row in rows]
     findings += _duration_findings(series, signal.shape[1] / fs) + rate_findings(fs) + lead_findings(names)
-    findings += scale_findings(names, scales, zeros) + limb_findings(signal, names, max(scales))
-    findings += lone_findings(signal, names)
+    findings += scale_findings(names, scales, zeros)
+    findings += signal_findings(signal, names)
     metadata, noticed = _facts(root, series, times[0])
     return with_limb_leads(ECG(signal, fs, tuple(names), path.stem, 0.0, metadata, tuple(findings + noticed)))
 

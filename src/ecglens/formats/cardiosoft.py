@@ -15,17 +15,8 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
-from ecglens.formats.clinical import (
-    age,
-    facts,
-    lead_findings,
-    limb_findings,
-    lone_findings,
-    moment,
-    rate_findings,
-    sex,
-    with_limb_leads,
-)
+from ecglens.formats.checks import lead_findings, rate_findings, signal_findings
+from ecglens.formats.clinical import age, facts, moment, sex, with_limb_leads
 from ecglens.formats.xml import has_root, integers, number, read_xml, text, whole
 
 ROOT = "CardiologyXML"
@@ -58,8 +49,8 @@ def read_cardiosoft(path: Path) -> ECG:
     rows = [_samples(path, name, lead, n_samples) for name, lead in zip(names, stored, strict=True)]
     signal = (np.stack(rows) * step).astype(np.float32)
     metadata, findings = _facts(root)
-    findings += rate_findings(fs) + lead_findings(names) + limb_findings(signal, names, step)
-    findings += lone_findings(signal, names) + _left_out(root)
+    findings += rate_findings(fs) + lead_findings(names) + signal_findings(signal, names)
+    findings += _left_out(root)
     return with_limb_leads(ECG(signal, fs, tuple(names), path.stem, 0.0, metadata, tuple(findings)))
 
 

@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What readers of channels share: which lead a label means, samples to millivolts, and values that stand out."""
+"""What readers and writers of channels share: which lead a label means, samples to millivolts and back, limits."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ecglens.ecg import MAX_FS, MIN_FS
-from ecglens.errors import Finding, FormatError
-from ecglens.formats.wfdb_header import MILLIVOLTS, USUAL_FS
+from ecglens.ecg import ECG, MAX_FS, MIN_FS
+from ecglens.errors import FormatError, SignalError, UnsafeError
 from ecglens.leads import OTHER_LEADS, STANDARD_LEADS, canonical_lead
 from ecglens.shapes import Signal
 
 MAX_VALUES = 2**26  # samples of all leads: a day of three leads at 256 Hz; at most four arrays of them stay below 1 GB
 MAX_LEADS = 256
-_BLOCK = 2**18  # samples that are converted at a time, so that the float64 copy stays small
+MAX_DECLARED = 2**31 - 1  # bytes; no file that is read is larger
+_BLOCK = 2**14  # samples that are converted at a time, so that they stay in the processor's cache
+
+GAP = -32768  # what stands for a missing sample among 16-bit integers: the lowest of them
+
+# How many mV one physical unit is. Both code points of the micro sign occur: U+00B5 and U+03BC.
+MILLIVOLTS = {"mV": 1.0, "mv": 1.0, "uV": 1e-3, "uv": 1e-3, "\u00b5V": 1e-3, "\u03bcV": 1e-3,
+              "V": 1e3, "v": 1e3, "nV": 1e-6, "nv": 1e-6}  # fmt: skip
 
 _AFTER = re.compile(r"\s*[(,].*")
 _BEFORE = re.compile(r"(?:E[CK]G)?[\s:_-]*(?:lead)?[\s:_-]*", re.IGNORECASE)
@@ -33,21 +40,29 @@ class Scale(NamedTuple):
     per_millivolt: float
 
 
+@lru_cache(maxsize=1024)  # the same few names come again and again
+def standard_lead(name: str) -> str | None:
+    """Return the lead that has this name, spelled as we spell it, or None where it is none that we know.
+
+    >>> standard_lead("AVR"), standard_lead("mlii"), standard_lead("lead one")
+    ('aVR', 'MLII', None)
+    """
+    standard = canonical_lead(name)
+    if standard in STANDARD_LEADS:
+        return standard
+    return standard.upper() if standard.upper() in OTHER_LEADS else None
+
+
 def known_lead(label: str) -> str | None:
-    """Return the lead that a channel's label means, or None where it is none that we know.
+    """Return the lead that a channel's label means, with words around the name, or None where it is none we know.
 
     >>> known_lead("Lead I (Einthoven)"), known_lead("EKG aVR"), known_lead("ECG 1"), known_lead("EEG Fpz-Cz")
     ('I', 'aVR', 'ECG1', None)
     """
     bare = _AFTER.sub("", label.strip())
     short = bare[_BEFORE.match(bare).end() :]  # type: ignore[union-attr]  # it matches the empty text too
-    for name in (bare, short, f"ECG{short}" if re.match("E[CK]G", bare, re.IGNORECASE) else ""):
-        standard = canonical_lead(name)
-        if standard in STANDARD_LEADS:
-            return standard
-        if standard.upper() in OTHER_LEADS:
-            return standard.upper()
-    return None
+    names = (bare, short, f"ECG{short}" if re.match("E[CK]G", bare, re.IGNORECASE) else "")
+    return next(filter(None, map(standard_lead, names)), None)
 
 
 def per_millivolt(unit: str) -> float | None:
@@ -64,6 +79,12 @@ def millivolts(raw: np.ndarray, scales: Sequence[Scale], gap: int | None = None)
     return signal
 
 
+def frozen(signal: Signal) -> Signal:
+    """Return the array, which nobody can write to from now on: an ECG takes it as it is, without a copy."""
+    signal.flags.writeable = False
+    return signal
+
+
 def fill_millivolts(signal: Signal, raw: np.ndarray, scales: Sequence[Scale], gap: int | None = None) -> None:
     """Write the samples of a stretch, raw [time, lead], into `signal`, float32 [lead, time] in mV."""
     for lead, (row, scale) in enumerate(zip(signal, scales, strict=True)):
@@ -76,11 +97,40 @@ def fill_millivolts(signal: Signal, raw: np.ndarray, scales: Sequence[Scale], ga
             row[raw[:, lead] == gap] = np.nan
 
 
+def to_integers(ecg: ECG, gain: float) -> np.ndarray:
+    """Return the samples as 16-bit integers [lead, time], `gain` steps per mV; gaps become `GAP`.
+
+    Raises SignalError (kind `amplitude`) where 16 bits do not hold them.
+    """
+    scaled = np.rint(ecg.signal.astype(np.float64) * gain)
+    peak = -GAP - 1
+    beyond = (np.abs(scaled) > peak).any(axis=1)  # NaN compares False
+    if beyond.any():
+        lead = ecg.leads[int(np.argmax(beyond))]
+        raise SignalError(
+            ecg.record_id or "ECG", f"lead {lead}", f"{np.nanmax(np.abs(ecg[lead])):g} mV",
+            f"up to {peak / gain:g} mV at gain {gain:g}", "write with a lower gain", kind="amplitude", lead=lead,
+        )  # fmt: skip
+    return np.where(np.isnan(scaled), GAP, scaled).astype(np.int16)
+
+
 def refuse_too_many(path: Path, n_leads: int, n_samples: int) -> None:
     """Raise FormatError (kind `too_large`) before anything of that size is allocated."""
     if n_leads * n_samples > MAX_VALUES:
         found = f"{n_leads} leads of {n_samples} samples"
         raise FormatError(path, "size", found, f"{MAX_VALUES} samples in all", "split the recording", kind="too_large")
+
+
+def refuse_lying_size(path: Path, declared: int, available: int) -> None:
+    """Raise UnsafeError (kind `declared_size`) where a file declares more bytes than any file that is read may hold.
+
+    What is only cut off declares less, and is for the reader of the format to refuse.
+    """
+    if declared > max(available, MAX_DECLARED):
+        raise UnsafeError(
+            path, "declared size", f"{declared} bytes where {available} are", f"at most {MAX_DECLARED}",
+            "do not trust this file: it was damaged, or made to exhaust the memory", kind="declared_size",
+        )  # fmt: skip
 
 
 def refuse_doubled(path: Path, leads: Sequence[str]) -> None:
@@ -93,37 +143,10 @@ def refuse_doubled(path: Path, leads: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def rate_findings(path: Path, fs: float) -> list[Finding]:
-    """Flag a sampling rate, in Hz, that recorders do not use; raise FormatError for one that is none."""
+def refuse_rate(path: Path, fs: float) -> None:
+    """Raise FormatError (kind `sampling_rate`) for a rate, in Hz, that no ECG has."""
     if not MIN_FS <= fs <= MAX_FS:  # NaN compares as outside
         raise FormatError(
             path, "sampling rate", f"{fs:g} Hz", f"{MIN_FS:g} to {MAX_FS:g} Hz", "correct the rate",
             kind="sampling_rate",
         )  # fmt: skip
-    if fs in USUAL_FS:
-        return []
-    return [Finding("unusual_fs", "warning", f"{fs:g} Hz is no rate that recorders commonly use")]
-
-
-def odd_scales(leads: Sequence[str], scales: Sequence[Scale]) -> list[Finding]:
-    """Flag a lead whose gain or baseline differs where most leads agree: little else in a file guards these two."""
-    gains = [scale.slope / scale.per_millivolt for scale in scales]
-    offsets = [scale.offset / scale.per_millivolt for scale in scales]
-    found = _odd_ones("odd_gain", "gain", gains, leads)
-    return found + (_odd_ones("odd_baseline", "baseline", offsets, leads) if _common(gains) is not None else [])
-
-
-def _odd_ones(kind: str, field: str, values: Sequence[float], leads: Sequence[str]) -> list[Finding]:
-    common = _common(values)
-    if common is None:
-        return []
-    return [
-        Finding(kind, "warning", f"{field} {value:g} where most leads have {common:g} (mV per step, mV)", lead)
-        for value, lead in zip(values, leads, strict=True)
-        if value != common
-    ]
-
-
-def _common(values: Sequence[float]) -> float | None:
-    value, count = Counter(values).most_common(1)[0]
-    return value if count >= 2 and 2 * count > len(values) else None

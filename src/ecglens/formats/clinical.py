@@ -1,23 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the readers of clinical files share: who was recorded and when, without a name, and checks of the leads."""
+"""What the readers of clinical files share: who was recorded and when, without a name, and the limb leads."""
 
 from __future__ import annotations
 
 import datetime
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from ecglens.ecg import ECG
 from ecglens.errors import Finding, printable
-from ecglens.formats.wfdb_header import USUAL_FS
-from ecglens.leads import OTHER_LEADS, STANDARD_LEADS, canonical_lead, derivable, limb_residual
-from ecglens.shapes import Signal
+from ecglens.leads import STANDARD_LEADS, derivable
 
-MAX_AGE = 130.0
-LONE = 0.3  # mV
+MAX_AGE = 120.0  # years; beyond is a code for "unknown", or a slip
 _YEARS = {"years": 1.0, "year": 1.0, "a": 1.0, "y": 1.0, "months": 1 / 12, "mo": 1 / 12, "weeks": 7 / 365.25,
           "wk": 7 / 365.25, "days": 1 / 365.25, "d": 1 / 365.25, "hours": 1 / 8766, "h": 1 / 8766}  # fmt: skip
 _SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
@@ -89,69 +82,6 @@ def facts(
     if recorded is not None:
         metadata["date"] = recorded.isoformat(" ", "seconds")
     return metadata, findings
-
-
-def rate_findings(fs: float) -> list[Finding]:
-    """Flag a sampling rate, in Hz, that recorders do not commonly use: more often a damaged file than a rare one."""
-    if fs in USUAL_FS:
-        return []
-    return [Finding("unusual_fs", "warning", f"{fs:g} Hz is no rate that recorders commonly use")]
-
-
-def lead_findings(leads: Sequence[str]) -> list[Finding]:
-    """Flag lead names that are not known."""
-    names = [canonical_lead(name) for name in leads]
-    return [
-        Finding("unknown_lead", "warning", f"{name!r} is not a lead name we know", name)
-        for name in names
-        if name not in STANDARD_LEADS and name not in OTHER_LEADS
-    ]
-
-
-def scale_findings(leads: Sequence[str], scales: Sequence[float], zeros: Sequence[float]) -> list[Finding]:
-    """Flag a resolution (mV per unit) or zero (mV) that differs where most leads agree."""
-    findings = []
-    for kind, values in (("odd_gain", scales), ("odd_baseline", zeros)):
-        usual, n = Counter(values).most_common(1)[0]
-        if n > len(values) / 2:
-            findings += [
-                Finding(kind, "warning", f"{value:g} mV where most leads have {usual:g} mV", lead)
-                for lead, value in zip(leads, values, strict=True)
-                if value != usual
-            ]
-    return findings
-
-
-def limb_findings(signal: Signal, leads: Sequence[str], step: float) -> list[Finding]:
-    """Flag stored limb leads, in mV, that contradict each other by more than rounding to steps of `step` mV explains.
-
-    What Einthoven's and Goldberger's laws cannot see: changes of I and II alike, and of the chest leads.
-    """
-    residual = limb_residual(signal, [canonical_lead(name) for name in leads])
-    allowed = 3 * step + 0.002
-    if residual is None or residual <= allowed:
-        return []
-    reason = f"limb leads contradict each other by up to {residual:.3g} mV, where rounding explains {allowed:.2g} mV"
-    return [Finding("limb_leads", "warning", reason)]
-
-
-def lone_findings(signal: Signal, leads: Sequence[str]) -> list[Finding]:
-    """Flag single samples, in mV, far off neighbours that agree: a digit that changed, or a pacing spike.
-
-    For formats that write samples as text without a checksum, where one damaged character changes one sample.
-    """
-    if signal.shape[1] < 3:
-        return []
-    before, here, after = signal[:, :-2], signal[:, 1:-1], signal[:, 2:]
-    off = np.abs(here - (before + after) / 2)
-    lone = (off > LONE) & (off > 10 * np.abs(after - before))
-    return [
-        Finding(
-            "lone_sample", "warning", f"sample {int(np.argmax(row)) + 1} stands alone: damage or a pacing spike", lead
-        )
-        for lead, row in zip(leads, lone, strict=True)
-        if row.any()
-    ]
 
 
 def with_limb_leads(ecg: ECG) -> ECG:

@@ -25,14 +25,16 @@ from ecglens.errors import Finding, FormatError
 from ecglens.formats.channels import (
     MAX_LEADS,
     Scale,
+    frozen,
     known_lead,
     millivolts,
-    odd_scales,
     per_millivolt,
-    rate_findings,
     refuse_doubled,
+    refuse_rate,
     refuse_too_many,
 )
+from ecglens.formats.checks import lead_findings, odd_scales, rate_findings, signal_findings
+from ecglens.formats.clinical import MAX_AGE
 from ecglens.formats.dicom_elements import PREAMBLE, DicomFile, Elements, Syntax, items, read_elements, text
 from ecglens.formats.dicom_seal import check_seal
 from ecglens.shapes import Signal
@@ -146,7 +148,8 @@ def read_dicom(path: str | Path) -> ECG:
     file = read_elements(path)
     check_seal(path, file)
     group, findings = _rhythm(path, file)
-    findings = [*file.findings, *_identity(file), *findings, *rate_findings(path, group.fs)]
+    refuse_rate(path, group.fs)
+    findings = [*file.findings, *_identity(file), *findings, *rate_findings(group.fs)]
     channels = _channels(group)
     used = [k for k, channel in enumerate(channels) if channel.lead is not None]
     findings += [finding for channel in channels for finding in channel.findings]
@@ -158,12 +161,13 @@ def read_dicom(path: str | Path) -> ECG:
     raw = _samples(group, len(channels))
     scales = [channel.scale for channel in chosen if channel.scale is not None]
     findings += [*odd_scales(leads, scales), *_beyond_stored_bits(raw, channels, used)]
-    signal = millivolts(raw[:, used], scales)
+    signal = millivolts(raw if len(used) == len(channels) else raw[:, used], scales)
     findings += _blank_padding(signal, raw, used, _padding(group, raw.dtype))
     findings += _shift(group, signal, leads, chosen)
+    findings += signal_findings(signal, leads)
     metadata, noticed = _metadata(file.elements)
     start = group.number_in(group.elements, GROUP_OFFSET, "time offset", 0.0) / 1000
-    return ECG(signal, group.fs, leads, path.stem, start, metadata, (*findings, *noticed))
+    return ECG(frozen(signal), group.fs, leads, path.stem, start, metadata, (*findings, *noticed))
 
 
 def _rhythm(path: Path, file: DicomFile) -> tuple[_Group, list[Finding]]:
@@ -245,8 +249,10 @@ def _blank_padding(signal: Signal, raw: np.ndarray, used: Sequence[int], padding
     if padding is None:
         return []
     missing = raw == padding
+    if not missing.any():
+        return []
     others = raw[~missing]
-    if not missing.any() or not others.size or not others.min() < padding < others.max():
+    if not others.size or not others.min() < padding < others.max():
         signal[missing[:, used].T] = np.nan
         return []
     blank = missing.all(axis=1) if raw.shape[1] > 2 else np.zeros(len(raw), bool)
@@ -314,7 +320,7 @@ def _lead(group: _Group, number: int, elements: Elements) -> tuple[str | None, l
     if lead is not None or not words or per_millivolt(text(_first(elements, UNITS), CODE)) is None:
         return lead, []
     name = words[:32]
-    return name, [Finding("unknown_lead", "warning", f"{name!r} is not a lead name we know", name)]
+    return name, lead_findings([name])
 
 
 def _first(elements: Elements, tag: int) -> Elements:
@@ -403,6 +409,6 @@ def _age(written: str, born: datetime.date | None, day: datetime.date | None) ->
     if told is not None and computed is not None and abs(told - computed) > 1.5:
         wrong = f"the age {told:g} and the date of birth ({computed:g} years) contradict each other"
     age = told if told is not None else computed
-    if age is not None and not 0 <= age <= 120:
+    if age is not None and not 0 <= age <= MAX_AGE:
         return None, f"an age of {age:g} years is not kept"
     return age, wrong

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ecglens.errors import Finding, FormatError
+from ecglens.errors import Finding, FormatError, UnsafeError
+from ecglens.formats.channels import refuse_lying_size
 from ecglens.runs.files import read_bytes
 
 MAX_FILE = 2**27  # bytes
@@ -64,7 +65,10 @@ class DicomFile(NamedTuple):
 
 
 def read_elements(path: Path) -> DicomFile:
-    """Read the structure of a DICOM file. Raises FormatError (kinds `dicom`, `content`, `unsupported`, `too_large`)."""
+    """Read the structure of a DICOM file. Raises FormatError (kinds `dicom`, `content`, `unsupported`, `too_large`).
+
+    Raises UnsafeError (kinds `too_large`, `nesting`, `declared_size`) for what is made to exhaust the memory.
+    """
     raw = read_bytes(path, MAX_FILE)
     if raw[PREAMBLE : PREAMBLE + 4] != b"DICM":
         raise FormatError(path, "content", "no DICM at byte 128", "a DICOM file", "export it again", kind="content")
@@ -114,7 +118,7 @@ def _inflated(path: Path, data: bytes) -> bytes:
             path, "deflated content", error, "a whole deflate stream", "copy it again", kind="dicom"
         ) from None
     if len(body) > MAX_INFLATED:
-        raise FormatError(
+        raise UnsafeError(
             path, "deflated content", f"more than {MAX_INFLATED} bytes in {len(data)}", f"at most {MAX_INFLATED}",
             "do not trust this file; a real one can be exported without deflating", kind="too_large",
         )  # fmt: skip
@@ -174,7 +178,7 @@ class _Walk:
         """Return tag and value of the element at `at`, and where the next one begins."""
         self.count += 1
         if self.count > MAX_ELEMENTS:
-            raise self._fault(at, f"more than {MAX_ELEMENTS} elements", f"at most {MAX_ELEMENTS}", "too_large")
+            raise self._attack(at, f"more than {MAX_ELEMENTS} elements", f"at most {MAX_ELEMENTS}", "too_large")
         tag, kind, length, begin = self._head(at, end, implicit)
         sequence = kind == b"SQ" or (kind == b"" and tag in SEQUENCES)
         if length == _UNDEFINED:
@@ -183,6 +187,7 @@ class _Walk:
             # What is of unknown kind inside is written without kinds (PS3.5 §6.2.2).
             return tag, *self._items(begin, end, depth + 1, True, implicit or kind == b"UN")
         if begin + length > end:
+            refuse_lying_size(self.path, length, end - begin)
             found = f"{_name(tag)} of {length} bytes where {end - begin} are left"
             raise self._fault(at, found, "lengths that fit, in a file that was copied whole")
         if sequence:
@@ -192,7 +197,7 @@ class _Walk:
     def _items(self, at: int, end: int, depth: int, delimited: bool, implicit: bool) -> tuple[list[Elements], int]:
         """Return the items of a sequence and where it ends."""
         if depth > MAX_DEPTH:
-            raise self._fault(at, f"sequences nested more than {MAX_DEPTH} deep", f"at most {MAX_DEPTH}")
+            raise self._attack(at, f"sequences nested more than {MAX_DEPTH} deep", f"at most {MAX_DEPTH}", "nesting")
         found: list[Elements] = []
         while at < end:
             self.count += 1
@@ -224,8 +229,11 @@ class _Walk:
             raise self._fault(at, f"{_name(tag)} of kind {kind!r}", "a kind of value that DICOM has")
         return tag, kind, long.unpack_from(self.data, at + 8)[0], at + 12
 
-    def _fault(self, at: int, found: str, allowed: str, kind: str = "dicom") -> FormatError:
-        return FormatError(self.path, f"byte {at}", found, allowed, "copy or export the file again", kind=kind)
+    def _fault(self, at: int, found: str, allowed: str) -> FormatError:
+        return FormatError(self.path, f"byte {at}", found, allowed, "copy or export the file again", kind="dicom")
+
+    def _attack(self, at: int, found: str, allowed: str, kind: str) -> UnsafeError:
+        return UnsafeError(self.path, f"byte {at}", found, allowed, "do not trust this file", kind=kind)
 
 
 def _name(tag: int) -> str:

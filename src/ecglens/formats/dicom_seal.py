@@ -33,9 +33,12 @@ PLACEHOLDERS = uids(0)
 
 def sealed(content: bytes) -> bytes:
     """Return a file that was written with PLACEHOLDERS, with UIDs made from its bytes."""
+    return bytes(_exchanged(content, PLACEHOLDERS, uids(_number(content))))
+
+
+def _number(content: bytes | bytearray) -> int:
     digest = int.from_bytes(hashlib.sha256(content).digest()[:16], "big")
-    number = N_UIDS + digest % (2**128 - _FIRST - 2 * N_UIDS)  # never one of the placeholders
-    return _exchanged(content, PLACEHOLDERS, uids(number))
+    return N_UIDS + digest % (2**128 - _FIRST - 2 * N_UIDS)  # never one of the placeholders
 
 
 def check_seal(path: Path, file: DicomFile) -> None:
@@ -45,7 +48,9 @@ def check_seal(path: Path, file: DicomFile) -> None:
     instance = text(file.elements, _INSTANCE_TAG)
     digits = instance.removeprefix("2.25.")
     number = int(digits) - _FIRST - N_UIDS + 1 if digits.isascii() and digits.isdecimal() and len(digits) == 39 else 0
-    if number < N_UIDS or sealed(_exchanged(file.raw, uids(number), PLACEHOLDERS)) != file.raw:
+    # As written, it had placeholders where it has UIDs now, and nowhere else.
+    before = _exchanged(file.raw, uids(number), PLACEHOLDERS)
+    if number < N_UIDS or any(uid.encode() in file.raw for uid in PLACEHOLDERS) or _number(before) != number:
         raise FormatError(
             path, "instance UID", "not the one that belongs to this content", "a file as ecglens wrote it",
             "copy the file again; a program that edits it must write its own implementation class UID",
@@ -53,7 +58,12 @@ def check_seal(path: Path, file: DicomFile) -> None:
         )  # fmt: skip
 
 
-def _exchanged(content: bytes, old: list[str], new: list[str]) -> bytes:
+def _exchanged(content: bytes, old: list[str], new: list[str]) -> bytearray:
+    """Return a copy of the file with other UIDs, of the same length; in place, since a file can have 128 MB."""
+    changed = bytearray(content)
     for one, other in zip(old, new, strict=True):
-        content = content.replace(one.encode(), other.encode())
-    return content
+        at = content.find(one.encode())
+        while at >= 0:
+            changed[at : at + len(one)] = other.encode()
+            at = content.find(one.encode(), at + len(one))
+    return changed

@@ -12,6 +12,7 @@ import numpy as np
 
 from ecglens.ecg import ECG
 from ecglens.errors import EnvironmentFault, SignalError, UsageError
+from ecglens.formats.channels import GAP, to_integers
 from ecglens.formats.dicom import LEAD_CODES
 from ecglens.formats.dicom_seal import IMPLEMENTATION, PLACEHOLDERS, sealed
 from ecglens.leads import STANDARD_LEADS
@@ -20,8 +21,6 @@ from ecglens.runs.files import write_bytes
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-GAP = -32768
-_PEAK = 32767
 _CODES = {lead: number for number, lead in LEAD_CODES.items()}
 _METHOD = ("ecglens: a new object made from samples, leads and rate", "kept beside them: age, sex, device, day")
 _NO_DAY = "19000101"  # the standard wants a day; this one means that none is known
@@ -62,7 +61,7 @@ def write_dicom(ecg: ECG, path: str | Path, *, gain: float = 1000.0) -> Path:
         raise UsageError("write_dicom", "gain", gain, "0.001 to 1e6 per mV", kind="gain")
     path = Path(path)
     kind = _class_of(ecg)
-    raw = _to_integers(ecg, gain)
+    raw = to_integers(ecg, gain)
     dataset = _patient_and_visit(ecg)
     dataset.SOPClassUID = kind.uid
     dataset.WaveformSequence = [_group(ecg, raw, gain)]
@@ -81,19 +80,6 @@ def _class_of(ecg: ECG) -> _Class:
         "up to 24 leads at 200 to 1000 Hz, up to 12 at 50 to 1000 Hz",
         "select leads or resample, or write WFDB", kind="dicom_class",
     )  # fmt: skip
-
-
-def _to_integers(ecg: ECG, gain: float) -> np.ndarray:
-    """Return the samples as stored, int16 [lead, time]."""
-    scaled = np.rint(ecg.signal.astype(np.float64) * gain)
-    beyond = (np.abs(scaled) > _PEAK).any(axis=1)  # NaN compares False
-    if beyond.any():
-        lead = ecg.leads[int(np.argmax(beyond))]
-        raise SignalError(
-            ecg.record_id or "ECG", f"lead {lead}", f"{np.nanmax(np.abs(ecg[lead])):g} mV",
-            f"up to {_PEAK / gain:g} mV at gain {gain:g}", "write with a lower gain", kind="amplitude", lead=lead,
-        )  # fmt: skip
-    return np.where(np.isnan(scaled), GAP, scaled).astype("<i2")
 
 
 def _patient_and_visit(ecg: ECG) -> Dataset:
@@ -131,7 +117,7 @@ def _group(ecg: ECG, raw: np.ndarray, gain: float) -> Dataset:
     group.WaveformBitsAllocated = 16
     group.WaveformSampleInterpretation = "SS"
     group.add_new("WaveformPaddingValue", "OW", np.array(GAP, "<i2").tobytes())
-    group.add_new("WaveformData", "OW", np.ascontiguousarray(raw.T).tobytes())
+    group.add_new("WaveformData", "OW", np.ascontiguousarray(raw.T, dtype="<i2").tobytes())
     return group
 
 

@@ -16,7 +16,7 @@ import datetime
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -29,13 +29,16 @@ from ecglens.formats.channels import (
     MAX_LEADS,
     Scale,
     fill_millivolts,
+    frozen,
     known_lead,
-    odd_scales,
     per_millivolt,
-    rate_findings,
     refuse_doubled,
+    refuse_lying_size,
+    refuse_rate,
     refuse_too_many,
 )
+from ecglens.formats.checks import lead_findings, odd_scales, rate_findings, signal_findings
+from ecglens.formats.clinical import MAX_AGE
 from ecglens.runs.files import open_regular
 
 VERSION = b"0       "
@@ -103,7 +106,8 @@ def read_edf(path: str | Path) -> ECG:
         header = _read_header(path, file, before.st_size)
         leads, channels, findings = _ecg_channels(header)
         fs = channels[0].n / header.seconds
-        findings = [*header.findings, *findings, *rate_findings(path, fs)]
+        refuse_rate(path, fs)
+        findings = [*header.findings, *findings, *rate_findings(fs)]
         scales = [_scale(channel) for channel in channels]
         refuse_too_many(path, len(leads), header.n_records * channels[0].n)
         places, start, noticed = _places(header, file, fs, channels[0].n)
@@ -114,8 +118,8 @@ def read_edf(path: str | Path) -> ECG:
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise header.fault("content", "changed during reading", "a file at rest", "changed")
-    findings += [*noticed, *odd_scales(leads, scales), *_out_of_range(leads, beyond)]
-    return ECG(signal, fs, leads, path.stem, start, header.metadata, tuple(findings))
+    findings += [*noticed, *odd_scales(leads, scales), *_out_of_range(leads, beyond), *signal_findings(signal, leads)]
+    return ECG(frozen(signal), fs, leads, path.stem, start, header.metadata, tuple(findings))
 
 
 def _read_header(path: Path, file: BinaryIO, size: int) -> _Header:
@@ -180,6 +184,7 @@ def _count_records(header: _Header, declared: int, record: int, available: int) 
     if declared < 1:
         raise header.fault("number of records", declared, "at least 1")
     if available < declared * record:
+        refuse_lying_size(header.path, declared * record, available)
         raise header.fault(
             "size", f"{available} bytes of samples", f"{declared * record}, as the header declares", "truncated"
         )
@@ -196,7 +201,7 @@ def _ecg_channels(header: _Header) -> tuple[tuple[str, ...], list[_Channel], lis
         lead = known_lead(channel.label)
         if lead is None and re.match(r"E[CK]G\b", channel.label, re.IGNORECASE):
             lead = channel.label
-            findings.append(Finding("unknown_lead", "warning", f"{lead!r} is not a lead name we know", lead))
+            findings += lead_findings([lead])
         if channel.label == ANNOTATIONS:
             findings.append(Finding("annotations", "note", "annotations in the file are not read"))
         elif lead is None or per_millivolt(channel.unit) is None:
@@ -265,34 +270,42 @@ def _onsets(header: _Header, file: BinaryIO, clock: _Channel) -> np.ndarray:
     if header.n_records > MAX_TIMED_RECORDS:
         raise header.fault("number of records", header.n_records, f"at most {MAX_TIMED_RECORDS} in EDF+", "too_large")
     onsets = np.empty(header.n_records)
-    for record in range(header.n_records):
-        file.seek(header.size + 2 * (record * header.width + clock.begin))
-        told = _ONSET.match(file.read(min(2 * clock.n, 64)))
-        if told is None:
-            raise header.fault(f"record {record + 1}", "no time", "a time, as EDF+ wants")
-        onsets[record] = float(told[1])
+    for begin, data in _blocks(header, file):
+        for record in range(begin, begin + len(data) // (2 * header.width)):
+            at = 2 * ((record - begin) * header.width + clock.begin)
+            told = _ONSET.match(data, at, at + min(2 * clock.n, 64))
+            if told is None:
+                raise header.fault(f"record {record + 1}", "no time", "a time, as EDF+ wants")
+            onsets[record] = float(told[1])
     if np.abs(onsets).max() > 1e9:
         raise header.fault("times of the records", f"{np.abs(onsets).max():g} s", "within 1e9 s")
     return onsets
+
+
+def _blocks(header: _Header, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the number of a record, and the bytes of it and some of the next ones."""
+    step = max(1, _BLOCK_BYTES // (2 * header.width))
+    file.seek(header.size)
+    for begin in range(0, header.n_records, step):
+        size = 2 * header.width * min(step, header.n_records - begin)
+        data = file.read(size)
+        if len(data) < size:
+            raise header.fault("content", "changed during reading", "a file at rest", "changed")
+        yield begin, data
 
 
 def _fill(header: _Header, file: BinaryIO, signal: np.ndarray, channels: Sequence[_Channel], scales: Sequence[Scale],
           places: np.ndarray) -> list[int]:  # fmt: skip
     """Read the samples into `signal` [lead, time]; return for each lead how many lie outside its declared range."""
     beyond = [0] * len(channels)
-    n, step = channels[0].n, max(1, _BLOCK_BYTES // (2 * header.width))
-    file.seek(header.size)
-    for begin in range(0, header.n_records, step):
-        count = min(step, header.n_records - begin)
-        data = file.read(2 * header.width * count)
-        if len(data) < 2 * header.width * count:
-            raise header.fault("content", "changed during reading", "a file at rest", "changed")
-        records = np.frombuffer(data, "<i2").reshape(count, header.width)
+    n = channels[0].n
+    for begin, data in _blocks(header, file):
+        records = np.frombuffer(data, "<i2").reshape(-1, header.width)
         raw = np.stack([records[:, c.begin : c.begin + c.n] for c in channels], axis=2)  # [record, time, lead]
         for lead, channel in enumerate(channels):
             values = raw[:, :, lead]
             beyond[lead] += int(((values < channel.digital[0]) | (values > channel.digital[1])).sum())
-        for first, last in _runs(places[begin : begin + count], n):
+        for first, last in _runs(places[begin : begin + len(records)], n):
             place = places[begin + first]
             stretch = raw[first:last].reshape(-1, len(channels))
             fill_millivolts(signal[:, place : place + len(stretch)], stretch, scales)
@@ -329,7 +342,11 @@ def _metadata(text: str, plus: str) -> tuple[dict[str, Any], list[Finding]]:
         born = _long_date(patient[2]) if len(patient) > 2 else None
         if sex:
             metadata["sex"] = sex
-        if born and day and 0 <= (age := day.year - born.year - ((day.month, day.day) < (born.month, born.day))) <= 120:
+        if (
+            born
+            and day
+            and 0 <= (age := day.year - born.year - ((day.month, day.day) < (born.month, born.day))) <= MAX_AGE
+        ):
             metadata["age"] = float(age)
     if day:
         metadata["date"] = day.isoformat()

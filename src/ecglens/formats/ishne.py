@@ -17,8 +17,9 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
-from ecglens.formats.clinical import facts, limb_findings, moment, rate_findings, scale_findings, with_limb_leads
-from ecglens.formats.wfdb import GAP
+from ecglens.formats.channels import GAP, Scale, frozen, millivolts
+from ecglens.formats.checks import rate_findings, scale_findings, signal_findings
+from ecglens.formats.clinical import facts, moment, with_limb_leads
 from ecglens.formats.wfdb_signals import MAX_SIGNAL_BYTES
 from ecglens.runs.files import open_regular
 
@@ -51,18 +52,15 @@ def read_ishne(path: Path) -> ECG:
         after = os.fstat(file.fileno())
     if len(data) != needed or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise FormatError(path, "content", "changed during reading", "a file at rest", "read it again", kind="changed")
-    scales = [_within(path, header, f"resolution of lead {i + 1}", 206 + 2 * i, 1, 2**15) for i in range(n_leads)]
+    resolutions = [_within(path, header, f"resolution of lead {i + 1}", 206 + 2 * i, 1, 2**15) for i in range(n_leads)]
+    steps = [nanovolts / 1e6 for nanovolts in resolutions]
     names, noticed = _lead_names(header, n_leads)
     raw = np.frombuffer(data, "<i2").reshape(-1, n_leads)
-    signal = np.empty(raw.shape[::-1], np.float32)
-    for i, scale in enumerate(scales):  # in nV; lead by lead, so that no float64 copy of all is made
-        signal[i] = raw[:, i] * (scale / 1e6)
-        signal[i][raw[:, i] == GAP] = np.nan
-    millivolts = [scale / 1e6 for scale in scales]
-    findings += noticed + rate_findings(fs) + scale_findings(names, millivolts, [0.0] * n_leads)
-    findings += limb_findings(signal, names, max(millivolts))
+    signal = millivolts(raw, [Scale(step, 0.0, 1.0) for step in steps], GAP)
+    findings += noticed + rate_findings(fs) + scale_findings(names, steps, [0.0] * n_leads)
+    findings += signal_findings(signal, names)
     metadata, noticed = _facts(header)
-    return with_limb_leads(ECG(signal, fs, tuple(names), path.stem, 0.0, metadata, tuple(findings + noticed)))
+    return with_limb_leads(ECG(frozen(signal), fs, tuple(names), path.stem, 0.0, metadata, tuple(findings + noticed)))
 
 
 def _field(header: bytes, at: int, layout: str = "<h") -> int:

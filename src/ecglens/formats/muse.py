@@ -16,17 +16,8 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
-from ecglens.formats.clinical import (
-    age,
-    facts,
-    lead_findings,
-    limb_findings,
-    moment,
-    rate_findings,
-    scale_findings,
-    sex,
-    with_limb_leads,
-)
+from ecglens.formats.checks import lead_findings, limb_findings, rate_findings, scale_findings
+from ecglens.formats.clinical import age, facts, moment, sex, with_limb_leads
 from ecglens.formats.xml import base64_bytes, has_root, number, read_xml, text, whole
 
 ROOT = "RestingECG"
@@ -62,7 +53,7 @@ def read_muse(path: Path) -> ECG:
     scales = [_scale(path, name, lead) for name, lead in zip(names, stored, strict=True)]
     signal = np.stack([row * scale for row, scale in zip(samples, scales, strict=True)]).astype(np.float32)
     findings += rate_findings(fs) + lead_findings(names) + scale_findings(names, scales, [0.0] * len(names))
-    findings += limb_findings(signal, names, max(scales)) + _flags(names, stored)
+    findings += limb_findings(signal, names) + _flags(names, stored)
     metadata, noticed = _facts(root)
     return with_limb_leads(ECG(signal, fs, tuple(names), path.stem, 0.0, metadata, tuple(findings + noticed)))
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from ecglens.ecg import ECG
 from ecglens.errors import FormatError
-from ecglens.formats.channels import millivolts, rate_findings, refuse_doubled, refuse_too_many
+from ecglens.formats.channels import frozen, millivolts, refuse_doubled, refuse_lying_size, refuse_rate, refuse_too_many
+from ecglens.formats.checks import lead_findings, rate_findings, signal_findings
 from ecglens.formats.sidecar import read_sidecar, sidecar_path, verify
 from ecglens.leads import canonical_lead
 from ecglens.runs.files import read_bytes
@@ -52,9 +53,10 @@ def read_npy(path: str | Path) -> ECG:
     values = _array(path, content)
     _refuse_shape(path, values, sidecar.leads)
     refuse_too_many(path, *values.shape)
-    findings = rate_findings(path, sidecar.fs)
+    refuse_rate(path, sidecar.fs)
     signal = millivolts(values.T, [sidecar.scale] * len(values), sidecar.gap)
-    return ECG(signal, sidecar.fs, sidecar.leads, path.stem, sidecar.start,
+    findings = rate_findings(sidecar.fs) + lead_findings(sidecar.leads) + signal_findings(signal, sidecar.leads)
+    return ECG(frozen(signal), sidecar.fs, sidecar.leads, path.stem, sidecar.start,
                {"format": "npy"} | sidecar.metadata, tuple(findings))  # fmt: skip
 
 
@@ -75,6 +77,7 @@ def _array(path: Path, content: bytes) -> np.ndarray:
     if len(shape) != 2 or min(shape) < 1:
         raise FormatError(path, "shape", shape, "[lead, time]", "save it with two axes", kind="npy")
     needed, available = math.prod(shape) * kind.itemsize, len(content) - file.tell()
+    refuse_lying_size(path, needed, available)
     if needed != available:
         found, allowed = f"{available} bytes of samples", f"{needed}, as the header declares"
         raise FormatError(path, "size", found, allowed, "copy the file again",

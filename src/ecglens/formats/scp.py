@@ -21,7 +21,9 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import EnvironmentFault, Finding, FormatError
-from ecglens.formats.clinical import facts, lead_findings, limb_findings, rate_findings, with_limb_leads
+from ecglens.formats.channels import refuse_lying_size
+from ecglens.formats.checks import lead_findings, limb_findings, rate_findings
+from ecglens.formats.clinical import facts, with_limb_leads
 from ecglens.runs.files import open_regular
 
 MAX_BYTES = 2**23
@@ -82,6 +84,7 @@ def _record_size(path: Path, data: bytes) -> int:
     if len(data) < 32:
         raise FormatError(path, "size", f"{len(data)} bytes", "a preamble and section 0", kind="truncated")
     stored, size = struct.unpack_from("<HI", data)
+    refuse_lying_size(path, size, len(data))
     if not 32 <= size <= len(data):
         raise FormatError(path, "record size", size, f"at most the {len(data)} bytes of the file", kind="truncated")
     _check_crc(path, "record", data[2:size], stored)
@@ -211,7 +214,7 @@ def _to_ecg(path: Path, record: Any, n_samples: int, fs: float, findings: list[F
         steps.append(lead.resolution / 1000)
         rows.append(np.asarray(lead.samples) * (-steps[-1] if inverted else steps[-1]))
     signal = np.stack(rows).astype(np.float32)
-    findings += rate_findings(fs) + lead_findings(names) + limb_findings(signal, names, max(steps))
+    findings += rate_findings(fs) + lead_findings(names) + limb_findings(signal, names)
     if record.median_beats:
         findings.append(Finding("median_beats", "note", "reference beats left out: the rhythm is read"))
     metadata, noticed = _facts(record)

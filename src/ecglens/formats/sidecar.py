@@ -22,6 +22,7 @@ from typing import Any
 from ecglens.ecg import MAX_FS, MIN_FS
 from ecglens.errors import FormatError
 from ecglens.formats.channels import MAX_LEADS, Scale, per_millivolt
+from ecglens.formats.clinical import MAX_AGE
 from ecglens.runs.files import open_regular, read_json
 
 MAX_BYTES = 2**20
@@ -136,7 +137,7 @@ def _digest(blank: Sidecar, value: Any) -> str | None:
 
 
 def _metadata(blank: Sidecar, told: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"age": _number(blank, told, "age", 0, 130), "sex": told.get("sex"), "device": told.get("device"),
+    metadata = {"age": _number(blank, told, "age", 0, MAX_AGE), "sex": told.get("sex"), "device": told.get("device"),
                 "date": told.get("date")}  # fmt: skip
     if metadata["sex"] not in (None, "female", "male"):
         raise blank.fault("sex", metadata["sex"], "female or male")

@@ -20,16 +20,8 @@ import numpy as np
 
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
-from ecglens.formats.clinical import (
-    age,
-    facts,
-    lead_findings,
-    limb_findings,
-    moment,
-    rate_findings,
-    sex,
-    with_limb_leads,
-)
+from ecglens.formats.checks import lead_findings, rate_findings, signal_findings
+from ecglens.formats.clinical import age, facts, moment, sex, with_limb_leads
 from ecglens.formats.xml import base64_bytes, has_root, integers, number, read_xml, text, whole
 from ecglens.leads import LIMB_LEADS, STANDARD_LEADS, canonical_lead
 
@@ -83,7 +75,7 @@ def read_sierra(path: Path) -> ECG:
     if root.find("waveforms/repbeats") is not None:
         findings.append(Finding("median_beats", "note", "representative beats left out: the rhythm is read"))
     findings += rate_findings(layout.fs) + lead_findings(layout.leads)
-    findings += limb_findings(signal, layout.leads, layout.step)
+    findings += signal_findings(signal, layout.leads)
     metadata, noticed = _facts(root)
     ecg = ECG(signal, layout.fs, layout.leads, path.stem, 0.0, metadata, tuple(findings + noticed))
     return with_limb_leads(ecg)

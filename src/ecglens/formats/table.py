@@ -26,13 +26,14 @@ from ecglens.errors import Finding, FormatError
 from ecglens.formats.channels import (
     MAX_LEADS,
     Scale,
+    frozen,
     known_lead,
     millivolts,
-    odd_scales,
     per_millivolt,
-    rate_findings,
     refuse_doubled,
+    refuse_rate,
 )
+from ecglens.formats.checks import lead_findings, odd_scales, rate_findings, signal_findings
 from ecglens.formats.sidecar import Sidecar, read_sidecar, verify
 from ecglens.formats.wfdb import refuse_other_content
 from ecglens.leads import STANDARD_LEADS
@@ -112,9 +113,13 @@ def read_table(path: str | Path) -> ECG:
     scales = _scales(path, layout, sidecar)
     values = _numbers(path, layout, body)
     fs, start, findings = _clock(path, layout, values, sidecar)
+    refuse_rate(path, fs)
     signal = millivolts(values[:, layout.columns], scales)
-    findings += [*rate_findings(path, fs), *odd_scales(layout.leads, scales), *_unread(layout)]
-    return ECG(signal, fs, layout.leads, path.stem, start, {"format": "table"} | sidecar.metadata, tuple(findings))
+    findings += [*rate_findings(fs), *odd_scales(layout.leads, scales), *lead_findings(layout.leads), *_unread(layout)]
+    findings += signal_findings(signal, layout.leads)
+    return ECG(
+        frozen(signal), fs, layout.leads, path.stem, start, {"format": "table"} | sidecar.metadata, tuple(findings)
+    )
 
 
 def _fault(path: Path, line: int, found: object, allowed: str, fix: str = "correct the line",
@@ -330,12 +335,7 @@ def _uniform_rate(path: Path, layout: _Layout, times: np.ndarray, declared: floa
 
 
 def _unread(layout: _Layout) -> list[Finding]:
-    findings = [
-        Finding("unknown_lead", "warning", f"{lead!r} is not a lead name we know", lead)
-        for lead in layout.leads
-        if known_lead(lead) is None
-    ]
-    if layout.others:
-        reason = f"columns {', '.join(map(repr, layout.others))} are no leads; not read"
-        findings.append(Finding("other_channel", "warning", reason))
-    return findings
+    if not layout.others:
+        return []
+    reason = f"columns {', '.join(map(repr, layout.others))} are no leads; not read"
+    return [Finding("other_channel", "warning", reason)]

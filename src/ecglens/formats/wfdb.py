@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ecglens.ecg import ECG
+from ecglens.ecg import ECG, sample_range
 from ecglens.errors import SignalError, UsageError
+from ecglens.formats.channels import frozen, to_integers
 from ecglens.formats.contents import other_content, refuse_other_content
 from ecglens.formats.wfdb_comments import header_person
 from ecglens.formats.wfdb_header import MAX_GAIN, MIN_GAIN, Header, SignalSpec, header_path, read_header
-from ecglens.formats.wfdb_record import checksums, read_stretch, sample_range
+from ecglens.formats.wfdb_record import checksums, read_stretch
 from ecglens.formats.wfdb_segments import read_segments
 from ecglens.runs.files import write_bytes, write_text
 
@@ -27,8 +28,6 @@ __all__ = [
     "Header", "SignalSpec", "header_path", "header_person", "other_content", "read_header", "read_wfdb",
     "refuse_other_content", "write_wfdb",
 ]  # fmt: skip
-
-GAP = -32768  # what format 16 writes for a missing sample
 
 _RECORD_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -56,7 +55,7 @@ def read_wfdb(path: str | Path, *, verify: bool = True, start: float | None = No
     found = read_samples(path, header, verify, pick)
     metadata = {"format": f"WFDB {', '.join(map(str, sorted(found.formats)))}".rstrip()}
     begin = header.start + found.first / found.fs
-    return ECG(found.signal, found.fs, found.leads, path.stem, begin, metadata, found.findings)
+    return ECG(frozen(found.signal), found.fs, found.leads, path.stem, begin, metadata, found.findings)
 
 
 def write_wfdb(ecg: ECG, folder: str | Path, *, gain: float = 1000.0) -> Path:
@@ -77,7 +76,7 @@ def write_wfdb(ecg: ECG, folder: str | Path, *, gain: float = 1000.0) -> Path:
     for lead in ecg.leads:
         if not lead or not lead.isprintable():
             raise SignalError(ecg.record_id, "leads", repr(lead), "a printable name", kind="no_lead_name")
-    raw = _to_integers(ecg, gain)
+    raw = to_integers(ecg, gain)
     folder = Path(folder)
     write_bytes(folder / f"{ecg.record_id}.dat", np.ascontiguousarray(raw.T, dtype="<i2").tobytes())
     lines = [f"{ecg.record_id} {len(ecg.leads)} {_rate_text(ecg)} {ecg.n_samples}"]
@@ -86,20 +85,6 @@ def write_wfdb(ecg: ECG, folder: str | Path, *, gain: float = 1000.0) -> Path:
     path = folder / f"{ecg.record_id}.hea"
     write_text(path, "\n".join(lines) + "\n")
     return path
-
-
-def _to_integers(ecg: ECG, gain: float) -> np.ndarray:
-    """Return the samples as format 16 stores them, int16 [lead, time]."""
-    scaled = np.rint(ecg.signal.astype(np.float64) * gain)
-    beyond = (np.abs(scaled) > -GAP - 1).any(axis=1)  # NaN compares False
-    if beyond.any():
-        lead = ecg.leads[int(np.argmax(beyond))]
-        peak = float(np.nanmax(np.abs(ecg[lead])))
-        raise SignalError(
-            ecg.record_id, f"lead {lead}", f"{peak:g} mV", f"up to {(-GAP - 1) / gain:g} mV at gain {gain:g}",
-            "write with a lower gain", kind="amplitude", lead=lead,
-        )  # fmt: skip
-    return np.where(np.isnan(scaled), GAP, scaled).astype(np.int16)
 
 
 def _rate_text(ecg: ECG) -> str:

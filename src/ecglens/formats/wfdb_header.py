@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,9 +22,10 @@ from typing import NamedTuple
 
 from ecglens.ecg import MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
+from ecglens.formats.channels import MILLIVOLTS, standard_lead
+from ecglens.formats.checks import lead_findings, rate_findings, scale_findings
 from ecglens.formats.contents import refuse_other_content
-from ecglens.leads import OTHER_LEADS, STANDARD_LEADS, canonical_lead
-from ecglens.runs.files import read_bytes
+from ecglens.runs.files import contained, read_bytes
 
 MAX_HEADER_BYTES = 2**20
 MAX_SIGNALS = 256
@@ -33,17 +33,7 @@ MAX_SEGMENTS = 20_000
 MIN_GAIN, MAX_GAIN = 1e-9, 1e9  # ADC units per physical unit; beyond, float32 mV would overflow or vanish
 DEFAULT_GAIN = 200.0
 
-# How many mV one physical unit is. Both code points of the micro sign occur: U+00B5 and U+03BC.
-MILLIVOLTS = {"mV": 1.0, "mv": 1.0, "uV": 1e-3, "uv": 1e-3, "\u00b5V": 1e-3, "\u03bcV": 1e-3,
-              "V": 1e3, "v": 1e3, "nV": 1e-6, "nv": 1e-6}  # fmt: skip
-
 KNOWN_FORMATS = (0, 8, 16, 24, 32, 61, 80, 160, 212, 310, 311, 508, 516, 524)
-
-# Rates that recorders and the public data sets use. Another one is possible, but more often a damaged header.
-USUAL_FS = frozenset(
-    (50, 60, 64, 75, 80, 100, 120, 125, 128, 150, 160, 180, 200, 240, 250, 256, 257, 300, 320, 333, 360, 400, 480, 500,
-     512, 600, 640, 750, 800, 960, 977, 1000, 1024, 1200, 1250, 1500, 1600, 2000, 2048, 2400, 2500, 3000, 4000)
-)  # fmt: skip
 
 _NUMBER = r"[-+]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][-+]?\d{1,3})?"
 _INTEGER = re.compile(r"-?\d{1,15}", re.ASCII)
@@ -215,6 +205,8 @@ def _segments(
     segments = []
     for at, line in lines:
         fields = line.split()
+        if ".." in fields[0] or fields[0].startswith("/"):
+            contained(at.path.parent, fields[0], at.path)  # refuses it as unsafe
         if len(fields) != 2 or "/" in fields[0]:
             raise at.error("segment line", line, "a record name and a number of samples")
         segments.append(Segment(fields[0], _integer(at, "number of samples", 0, 10**15, fields[1])))
@@ -250,7 +242,7 @@ def _signal_line(place: _Place, line: str) -> tuple[SignalSpec, list[Finding]]:
     fields = line.split(None, 8)
     if len(fields) < 2:
         raise place.error("signal line", line, "file name, format, gain, ...")
-    has_lead = len(fields) == 9 or (len(fields) > 2 and _is_known_lead(fields[-1]))
+    has_lead = len(fields) == 9 or (len(fields) > 2 and standard_lead(fields[-1]) is not None)
     lead = fields.pop() if has_lead else ""
     storage = _storage(place, fields[1])
     numbers = [_integer(place, *field, text) for field, text in zip(_NUMERIC_FIELDS, fields[3:8], strict=False)]
@@ -260,8 +252,7 @@ def _signal_line(place: _Place, line: str) -> tuple[SignalSpec, list[Finding]]:
         baseline = zero or 0
     if abs(baseline) > 2**16:
         findings.append(Finding("baseline", "warning", f"baseline {baseline} is beyond 16 bits", lead))
-    if lead and not _is_known_lead(lead):
-        findings.append(Finding("unknown_lead", "warning", f"{lead!r} is not a lead name we know", lead))
+    findings += lead_findings([lead] if lead else [])
     spec = SignalSpec(
         fields[0], *storage, gain, baseline, units, resolution or 0, zero or 0, initial, checksum, block or 0, lead
     )
@@ -312,12 +303,6 @@ def _parse_gain(text: str) -> tuple[float, int | None, str | None]:
     return float(match[1]), None if match[2] is None else int(match[2]), match[3]
 
 
-@lru_cache(maxsize=1024)
-def _is_known_lead(name: str) -> bool:
-    standard = canonical_lead(name)
-    return standard in STANDARD_LEADS or standard.upper() in OTHER_LEADS
-
-
 def _integer(place: _Place, field: str, low: int, high: int, text: str) -> int:
     value = int(text) if _INTEGER.fullmatch(text) else None
     if value is None or not low <= value <= high:
@@ -330,31 +315,10 @@ def _record_findings(path: Path, name: str, fs: float) -> list[Finding]:
     if name != path.stem:
         reason = f"the header calls the record {name!r}, its file name {path.stem!r}"
         findings.append(Finding("record_name", "warning", reason))
-    if fs not in USUAL_FS:
-        findings.append(Finding("unusual_fs", "warning", f"{fs:g} Hz is no rate that recorders commonly use"))
-    return findings
+    return findings + rate_findings(fs)
 
 
 def _odd_ones_out(signals: Sequence[SignalSpec]) -> list[Finding]:
-    """Flag a gain or baseline that differs where most leads agree: nothing else in a header guards these two."""
     gains = [spec.gain / MILLIVOLTS.get(spec.units, math.nan) for spec in signals]
-    common = _majority(gains)
-    if common is None:  # calibrated lead by lead, so baselines differ too
-        return []
-    findings = _flag_odd("gain", common, gains, signals)
     baselines = [float(spec.baseline) for spec in signals]
-    common = _majority(baselines)
-    return findings if common is None else findings + _flag_odd("baseline", common, baselines, signals)
-
-
-def _majority(values: Sequence[float]) -> float | None:
-    common, count = Counter(values).most_common(1)[0]
-    return common if count >= 2 and 2 * count > len(values) else None
-
-
-def _flag_odd(field: str, common: float, values: Sequence[float], signals: Sequence[SignalSpec]) -> list[Finding]:
-    return [
-        Finding(f"odd_{field}", "warning", f"{field} {value:g} where most leads have {common:g}", spec.lead or None)
-        for spec, value in zip(signals, values, strict=True)
-        if value != common
-    ]
+    return scale_findings([spec.lead or None for spec in signals], gains, baselines, (" per mV", ""))

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ecglens.errors import Finding, FormatError, SignalError, printable
+from ecglens.errors import Finding, FormatError, printable
+from ecglens.formats.channels import MILLIVOLTS
 from ecglens.formats.contents import refuse_other_content
-from ecglens.formats.wfdb_header import MILLIVOLTS, Header, SignalSpec
+from ecglens.formats.wfdb_header import Header, SignalSpec
 from ecglens.formats.wfdb_packing import GAPS, WIDE
 from ecglens.formats.wfdb_signals import open_signals
 from ecglens.leads import canonical_lead
@@ -46,25 +46,6 @@ def read_stretch(path: Path, header: Header, verify: bool, pick: Callable[[int, 
     leads = tuple(spec.lead for spec in header.signals)
     formats = frozenset(spec.format for spec in header.signals)
     return Stretch(_millivolts(raw, header.signals), leads, fs, first, formats, tuple(findings))
-
-
-def sample_range(
-    path: Path, begin: float, fs: float, n_samples: int, start: float | None, stop: float | None
-) -> tuple[int, int]:
-    """Return the first sample of start <= t < stop and the one behind the last, as `ECG.crop` picks them.
-
-    Times in s, `begin` is that of sample 0. Raises SignalError where they are not inside the recording.
-    """
-    edges = [
-        0.0 if start is None else math.ceil((start - begin) * fs - 1e-6) if math.isfinite(start) else math.nan,
-        n_samples if stop is None else math.ceil((stop - begin) * fs - 1e-6) if math.isfinite(stop) else math.nan,
-    ]
-    if not 0 <= edges[0] < edges[1] <= n_samples:  # NaN compares as outside
-        wanted = f"[{begin if start is None else start:g}, {begin + n_samples / fs if stop is None else stop:g}) s"
-        raise SignalError(
-            path, "crop", wanted, f"inside [{begin:g}, {begin + n_samples / fs:g}) s and not empty", kind="crop"
-        )
-    return int(edges[0]), int(edges[1])
 
 
 def refuse_unusable_leads(path: Path, header: Header) -> None:

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ecglens.errors import Finding, FormatError
+from ecglens.formats.channels import refuse_lying_size
 from ecglens.formats.contents import refuse_other_content
 from ecglens.formats.wfdb_flac import FlacFile
 from ecglens.formats.wfdb_header import Header, SignalSpec
@@ -107,6 +108,7 @@ class SignalFile:
             return frames, (Finding("length_from_file", "note", reason),)
         needed = packing.bytes_for(declared * self.frame)
         if available < needed:
+            refuse_lying_size(self.path, needed, available)
             self._refuse_truncated(available, f"the {needed} bytes that the header declares")
         if available in (needed, packing.padded(declared * self.frame)):
             return declared, ()

@@ -48,12 +48,21 @@ def predict(bundle: Bundle, ecg: ECG) -> Prediction:
     return _prediction(bundle, ecg.record_id, probabilities, admitted.findings)
 
 
-def predict_files(bundle: Bundle, paths: Sequence[Path], progress: Progress = silent) -> list[Prediction]:
-    """Return a prediction per file; a file that cannot be used is rejected with the reason, the rest goes on."""
+def predict_files(
+    bundle: Bundle,
+    paths: Sequence[Path],
+    progress: Progress = silent,
+    start: float | None = None,
+    stop: float | None = None,
+) -> list[Prediction]:
+    """Return a prediction per file; a file that cannot be used is rejected with the reason, the rest goes on.
+
+    start, stop  the stretch of each recording that is used, in s on its clock, as in `read`
+    """
     predictions = []
     for done, path in enumerate(paths, 1):
         try:
-            predictions.append(predict(bundle, read(path)))
+            predictions.append(predict(bundle, read(path, start, stop)))
         except (InputError, UnsafeError, ContractError) as error:
             predictions.append(Prediction(Path(path).stem, rejected=error))
         progress("predicting", done, len(paths), "")

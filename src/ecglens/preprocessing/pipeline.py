@@ -111,15 +111,10 @@ class Admission:
 
     def admit(self, ecg: ECG) -> ECG:
         """Return the ECG with its leads selected and short gaps bridged; raise for the first thing wrong."""
-        selected = ecg.select(self.leads)
-        for fault in self._faults(selected):
+        admitted, faults = self._examined(ecg.select(self.leads))
+        for fault in faults:
             raise fault
-        short = longest_gap(selected.signal)
-        if not short.any():
-            return selected
-        bridged = ", ".join(lead for lead, gap in zip(selected.leads, short, strict=True) if gap)
-        note = Finding("bridged_gaps", "warning", f"gaps up to {short.max() / ecg.fs:.3f} s bridged in {bridged}")
-        return replace(selected, signal=bridge_gaps(selected.signal), findings=(*selected.findings, note))
+        return admitted
 
     def findings(self, ecg: ECG) -> tuple[Finding, ...]:
         """Return everything noticed about the ECG: what its reader noted, and all that would refuse it."""
@@ -127,12 +122,11 @@ class Admission:
             selected = ecg.select(self.leads)
         except EcglensError as error:
             return (*ecg.findings, error.finding())
-        faults = [fault.finding() for fault in self._faults(selected)]
-        if not faults:
-            return self.admit(ecg).findings
-        return (*selected.findings, *faults)
+        admitted, faults = self._examined(selected)
+        return (*admitted.findings, *(fault.finding() for fault in faults))
 
-    def _faults(self, ecg: ECG) -> list[EcglensError]:
+    def _examined(self, ecg: ECG) -> tuple[ECG, list[EcglensError]]:
+        """Return an ECG with these leads, its gaps bridged where nothing is wrong with it, and all that is wrong."""
         where = ecg.record_id or "ECG"
         faults: list[EcglensError] = []
         if ecg.duration < self.min_duration - 0.5 / ecg.fs:
@@ -142,19 +136,27 @@ class Admission:
                     "record longer, or use a model made for shorter ECGs", kind="too_short",
                 )
             )  # fmt: skip
-        for lead, gap in zip(ecg.leads, longest_gap(ecg.signal), strict=True):
-            if gap > self.max_gap * ecg.fs or gap == ecg.n_samples:
-                faults.append(
-                    SignalError(
-                        where, f"lead {lead}", f"{gap / ecg.fs:.3f} s without samples (NaN)",
-                        f"gaps up to {self.max_gap:g} s", "repeat the recording", kind="gap", lead=lead,
-                    )
-                )  # fmt: skip
-        return faults or self._amplitude_faults(ecg, where)
+        gaps = longest_gap(ecg.signal)
+        faults += [
+            SignalError(
+                where, f"lead {lead}", f"{gap / ecg.fs:.3f} s without samples (NaN)",
+                f"gaps up to {self.max_gap:g} s", "repeat the recording", kind="gap", lead=lead,
+            )
+            for lead, gap in zip(ecg.leads, gaps, strict=True)
+            if gap > self.max_gap * ecg.fs or gap == ecg.n_samples
+        ]  # fmt: skip
+        faults += self._amplitude_faults(ecg, where)
+        if faults or not gaps.any():
+            return ecg, faults
+        bridged = ", ".join(lead for lead, gap in zip(ecg.leads, gaps, strict=True) if gap)
+        note = Finding("bridged_gaps", "warning", f"gaps up to {gaps.max() / ecg.fs:.3f} s bridged in {bridged}")
+        return replace(ecg, signal=bridge_gaps(ecg.signal), findings=(*ecg.findings, note)), []
 
     def _amplitude_faults(self, ecg: ECG, where: str) -> list[EcglensError]:
-        signal = bridge_gaps(ecg.signal)
-        ranges = signal.max(axis=1) - signal.min(axis=1)
+        """Return what is wrong with the samples that are there; of a lead without any, nothing can be said."""
+        # fmax and fmin pass over NaN and give NaN for a lead of nothing else, which compares as not flat.
+        ranges = np.fmax.reduce(ecg.signal, axis=1) - np.fmin.reduce(ecg.signal, axis=1)
+        flat = ranges < self.flat_below
         faults: list[EcglensError] = [
             SignalError(
                 where, f"lead {lead}", f"a flat line (range {span:.4f} mV)",
@@ -164,11 +166,11 @@ class Admission:
             for lead, span in zip(ecg.leads, ranges, strict=True)
             if span < self.flat_below
         ]  # fmt: skip
-        every = max(1, ecg.n_samples // 1000)  # a thousand samples a lead tell the amplitude as well as all
-        thinned = signal[:, ::every]
-        size = float(np.percentile(np.abs(thinned - np.median(thinned, axis=1, keepdims=True)), 99.5))
+        if flat[~np.isnan(ranges)].all():  # or there is nothing at all
+            return faults
+        size = _typical_size(ecg.signal)
         low, high = self.amplitude
-        if not low <= size <= high and len(faults) < len(ecg.leads):
+        if not low <= size <= high:
             faults.append(
                 SignalError(
                     where, "amplitude", f"{size:.4g} mV (99.5th percentile)", f"{low:g} to {high:g} mV",
@@ -176,6 +178,19 @@ class Admission:
                 )
             )  # fmt: skip
         return faults
+
+
+def _typical_size(signal: np.ndarray) -> float:
+    """Return the 99.5th percentile of |sample - median of its lead|, gaps left out, in mV."""
+    # A thousand samples a lead tell the amplitude as well as all.
+    if np.isnan(signal).any():
+        rows = [row[~np.isnan(row)] for row in signal]
+        rows = [row[:: max(1, len(row) // 1000)] for row in rows if len(row)]
+        sizes = np.concatenate([np.abs(row - np.median(row)) for row in rows])
+    else:  # the same, three times as fast
+        thinned = signal[:, :: max(1, signal.shape[1] // 1000)]
+        sizes = np.abs(thinned - np.median(thinned, axis=1, keepdims=True))
+    return float(np.percentile(sizes, 99.5))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -50,6 +50,16 @@ class Prepared:
                 "one length for training", "crop the records to one length",
             )  # fmt: skip
         return np.stack(self.signals)
+
+    def part(self, part: Cohort) -> Prepared:
+        """Return the prepared records of `part`, some of the records of this very cohort, with its labels."""
+        place = {record: i for i, record in enumerate(self.cohort.record_ids)}
+        kept = [record for record in part.record_ids if record in place]
+        wanted = set(part.record_ids)
+        excluded = tuple(entry for entry in self.excluded if entry.record_id in wanted)
+        chosen = self.take([place[record] for record in kept])
+        labelled = part.take([i for i, record in enumerate(part.record_ids) if record in place])
+        return replace(chosen, cohort=labelled, excluded=excluded)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Prepared:
         """Return the records at these positions."""

@@ -15,7 +15,8 @@ from ecglens.errors import ContractError, UsageError
 class Windows:
     """Windows of `length` samples every `stride` samples; the last one ends with the signal.
 
-    combine   "mean" averages the network's outputs (logits) over the windows
+    combine   "mean" averages the network's outputs (logits) over the windows; "centre" has one window only, in the
+              middle of the signal (what xai4ecg predicts from)
     """
 
     length: int
@@ -25,8 +26,8 @@ class Windows:
     def __post_init__(self) -> None:
         if not (isinstance(self.length, int) and isinstance(self.stride, int)) or min(self.length, self.stride) < 1:
             raise UsageError("windows", "length, stride", f"{self.length}, {self.stride}", "at least 1 sample")
-        if self.combine != "mean":
-            raise UsageError("windows", "combine", self.combine, "mean")
+        if self.combine not in ("mean", "centre"):
+            raise UsageError("windows", "combine", self.combine, "mean, centre")
 
     def starts(self, n_samples: int) -> list[int]:
         """Return the first sample of each window of a signal of `n_samples`."""
@@ -35,6 +36,8 @@ class Windows:
                 "windows", "signal", f"{n_samples} samples", f"at least {self.length}", kind="too_short"
             )
         last = n_samples - self.length
+        if self.combine == "centre":
+            return [last // 2]
         starts = list(range(0, last + 1, self.stride))
         return starts if starts[-1] == last else [*starts, last]
 

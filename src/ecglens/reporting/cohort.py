@@ -39,9 +39,21 @@ def cohort_report(
     if survey is not None:
         sections += [_recordings(survey), _problems(about, survey), _duplicates(about, survey)]
     sections += [_missing(about), _terms(about)]
-    subtitle = f"{_many(about.records, 'record')} of {_many(about.patients, 'patient')}; label rule: {_rule(about)}"
+    subtitle = f"{records_of_patients(about)}; label rule: {_rule(about)}"
     kept = tuple(section for section in sections if section is not None)
     return Report(f"Data set {about.name}", subtitle, kept, tuple(provenance))
+
+
+def records_of_patients(about: CohortDescription) -> str:
+    """Return how large a cohort is, in words; patients whom nobody knows are not counted."""
+    return f"{_many(about.records, 'record')} of {_patients(about)}"
+
+
+def _patients(about: CohortDescription) -> str:
+    if about.patients is None:
+        return "unknown patients"
+    at_most = "at most " if about.missing["patient_id"] else ""
+    return at_most + _many(about.patients, "patient")
 
 
 def attention(about: CohortDescription, survey: Survey | None) -> list[str]:
@@ -67,7 +79,7 @@ def attention(about: CohortDescription, survey: Survey | None) -> list[str]:
     if about.missing["patient_id"]:
         told.append(f"The patient is unknown in {_many(about.missing['patient_id'], 'record')}: no split by patient.")
     rare = [name for name, found in about.prevalence.items() if found.n_patients_positive < SMALL_GROUP]
-    if rare:
+    if rare and about.patients is not None:
         told.append(f"Fewer than {SMALL_GROUP} patients have {_listed(rare)}: too few to learn from or to score.")
     left_out = sum(about.excluded.values())
     if left_out:
@@ -79,8 +91,9 @@ def _summary(about: CohortDescription, survey: Survey | None) -> Section:
     concerns = attention(about, survey)
     n_labels = sum(n > 0 for n in about.labels.values())
     opened = "the files were not opened" if survey is None else f"{survey.n:,} of {about.records:,} files can be read"
+    labelled = f"with {_many(n_labels, 'label')}" if n_labels else "without labels"
     conclusion = (
-        f"{_many(about.records, 'record')} of {_many(about.patients, 'patient')} with {_many(n_labels, 'label')}; "
+        f"{records_of_patients(about)} {labelled}; "
         f"{opened}. "
         + ("To look at first:" if concerns else "Nothing was found that forbids their use.")
     )  # fmt: skip
@@ -113,10 +126,11 @@ def _frequencies(about: CohortDescription) -> Section:
     unknown = f"; no label is known of {about.unlabelled:,} more" if about.unlabelled else ""
     caption = (
         f"How often each label stands on a record: number, share, 95 % interval. N = "
-        f"{about.records - about.unlabelled:,} records of {_many(about.patients, 'patient')}{unknown}."
+        f"{about.records - about.unlabelled:,} records of {_patients(about)}{unknown}."
     )
+    people = "{:,}".format if about.patients is not None else lambda _: "unknown"
     rows = [
-        (name, f"{f.n_positive:,}", f"{f.n_patients_positive:,}", _share(f), f"{f.n:,}", f"{f.n_patients:,}")
+        (name, f"{f.n_positive:,}", people(f.n_patients_positive), _share(f), f"{f.n:,}", people(f.n_patients))
         for name, f in ranked
     ]
     table = Table(

@@ -144,7 +144,8 @@ def _untested(run: Run, about: Mapping[str, Any]) -> Section:
         text=(
             f"On the {valid['n']} validation records that chose its epoch the macro AUROC is "
             f"{interval(valid['macro_auroc'])}, which is optimistic.",
-            f"Run: ecglens evaluate {run.folder} --data {about['arguments'].get('data', 'DIR')}",
+            f"Run: ecglens evaluate {run.folder} --data {about['arguments'].get('data', 'DIR')}"
+            + (f" --dataset {about['arguments']['dataset']}" if "dataset" in about["arguments"] else ""),
         ),
     )
 
@@ -232,7 +233,11 @@ def _limits() -> Section:
 
 def _provenance(run: Run, about: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     arguments = {k: v for k, v in about["arguments"].items() if k not in ("recipe", "seed")}
-    repeat = " ".join(f"--{k.replace('_', '-')} {v}" for k, v in arguments.items() if v not in (0, "", None))
+    repeat = " ".join(
+        f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')} {v}"
+        for k, v in arguments.items()
+        if v not in (0, "", None)
+    )
     return (
         ("repeat", f"ecglens train {repeat} --seed {about['seed']} --out {run.folder.name}"),
         ("weights SHA-256", about["weights_sha256"]),

@@ -99,8 +99,10 @@ def read_json(path: Path, limit: int = MAX_TEXT_BYTES) -> Any:
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def atomic_writer(path: Path, mode: str = "wb", *, durable: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file that becomes `path` when the block ends without an exception.
+
+    durable  wait until the disk has it; not needed for one of many files that can be made again
 
     Raises EnvironmentFault (exit code 5) where the disk is full or the folder cannot be written.
     """
@@ -116,10 +118,12 @@ def atomic_writer(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         with os.fdopen(handle, mode, encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
         temporary = None
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise disk_fault(path, error) from error
     finally:
@@ -128,25 +132,25 @@ def atomic_writer(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
                 os.unlink(temporary)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write bytes atomically."""
-    with atomic_writer(path) as file:
+    with atomic_writer(path, durable=durable) as file:
         file.write(data)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write UTF-8 text atomically."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), durable=durable)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write JSON atomically, keys in the order given; NaN is refused (write null)."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", durable=durable)
 
 
-def write_npy(path: Path, array: np.ndarray) -> None:
+def write_npy(path: Path, array: np.ndarray, *, durable: bool = True) -> None:
     """Write a `.npy` file atomically; object arrays are refused."""
-    with atomic_writer(path) as file:
+    with atomic_writer(path, durable=durable) as file:
         np.save(file, array, allow_pickle=False)
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes: all that decides a training, as data."""
+"""Recipes: all that decides a training, as data. `ours` by model, and those of TrustECG and xai4ecg for any model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,22 +13,27 @@ from ecglens.preprocessing.pipeline import Admission, Bandpass, Preprocessing, R
 from ecglens.preprocessing.windows import Windows
 from ecglens.training.augmentation import Augmentation
 
-# 0.5-40 Hz and one mean and deviation per record, at 100 Hz; 2.5-s windows, half overlapping (xai4ecg's crops).
-PREPROCESSING = Preprocessing(
-    Admission(),
-    (Resample(100.0), Bandpass(0.5, 40.0, 2), Standardize("record")),
-    Windows(length=250, stride=125),
-)
+# 0.5-40 Hz and one mean and deviation per record, at 100 Hz: what TrustECG does, and we.
+_STEPS = (Resample(100.0), Bandpass(0.5, 40.0, 2), Standardize("record"))
+# 2.5-s windows, half overlapping (xai4ecg's crops).
+PREPROCESSING = Preprocessing(Admission(), _STEPS, Windows(length=250, stride=125))
+WHOLE = Preprocessing(Admission(), _STEPS, Windows(length=1000, stride=1000))
+MILLIVOLTS = Preprocessing(Admission(), (Resample(100.0),), Windows(length=250, stride=250, combine="centre"))
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained.
 
-    lr            peak of the one-cycle schedule (Smith & Topin 2018): linear up over `warmup`, cosine down to 0
-    weight_decay  of AdamW
-    batch         records per step; each epoch shows every record once, as one random crop
-    patience      epochs without a better validation macro AUROC after which training stops
+    schedule         "one_cycle" (Smith & Topin 2018): linear up to `lr` over `warmup`, cosine down to 0;
+                     "plateau": halved after `plateau` epochs without a better validation macro AUROC; "constant"
+    lr               learning rate: the peak of one_cycle, where the others begin
+    weight_decay     of AdamW
+    batch            records per step; each epoch shows every record once, as one random crop
+    patience         epochs without a better validation macro AUROC after which training stops
+    balance          how much rare classes count (`loss.class_weights`)
+    min_likelihood   label rule of PTB-XL
+    keep_unlabelled  keep records without a label of the task, as negatives
     """
 
     model: str
@@ -39,6 +45,11 @@ class Recipe:
     warmup: float = 0.25
     patience: int = 30
     preprocessing: Preprocessing = PREPROCESSING
+    schedule: str = "one_cycle"
+    plateau: int = 3
+    balance: str = "sqrt"
+    min_likelihood: float = 0.0
+    keep_unlabelled: bool = False
 
     def as_config(self) -> dict[str, Any]:
         """Return the recipe as JSON-ready data."""
@@ -59,8 +70,42 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def recipe_for(model: str) -> Recipe:
-    """Return the recipe of a model. Raises UsageError for an unknown one."""
+def _trustecg(model: str) -> Recipe:
+    """What the report of TrustECG says."""
+    return Recipe(
+        model, Augmentation(crop=1000), epochs=50, batch=64, lr=1e-3, weight_decay=1e-2, patience=5,
+        preprocessing=WHOLE, schedule="plateau", plateau=3, min_likelihood=50.0, keep_unlabelled=True,
+    )  # fmt: skip
+
+
+def _trustecg_code(model: str) -> Recipe:
+    """What the code of TrustECG does, where it differs from the report: batch and weight decay."""
+    return Recipe(
+        model, Augmentation(crop=1000), epochs=50, batch=32, lr=1e-3, weight_decay=1e-4, patience=5,
+        preprocessing=WHOLE, schedule="plateau", plateau=3, min_likelihood=50.0, keep_unlabelled=True,
+    )  # fmt: skip
+
+
+def _xai4ecg(model: str) -> Recipe:
+    """What paper and code of xai4ecg (Wagner et al.) do: millivolts as they are, one crop from the centre."""
+    return Recipe(
+        model, Augmentation(crop=250), epochs=100, batch=128, lr=1e-3, weight_decay=1e-3, patience=100,
+        preprocessing=MILLIVOLTS, schedule="constant", balance="none", keep_unlabelled=True,
+    )  # fmt: skip
+
+
+STYLES: dict[str, Callable[[str], Recipe]] = {
+    "ours": lambda model: RECIPES[model],
+    "trustecg": _trustecg,
+    "trustecg-code": _trustecg_code,
+    "xai4ecg": _xai4ecg,
+}
+
+
+def recipe_for(model: str, style: str = "ours") -> Recipe:
+    """Return the recipe of a model in one of the `STYLES`. Raises UsageError for an unknown one."""
     if model not in RECIPES or model not in MODELS:
         raise UsageError("train", "model", model, ", ".join(RECIPES))
-    return RECIPES[model]
+    if style not in STYLES:
+        raise UsageError("train", "recipe", style, ", ".join(STYLES))
+    return STYLES[style](model)

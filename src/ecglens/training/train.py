@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from ecglens.training.checkpoint import State, load_checkpoint, save_checkpoint
 from ecglens.training.loss import class_weights, multilabel_loss
 from ecglens.training.recipes import Recipe
 
-FOLDS = {"train": range(1, 9), "valid": [9]}
+FOLDS: Mapping[str, Sequence[int]] = {"train": range(1, 9), "valid": [9]}
 
 
 @dataclass(frozen=True)
@@ -64,46 +64,55 @@ def train(
     resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
     drop_empty_classes: bool = False,
+    folds: Mapping[str, Sequence[int]] = FOLDS,
+    prepared: Prepared | None = None,
     cache: Cache | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Train on folds 1-8 (or 80 % of the patients where there are no folds), choose on fold 9 (or 10 %).
 
+    folds                other folds to train on (`train`) and to choose on (`valid`)
+    prepared             the whole cohort, already read and prepared as the recipe says
     drop_empty_classes   leave out, and name in the label rule, classes that nobody (or everybody) in a part has,
                          instead of refusing; their records stay
 
-    The rest, fold 10, is not read. Writes a run folder with history, tables and the bundle `final`.
+    Other folds, usually 10, are not read. Writes a run folder with history, tables and the bundle `final`.
     Raises LockedError for a second trainer in `out`, TableError for a class nobody has, ContractError where a resumed
     run had other arguments or other data.
     """
     run = Run(Path(out))
     with run.writing(), contextlib.ExitStack() as cleanup:
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "seed": seed}
+        if folds is not FOLDS:
+            described["folds"] = {name: list(chosen) for name, chosen in folds.items()}
         began_before = (run.folder / "run.json").exists()
         run = Run.create(run.folder, "train", described, seed, resume)
         if not began_before:
             cleanup.callback(run.discard)  # data that are refused leave no run behind
         if drop_empty_classes:
-            cohort = without_empty_classes(cohort, _split(cohort, seed).values())
-        parts = split_for_training(cohort, seed)
-        prepared = {
-            name: prepare(part, recipe.preprocessing, cache=cache, progress=progress) for name, part in parts.items()
+            cohort = without_empty_classes(cohort, _split(cohort, seed, folds).values())
+        parts = split_for_training(cohort, seed, folds)
+        read = {
+            name: prepare(part, recipe.preprocessing, cache=cache, progress=progress)
+            if prepared is None
+            else prepared.part(part)
+            for name, part in parts.items()
         }
-        for name, part in prepared.items():
+        for name, part in read.items():
             _refuse_unlearnable(name, part.cohort)  # again: what could not be read is gone now
-        _note_data(run, cohort, prepared)
+        _note_data(run, cohort, read)
         cleanup.pop_all()
         with run.journal() as journal:
-            network, state = fit(recipe, prepared["train"], prepared["valid"], run.folder, journal, seed, progress)
-        bundle = _bundle(cohort, recipe, network, state, prepared, seed, arguments or {})
-        valid = score_prepared(bundle, prepared["valid"], n_resamples=2000, seed=seed)
+            network, state = fit(recipe, read["train"], read["valid"], run.folder, journal, seed, progress)
+        bundle = _bundle(cohort, recipe, network, state, read, seed, arguments or {})
+        valid = score_prepared(bundle, read["valid"], n_resamples=2000, seed=seed)
         bundle = replace(bundle, card=model_card(bundle, valid.as_dict()))
         bundle.save(run.bundle_folder())
         run.write_table("history", pd.DataFrame(state.history))
         run.write_table("valid-scores", valid.scores)
         figures = valid.as_dict() | {"excluded": describe_exclusions(valid.excluded)}
         run.note(best_epoch=state.best_epoch, valid=figures, weights_sha256=bundle.weights_sha256, finished=True)
-    left_out = tuple(entry for part in prepared.values() for entry in part.excluded)
+    left_out = tuple(entry for part in read.values() for entry in part.excluded)
     return Trained(run, bundle, state.best_epoch, figures, left_out)
 
 
@@ -113,7 +122,7 @@ def fit(
     """The loop. Returns the network with its best weights, and the history."""
     signals, labels = train.stack(), train.cohort.labels.to_numpy()
     keys = record_keys(train.cohort.record_ids)
-    weights = torch.from_numpy(class_weights(labels)).float()
+    weights = torch.from_numpy(class_weights(labels, recipe.balance)).float()
     network = _network(recipe, signals.shape[1], labels.shape[1], seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     state = State(0, 0, -math.inf, {}, [])
@@ -123,6 +132,7 @@ def fit(
     steps = math.ceil(len(signals) / recipe.batch)
     while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
         epoch = state.epoch + 1
+        scores = [entry["valid_macro_auroc"] for entry in state.history]
         order = np.argsort(uniform(seed, f"order/{epoch}", keys, 1)[:, 0])
         drawn = draw(recipe.augmentation, keys, signals.shape[1], signals.shape[2], seed, epoch)
         network.train()
@@ -133,7 +143,7 @@ def fit(
                 batch = order[step * recipe.batch : (step + 1) * recipe.batch]
                 x, y = apply(recipe.augmentation, drawn, signals, labels, keys, batch, seed, epoch)
                 for group in optimizer.param_groups:
-                    group["lr"] = one_cycle(recipe, state.epoch * steps + step, recipe.epochs * steps)
+                    group["lr"] = learning_rate(recipe, state.epoch * steps + step, recipe.epochs * steps, scores)
                 loss = multilabel_loss(network(torch.from_numpy(x)), torch.from_numpy(y), weights)
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
@@ -155,6 +165,28 @@ def fit(
     return network.eval(), state
 
 
+def learning_rate(recipe: Recipe, step: int, steps: int, scores: Sequence[float]) -> float:
+    """Return the learning rate of a step of `steps`, after epochs that scored `scores` on validation."""
+    if recipe.schedule == "one_cycle":
+        return one_cycle(recipe, step, steps)
+    return recipe.lr * (0.5 ** halvings(scores, recipe.plateau) if recipe.schedule == "plateau" else 1.0)
+
+
+def halvings(scores: Sequence[float], patience: int) -> int:
+    """Return how often the rate was halved: each time more than `patience` epochs in a row brought nothing better.
+
+    Better means by more than 0.01 %, as in PyTorch's ReduceLROnPlateau, from the scores alone, so that a resumed
+    training needs no further state.
+    """
+    best, waited, halved = -math.inf, 0, 0
+    for score in scores:
+        waited = waited + 1 if score <= best * (1 + 1e-4) else 0
+        best = max(best, score) if waited == 0 else best
+        if waited > patience:
+            halved, waited = halved + 1, 0
+    return halved
+
+
 def one_cycle(recipe: Recipe, step: int, steps: int) -> float:
     """Return the learning rate of a step: linear from lr / 25 to lr over the warm-up, then cosine to 0."""
     rising = recipe.warmup * steps
@@ -172,12 +204,12 @@ def macro_auroc(network: nn.Module, recipe: Recipe, valid: Prepared) -> float:
     return float(np.nanmean([auroc(labels[:, k], raw[:, k]) for k in range(len(names))]))
 
 
-def split_for_training(cohort: Cohort, seed: int) -> dict[str, Cohort]:
+def split_for_training(cohort: Cohort, seed: int, folds: Mapping[str, Sequence[int]] = FOLDS) -> dict[str, Cohort]:
     """Return `train` and `valid`, disjoint in patients: by the cohort's folds, or drawn where it has none.
 
     Raises TableError where a part has nobody with, or nobody without, a class.
     """
-    parts = _split(cohort, seed)
+    parts = _split(cohort, seed, folds)
     for name, part in parts.items():
         _refuse_unlearnable(name, part)
     return parts
@@ -193,9 +225,9 @@ def without_empty_classes(cohort: Cohort, parts: Iterable[Cohort]) -> Cohort:
     return replace(cohort, labels=cohort.labels[kept], label_rule=f"{cohort.label_rule}; without {gone} (too few)")
 
 
-def _split(cohort: Cohort, seed: int) -> dict[str, Cohort]:
+def _split(cohort: Cohort, seed: int, folds: Mapping[str, Sequence[int]]) -> dict[str, Cohort]:
     if cohort.metadata["fold"].notna().all() and len(cohort):
-        return cohort.split("fold", folds=FOLDS)
+        return cohort.split("fold", folds=folds)
     return cohort.split("patient", fractions={"train": 0.8, "valid": 0.1}, seed=seed)
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from fuzz import mutate_bytes, mutate_start, mutate_text
 
 from ecglens.ecg import ECG
+from ecglens.formats.delineations import read_annotations
 from ecglens.formats.read import read
-from ecglens.formats.wfdb import write_wfdb
 from ecglens.leads import LIMB_ALGEBRA, STANDARD_LEADS
 
 from .aecg import make_aecg
@@ -29,6 +29,7 @@ from .npy import make_npy
 from .scp import make_scp
 from .sierra import make_sierra
 from .table import make_table
+from .wfdb import make_annotations, make_packed, make_segments, make_wfdb
 
 
 def small_ecg(n_samples: int = 500, fs: float = 500.0, name: str = "rec") -> ECG:
@@ -41,14 +42,26 @@ def small_ecg(n_samples: int = 500, fs: float = 500.0, name: str = "rec") -> ECG
     return ECG(signal.astype(np.float32), fs, STANDARD_LEADS, name)
 
 
-def _wfdb_header(folder: Path) -> tuple[Path, Path]:
-    header = write_wfdb(small_ecg(), folder)
-    return header, header
+def _wfdb_samples(number: int) -> Callable[[Path], tuple[Path, Path]]:
+    """Return a maker of a record of this format, of which the samples are mutated."""
+
+    def made(folder: Path) -> tuple[Path, Path]:
+        header = make_wfdb(folder, small_ecg()) if number == 16 else make_packed(folder, small_ecg(), number)
+        return header.with_suffix(".dat"), header
+
+    return made
 
 
-def _wfdb_samples(folder: Path) -> tuple[Path, Path]:
-    header = write_wfdb(small_ecg(), folder)
-    return header.with_suffix(".dat"), header
+def _annotations(path: Path) -> Any:
+    found = read_annotations(path)
+    return found.times, found.leads, found.beat_labels, found.rhythms
+
+
+def _wfdb_annotations(path: Path) -> Any:
+    import wfdb
+
+    found = wfdb.rdann(str(path.with_suffix("")), "atr")
+    return found.sample, tuple(found.symbol), tuple(found.aux_note)
 
 
 def _wfdb_package(path: Path) -> Any:
@@ -110,8 +123,12 @@ def _ecgdatakit(path: Path) -> Any:
 
 
 TARGETS = [
-    ("WFDB header", _wfdb_header, read, mutate_text, ("wfdb", _wfdb_package)),
-    ("WFDB samples, format 16", _wfdb_samples, read, mutate_bytes, ("wfdb", _wfdb_package)),
+    ("WFDB header", _one(make_wfdb), read, mutate_text, ("wfdb", _wfdb_package)),
+    ("WFDB header of segments", _one(make_segments), read, mutate_text, ("wfdb", _wfdb_package)),
+    ("WFDB samples, format 16", _wfdb_samples(16), read, mutate_bytes, ("wfdb", _wfdb_package)),
+    ("WFDB samples, format 212", _wfdb_samples(212), read, mutate_bytes, ("wfdb", _wfdb_package)),
+    ("WFDB samples, format 310", _wfdb_samples(310), read, mutate_bytes, ("wfdb", _wfdb_package)),
+    ("WFDB annotations", _one(make_annotations), _annotations, mutate_bytes, ("wfdb", _wfdb_annotations)),
     ("DICOM by ecglens", _one(make_dicom), read, mutate_bytes, ("pydicom", _dicom_package)),
     ("DICOM by others", _one(make_foreign_dicom), read, mutate_bytes, ("pydicom", _dicom_package)),
     ("DICOM by others, start", _one(make_foreign_dicom), read, mutate_start, ("pydicom", _dicom_package)),

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Families under test: each record is scored by the bundle that has seen nobody of its fold; two runs, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecglens.bundle import Bundle
+from ecglens.cohort import Cohort, Excluded
+from ecglens.errors import ContractError, UsageError
+from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, evaluate, people_of
+from ecglens.runs.cache import Cache
+from ecglens.runs.progress import Progress, silent
+from ecglens.runs.run import Run
+from ecglens.statistics.bootstrap import METRICS, paired_difference, score_table
+from ecglens.statistics.metrics import decide
+
+_THRESHOLD_FREE = METRICS[:2]
+
+
+def folds_of(where: str | Path, cohort: Cohort) -> Cohort | None:
+    """Return the cohort with the folds that the family at `where` was cross-validated on.
+
+    None where `where` is no run of `ecglens train --folds all`, or the cohort is not the one it was trained on: then
+    its bundle `final` is the one to score. Records that were not there at training are left out, and listed.
+    """
+    if not (Path(where) / "run.json").exists():
+        return None
+    about = Run(Path(where)).read()
+    if not _is_cross_validated(about) or about["data"]["name"] != cohort.name:
+        return None
+    folds = about["folds"]
+    new = [record for record in cohort.record_ids if record not in folds]
+    known = cohort.take([i for i, record in enumerate(cohort.record_ids) if record in folds])
+    reasons = tuple(Excluded(r, "new_record", "was not there when the family was trained: no fold") for r in new)
+    metadata = known.metadata.assign(fold=[folds[record] for record in known.record_ids])
+    return replace(known, metadata=metadata, excluded=(*known.excluded, *reasons))
+
+
+def evaluate_family(
+    run: Run,
+    cohort: Cohort,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    cache: Cache | None = None,
+    progress: Progress = silent,
+) -> tuple[Evaluation, dict[int, Evaluation]]:
+    """Score each record of `cohort` with the bundle trained without its fold: all together, and fold by fold.
+
+    Discrimination of all together ranks probabilities of different networks among each other, which costs a little;
+    decisions are each network's own, at its own thresholds. Raises ContractError where the run is no family of folds
+    or the cohort another one, LeakError where a bundle has seen a patient of its own fold.
+    """
+    known = folds_of(run.folder, cohort)
+    if known is None or not len(known):
+        raise ContractError(
+            run.folder, "family", f"no bundles per fold for {cohort.name}",
+            "a run of `ecglens train --folds all` on this data", "for other data use its bundle `final`",
+        )  # fmt: skip
+    cohort = known
+    parts: dict[int, Evaluation] = {}
+    for fold in sorted({int(fold) for fold in cohort.metadata["fold"]}):
+        bundle = Bundle.load(run.bundle_folder(f"fold-{fold}"))
+        parts[fold] = evaluate(
+            bundle, cohort.where(fold=fold), n_resamples=n_resamples, seed=seed, cache=cache, progress=progress
+        )
+    return _together(cohort, parts, n_resamples, seed), parts
+
+
+def compare(a: Evaluation, b: Evaluation, people: Mapping[str, str], *, seed: int = 0) -> pd.DataFrame:
+    """Return the AUROC of a minus that of b on the records both have scored, per class and `macro`, paired by patient.
+
+    people   patient of each record
+
+    Columns: class, value, low, high, n, n_patients, method, auroc_a, auroc_b. Raises ContractError where classes or
+    labels of the two differ.
+    """
+    shared = [record for record in a.labels.index if record in b.labels.index]
+    if list(a.labels.columns) != list(b.labels.columns):
+        raise ContractError("compare", "classes", ", ".join(b.labels.columns), ", ".join(a.labels.columns))
+    if not shared:
+        raise UsageError("compare", "records", "none in common", "two evaluations of the same records")
+    labels = a.labels.loc[shared].to_numpy()
+    if not np.array_equal(labels, b.labels.loc[shared].to_numpy(), equal_nan=True):
+        raise ContractError(
+            "compare", "labels", f"{a.label_rule} and {b.label_rule}", "one label rule", "score both under one rule"
+        )
+    first, second = (e.probabilities.loc[shared].to_numpy() for e in (a, b))
+    patients = [people[record] for record in shared]
+    columns = {name: [k] for k, name in enumerate(a.labels.columns)} | {"macro": list(range(labels.shape[1]))}
+    rows = []
+    for name, chosen in columns.items():
+        found = paired_difference(labels[:, chosen], first[:, chosen], second[:, chosen], patients, seed=seed)
+        rows.append({"class": name, **found.as_dict(), "auroc_a": _auroc(a, name), "auroc_b": _auroc(b, name)})
+    return pd.DataFrame(rows)
+
+
+def _is_cross_validated(about: Mapping[str, Any]) -> bool:
+    return any(name.startswith("fold-") for name in about.get("bundles", {}))
+
+
+def _together(cohort: Cohort, parts: Mapping[int, Evaluation], n_resamples: int, seed: int) -> Evaluation:
+    probabilities = pd.concat([part.probabilities for part in parts.values()])
+    labels = pd.concat([part.labels for part in parts.values()])
+    decided = pd.concat([_decisions(part) for part in parts.values()])
+    place = {record: i for i, record in enumerate(cohort.record_ids)}
+    used = cohort.take([place[record] for record in labels.index])
+    people = people_of(used)
+    ranked, called = (
+        score_table(labels.to_numpy(), table.to_numpy(), list(labels.columns), people, cuts, n_resamples=n_resamples,
+                    seed=seed)
+        for table, cuts in ((probabilities, None), (decided, [0.5] * labels.shape[1]))
+    )  # fmt: skip
+    free = ranked["metric"].isin(_THRESHOLD_FREE)
+    scores = ranked.where(free, called)
+    scores["threshold"] = np.nan  # each fold has its own
+    excluded = {entry.record_id: entry for part in parts.values() for entry in part.excluded}
+    known = labels.notna().any(axis=1).to_numpy()
+    return Evaluation(
+        scores, probabilities, labels, dict.fromkeys(labels.columns), cohort.label_rule, int(known.sum()),
+        len({person for person, k in zip(people, known, strict=True) if k}), tuple(excluded.values()),
+    )  # fmt: skip
+
+
+def _decisions(part: Evaluation) -> pd.DataFrame:
+    columns = {}
+    for name in part.probabilities.columns:
+        cut = part.thresholds[name]
+        values = part.probabilities[name].to_numpy()
+        columns[name] = decide(values, np.inf if cut is None else cut).astype(float)
+    return pd.DataFrame(columns, index=part.probabilities.index)
+
+
+def _auroc(evaluation: Evaluation, name: str) -> float:
+    rows = evaluation.scores
+    return float(rows.loc[(rows["class"] == name) & (rows["metric"] == "auroc"), "value"].iloc[0])

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Families: the same recipe trained on other patients (folds) or from other beginnings (seeds), and their average.
+
+RUN/members/fold-3   the training of one member, a run of its own
+RUN/bundles/fold-3   the bundle that has seen nobody of fold 3; with several seeds, their average
+RUN/bundles/seed-1   the bundle of one seed
+RUN/bundles/final    the average of all, for new patients
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecglens.bundle import Bundle, TrainedOn
+from ecglens.cohort import Cohort, Excluded
+from ecglens.errors import UsageError
+from ecglens.models.average import Average
+from ecglens.prediction.calibration import calibrate
+from ecglens.preprocessing.prepare import Prepared, prepare
+from ecglens.runs.cache import Cache
+from ecglens.runs.progress import Progress, silent
+from ecglens.runs.run import Run, hash_of
+from ecglens.training.recipes import Recipe
+from ecglens.training.train import FOLDS, train, without_empty_classes
+
+N_FOLDS = 10  # drawn where a cohort has none
+
+
+@dataclass(frozen=True)
+class Family:
+    """What `train_family` returns: its run, the bundles by name (`fold-3`, `seed-1`, `final`), and who was left out."""
+
+    run: Run
+    bundles: dict[str, Bundle]
+    excluded: tuple[Excluded, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    group: str  # the bundle it goes into
+    seed: int
+    folds: Mapping[str, Sequence[int]]
+
+
+def train_family(
+    cohort: Cohort,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    cross_validate: bool = False,
+    seeds: int = 1,
+    seed: int = 0,
+    resume: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+    drop_empty_classes: bool = False,
+    cache: Cache | None = None,
+    progress: Progress = silent,
+) -> Family:
+    """Train several bundles of one recipe, and average them.
+
+    cross_validate   one bundle per fold, trained without it; the fold before it chooses epoch and thresholds. Folds
+                     are the cohort's, or drawn by patient where it has none
+    seeds            networks per fold (or on folds 1-8), from `seed` on; they are averaged
+
+    A member that is finished is not trained again on `resume`. The average of the seeds is calibrated on the
+    validation records; that of the folds has seen everybody here, and takes the medians of its members' temperatures
+    and thresholds. Raises UsageError for a family of one, and what `train` raises.
+    """
+    if not cross_validate and seeds < 2:
+        raise UsageError("train", "family", "one seed, no folds", "several seeds, or --folds all")
+    cohort = with_folds(cohort, seed)
+    members = _members(cohort, cross_validate, seeds, seed)
+    if drop_empty_classes:  # before the first member is trained: all have the same outputs
+        parts = [part for member in members for part in cohort.split("fold", folds=member.folds).values()]
+        cohort = without_empty_classes(cohort, parts)
+    run = Run(Path(out))
+    with run.writing():
+        described = dict(arguments or {}) | {"recipe": recipe.as_config(), "members": [m.name for m in members]}
+        run = Run.create(run.folder, "train-family", described, seed, resume)
+        everybody = prepare(cohort, recipe.preprocessing, cache=cache, progress=progress)
+        groups: dict[str, list[Bundle]] = {}
+        for number, member in enumerate(members):
+            where = run.folder / "members" / member.name
+            tell = _counted(progress, f"{member.name}, {number + 1} of {len(members)}")
+            bundle = _train_member(cohort, everybody, recipe, where, member, arguments or {}, tell)
+            groups.setdefault(member.group, []).append(bundle)
+        bundles = {name: _joined(name, own, everybody, members) for name, own in groups.items()}
+        bundles["final"] = _final(bundles, everybody, members, cross_validate)
+        for name, bundle in bundles.items():
+            bundle.save(run.bundle_folder(name))
+        excluded = _excluded(run, members)
+        run.note(
+            bundles={name: bundle.weights_sha256 for name, bundle in bundles.items()},
+            folds={record: int(fold) for record, fold in cohort.metadata["fold"].items()},
+            data={"name": cohort.name, "label_rule": cohort.label_rule, "classes": list(cohort.classes)},
+            finished=True,
+        )
+    return Family(run, bundles, excluded)
+
+
+def average(bundles: Sequence[Bundle], name: str, trained_on: TrainedOn) -> Bundle:
+    """Return one bundle whose logits are the mean of those of `bundles`, which must agree in all but their weights.
+
+    trained_on   everybody whom a member has seen; salts differ, so this cannot be read off the members
+
+    Temperatures and thresholds are the medians of the members', until they are fitted on records that no member
+    was trained on. Raises UsageError where outputs, preparation, architecture or label rule differ.
+    """
+    first = bundles[0]
+    for other in bundles[1:]:
+        if other.classes != first.classes:
+            raise UsageError(name, "outputs", ", ".join(other.classes), f"{', '.join(first.classes)}, as the others")
+        for what in ("preprocessing", "architecture", "arguments", "label_rule"):
+            if getattr(other, what) != getattr(first, what):
+                raise UsageError(name, what, getattr(other, what), f"{getattr(first, what)}, as the others")
+    outputs = tuple(
+        replace(
+            output,
+            temperature=float(np.median([b.outputs[k].temperature for b in bundles])),
+            threshold=_median([b.outputs[k].threshold for b in bundles]),
+        )
+        for k, output in enumerate(first.outputs)
+    )
+    return replace(
+        first,
+        network=Average([bundle.network for bundle in bundles]),
+        architecture="Average",
+        arguments={"architecture": first.architecture, "arguments": first.arguments, "n_members": len(bundles)},
+        outputs=outputs,
+        name=name,
+        trained_on=trained_on,
+        card="",
+        details={**first.details, "members": [bundle.weights_sha256 for bundle in bundles]},
+    )
+
+
+def with_folds(cohort: Cohort, seed: int, n_folds: int = N_FOLDS) -> Cohort:
+    """Return the cohort with a fold for each record: its own folds, or folds drawn by patient.
+
+    Raises LeakError where a patient is unknown and folds have to be drawn.
+    """
+    if len(cohort) and cohort.metadata["fold"].notna().all():
+        return cohort
+    parts = cohort.split("patient", fractions={str(k): 1 / n_folds for k in range(1, n_folds + 1)}, seed=seed)
+    fold = {record: int(name) for name, part in parts.items() for record in part.record_ids}
+    return replace(cohort, metadata=cohort.metadata.assign(fold=[fold[record] for record in cohort.record_ids]))
+
+
+def _members(cohort: Cohort, cross_validate: bool, seeds: int, seed: int) -> list[_Member]:
+    numbers = range(seed, seed + seeds)
+    if not cross_validate:
+        return [_Member(f"seed-{number}", f"seed-{number}", number, FOLDS) for number in numbers]
+    folds = sorted({int(fold) for fold in cohort.metadata["fold"]})
+    if len(folds) < 3:
+        raise UsageError(cohort.name, "folds", folds, "three or more: to train on, to choose on, to be left out")
+    members = []
+    for place, tested in enumerate(folds):
+        valid = folds[place - 1]  # the fold before; before the first comes the last
+        parts = {"train": [fold for fold in folds if fold not in (tested, valid)], "valid": [valid]}
+        group = f"fold-{tested}"
+        members += [_Member(group if seeds == 1 else f"{group}-seed-{n}", group, n, parts) for n in numbers]
+    return members
+
+
+def _train_member(
+    cohort: Cohort, everybody: Prepared, recipe: Recipe, folder: Path, member: _Member, arguments: Mapping[str, Any],
+    progress: Progress,
+) -> Bundle:  # fmt: skip
+    begun = (folder / "run.json").exists()
+    if begun and Run(folder).read().get("finished"):
+        return Bundle.load(folder)
+    return train(
+        cohort, recipe, folder, seed=member.seed, resume=begun, arguments=arguments, folds=member.folds,
+        prepared=everybody, progress=progress,
+    ).bundle  # fmt: skip
+
+
+def _excluded(run: Run, members: Sequence[_Member]) -> tuple[Excluded, ...]:
+    """Gather whom the members left out (not those that the loader left out by rule), and write the table."""
+    tables = [Run(run.folder / "members" / member.name).read_table("excluded") for member in members]
+    whole = pd.concat([table for table in tables if table is not None]).drop_duplicates("record_id")
+    run.write_table("excluded", whole.drop(columns="part"))
+    unusable = whole[whole["part"] != "loading"]
+    return tuple(Excluded(str(row.record_id), str(row.kind), str(row.reason)) for row in unusable.itertuples())
+
+
+def _joined(name: str, own: Sequence[Bundle], everybody: Prepared, members: Sequence[_Member]) -> Bundle:
+    """Return the bundle of one group: its only member, or the average of its seeds, which saw the same people."""
+    if len(own) == 1:
+        return replace(own[0], name=f"{own[0].name}, {name}")
+    folds = next(member.folds for member in members if member.group == name)
+    joined = average(own, f"{own[0].name}, {name}, mean of {len(own)} seeds", own[0].trained_on)
+    return calibrate(joined, _folds(everybody, folds["valid"]))
+
+
+def _final(
+    bundles: Mapping[str, Bundle], everybody: Prepared, members: Sequence[_Member], cross_validate: bool
+) -> Bundle:
+    own = list(bundles.values())
+    name = f"mean of {len(own)} {'folds' if cross_validate else 'seeds'}"
+    if not cross_validate:
+        return calibrate(average(own, name, own[0].trained_on), _folds(everybody, members[0].folds["valid"]))
+    salt = hash_of([bundle.weights_sha256 for bundle in own])[:16]
+    seen = TrainedOn.of(salt, train=(everybody.cohort.patient_keys, everybody.fingerprints))
+    return average(own, name, seen)
+
+
+def _folds(everybody: Prepared, folds: Sequence[int]) -> Prepared:
+    return everybody.part(everybody.cohort.where(fold=list(folds)))
+
+
+def _counted(progress: Progress, member: str) -> Progress:
+    def tell(what: str, done: int, of: int, note: str) -> None:
+        progress(f"{what} {member}", done, of, note)
+
+    return tell
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Families: everybody is scored by a network that never saw them, and an average is the mean of its members."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ecglens.bundle import Bundle
+from ecglens.cohort import Cohort
+from ecglens.errors import ContractError, LeakError, UsageError
+from ecglens.prediction.evaluate import evaluate, people_of
+from ecglens.prediction.family import compare, evaluate_family, folds_of
+from ecglens.prediction.predict import predict_raw
+from ecglens.preprocessing.prepare import prepare
+from ecglens.training import family as module
+from ecglens.training.family import Family, average, train_family, with_folds
+from ecglens.training.recipes import recipe_for
+
+RECIPE = replace(recipe_for("lenet"), epochs=1)
+
+
+@pytest.fixture(scope="module")
+def cohort(small_cohort: Cohort) -> Cohort:
+    """The small cohort in three folds, so that a family is trained quickly."""
+    thirds = small_cohort.metadata["fold"] % 3 + 1
+    return replace(small_cohort, metadata=small_cohort.metadata.assign(fold=thirds))
+
+
+@pytest.fixture(scope="module")
+def folds(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return train_family(cohort, RECIPE, tmp_path_factory.mktemp("family") / "run", cross_validate=True)
+
+
+@pytest.fixture(scope="module")
+def seeds(small_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return train_family(small_cohort, RECIPE, tmp_path_factory.mktemp("family") / "run", seeds=2, seed=5)
+
+
+def test_one_bundle_per_fold_none_of_which_saw_it(cohort: Cohort, folds: Family) -> None:
+    assert list(folds.bundles) == ["fold-1", "fold-2", "fold-3", "final"]
+    for fold in (1, 2, 3):
+        saved = Bundle.load(folds.run.bundle_folder(f"fold-{fold}"))
+        for other in (1, 2, 3):
+            part = cohort.where(fold=other)
+            seen = saved.trained_on.overlap(part.patient_keys, prepare(part, RECIPE.preprocessing).fingerprints)
+            assert (sum(seen.values()) == 0) == (other == fold)
+
+
+def test_each_record_is_scored_once_by_its_own_bundle(cohort: Cohort, folds: Family) -> None:
+    whole, parts = evaluate_family(folds.run, cohort, n_resamples=200)
+    assert sorted(whole.probabilities.index) == sorted(cohort.record_ids)
+    for fold, part in parts.items():
+        own = evaluate(folds.bundles[f"fold-{fold}"], cohort.where(fold=fold), n_resamples=200)
+        np.testing.assert_array_equal(whole.probabilities.loc[own.labels.index], own.probabilities)
+        assert part.scores.equals(own.scores)
+    told = whole.as_dict()
+    name = cohort.classes[0]
+    assert told["per_class"][name]["auroc"]["value"] == pytest.approx(
+        roc_auc_score(whole.labels[name], whole.probabilities[name])
+    )
+    called = np.concatenate(
+        [(p.probabilities[name] >= p.thresholds[name]).to_numpy() & (p.labels[name] == 1) for p in parts.values()]
+    )
+    assert told["per_class"][name]["sensitivity"]["value"] == pytest.approx(called.sum() / whole.labels[name].sum())
+
+
+def test_the_average_of_all_folds_is_refused_on_anybody_of_them(cohort: Cohort, folds: Family) -> None:
+    for fold in (1, 2, 3):
+        with pytest.raises(LeakError, match="trained this bundle"):
+            evaluate(folds.bundles["final"], cohort.where(fold=fold))
+
+
+def test_records_that_were_not_there_are_left_out_and_listed(cohort: Cohort, folds: Family) -> None:
+    renamed = ["new", *cohort.record_ids[1:]]
+    other = replace(
+        cohort, labels=cohort.labels.set_axis(renamed), metadata=cohort.metadata.set_axis(renamed),
+        records=[replace(cohort[0], record_id="new"), *cohort.records[1:]],
+    )  # fmt: skip
+    known = folds_of(folds.run.folder, other)
+    assert known is not None
+    assert len(known) == len(cohort) - 1
+    assert [(e.record_id, e.kind) for e in known.excluded] == [("new", "new_record")]
+    assert folds_of(folds.run.folder, replace(cohort, name="another")) is None
+    with pytest.raises(ContractError, match="final"):
+        evaluate_family(folds.run, replace(cohort, name="another"))
+
+
+def test_an_average_is_the_mean_of_its_members_logits(small_cohort: Cohort, seeds: Family) -> None:
+    signals = prepare(small_cohort.where(fold=10), RECIPE.preprocessing).signals
+    members = [predict_raw(seeds.bundles[name], signals) for name in ("seed-5", "seed-6")]
+    np.testing.assert_allclose(predict_raw(seeds.bundles["final"], signals), np.mean(members, axis=0), atol=1e-6)
+    assert evaluate(seeds.bundles["final"], small_cohort.where(fold=10), n_resamples=200).n > 0
+    with pytest.raises(LeakError):
+        evaluate(seeds.bundles["final"], small_cohort.where(fold=9))
+
+
+def test_what_is_finished_is_not_trained_again(
+    small_cohort: Cohort, seeds: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = module.train, []
+
+    def broken_off(*args: object, **kwargs: object) -> object:
+        calls.append(kwargs["seed"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        train_family(small_cohort, RECIPE, tmp_path / "run", seeds=2, seed=5)
+    again = train_family(small_cohort, RECIPE, tmp_path / "run", seeds=2, seed=5, resume=True)
+    assert calls == [5, 6, 6]
+    assert again.bundles["final"].weights_sha256 == seeds.bundles["final"].weights_sha256
+
+
+def test_networks_that_differ_are_not_averaged(small_cohort: Cohort, seeds: Family) -> None:
+    one = seeds.bundles["seed-5"]
+    fewer = replace(one, outputs=tuple(replace(o, name=o.name.lower()) for o in one.outputs))
+    with pytest.raises(UsageError, match="outputs"):
+        average([one, fewer], "both", one.trained_on)
+    with pytest.raises(UsageError, match="label_rule"):
+        average([one, replace(one, label_rule="another")], "both", one.trained_on)
+
+
+def test_a_family_of_one_is_refused(small_cohort: Cohort, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--folds all"):
+        train_family(small_cohort, RECIPE, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_folds_are_drawn_by_patient_where_there_are_none(small_cohort: Cohort) -> None:
+    bare = replace(small_cohort, metadata=small_cohort.metadata.assign(fold=None))
+    drawn = with_folds(bare, seed=1)
+    assert drawn.metadata.groupby("patient_id")["fold"].nunique().max() == 1
+    assert set(drawn.metadata["fold"]) == set(range(1, 11))
+    shuffled = bare.take(np.random.default_rng(0).permutation(len(bare)))
+    assert with_folds(shuffled, seed=1).metadata["fold"].loc[drawn.metadata.index].equals(drawn.metadata["fold"])
+    assert with_folds(small_cohort, seed=1) is small_cohort
+
+
+def test_comparison_is_paired(small_cohort: Cohort, seeds: Family) -> None:
+    part = small_cohort.where(fold=[10, 10])
+    a, b = (evaluate(seeds.bundles[name], part, n_resamples=200) for name in ("seed-5", "seed-6"))
+    people = dict(zip(part.record_ids, people_of(part), strict=True))
+    same, there, back = compare(a, a, people), compare(a, b, people), compare(b, a, people)
+    assert (same[["value", "low", "high"]].dropna() == 0).all(axis=None)
+    np.testing.assert_allclose(there["value"], -back["value"])
+    np.testing.assert_allclose(there["low"], -back["high"], atol=1e-12)
+    np.testing.assert_allclose(there["value"], there["auroc_a"] - there["auroc_b"], atol=1e-12)
+    other = replace(b, labels=1 - b.labels)
+    with pytest.raises(ContractError, match="label rule"):
+        compare(a, other, people)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes say what the papers say, and the schedules do what their names say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ecglens.cohort import Cohort
+from ecglens.errors import UsageError
+from ecglens.preprocessing.pipeline import Bandpass, Resample, Standardize
+from ecglens.preprocessing.windows import Windows
+from ecglens.training.recipes import RECIPES, STYLES, recipe_for
+from ecglens.training.train import halvings, learning_rate, train
+
+
+def test_trustecg_as_its_report_and_as_its_code() -> None:
+    report, code = recipe_for("ecgnet", "trustecg"), recipe_for("ecgnet", "trustecg-code")
+    assert report.preprocessing.record_steps == (Resample(100.0), Bandpass(0.5, 40.0, 2), Standardize("record"))
+    assert (report.lr, report.weight_decay, report.batch, report.epochs) == (1e-3, 1e-2, 64, 50)
+    assert (report.plateau, report.patience, report.min_likelihood, report.balance) == (3, 5, 50.0, "sqrt")
+    assert report.augmentation.crop == report.preprocessing.windows.length == 1000
+    assert replace(code, batch=64, weight_decay=1e-2) == report
+
+
+def test_xai4ecg_as_its_code() -> None:
+    recipe = recipe_for("xresnet1d50", "xai4ecg")
+    assert recipe.preprocessing.record_steps == (Resample(100.0),)  # millivolts as they are
+    assert (recipe.lr, recipe.weight_decay, recipe.batch, recipe.epochs) == (1e-3, 1e-3, 128, 100)
+    assert (recipe.schedule, recipe.balance, recipe.patience) == ("constant", "none", 100)
+    assert recipe.preprocessing.windows == Windows(250, 250, "centre")
+
+
+def test_every_model_has_every_recipe() -> None:
+    for style in STYLES:
+        assert {recipe_for(model, style).model for model in RECIPES} == set(RECIPES)
+    with pytest.raises(UsageError, match="ours, trustecg"):
+        recipe_for("lenet", "mine")
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_plateau_halves_when_pytorch_does(seed: int, patience: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores = (0.9 + 0.02 * np.cumsum(generator.normal(size=40)) + 0.01 * generator.normal(size=40)).tolist()
+    scores[7] = scores[6]  # a tie is not better
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", factor=0.5, patience=patience)
+    for epoch in range(len(scores)):
+        scheduler.step(scores[epoch])
+        assert 0.5 ** halvings(scores[: epoch + 1], patience) == optimizer.param_groups[0]["lr"]
+
+
+def test_constant_stays_and_one_cycle_rises_and_falls() -> None:
+    constant, cycle = recipe_for("lenet", "xai4ecg"), recipe_for("lenet")
+    assert {learning_rate(constant, step, 100, []) for step in range(100)} == {1e-3}
+    rates = [learning_rate(cycle, step, 100, []) for step in range(101)]
+    assert (int(np.argmax(rates)), max(rates)) == (25, cycle.lr)
+    assert (rates[0], rates[-1]) == (pytest.approx(cycle.lr / 25), pytest.approx(0.0))
+
+
+def test_the_centre_window_is_the_middle() -> None:
+    windows = Windows(250, 250, "centre")
+    assert [windows.starts(n) for n in (250, 251, 1000)] == [[0], [0], [375]]
+    signal = np.arange(1000.0)[None, None]
+    np.testing.assert_array_equal(windows.cut(signal)[0, 0, 0], np.arange(375.0, 625.0))
+    joined = windows.join(np.ones((1, 1, 1, 250)), 1000)
+    assert (joined.sum(), joined[0, 0, 375], joined[0, 0, 374]) == (250.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("style", ["trustecg", "xai4ecg"])
+def test_the_papers_recipes_train(small_cohort: Cohort, tmp_path: Path, style: str) -> None:
+    recipe = replace(recipe_for("lenet", style), epochs=2, batch=16)
+    trained = train(small_cohort, recipe, tmp_path / "run")
+    assert trained.bundle.preprocessing == recipe.preprocessing
+    assert len(trained.run.read_table("history")) == 2  # type: ignore[arg-type]
