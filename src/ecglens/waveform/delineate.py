@@ -41,6 +41,7 @@ _LEAST = {"P": 0.03, "QRS": 0.03, "T": 0.06}  # s; shorter runs are no waves
 _AROUND = 0.15  # s between a beat and the middle of its QRS in any lead, at most
 _SEEN = 0.3  # largest QRS probability within 80 ms of a beat, median over leads: less is no beat
 _MANY_LEADS = 0.3  # share of leads in which a P that is one is seen
+_DISTANCE = 0.02  # s by which PR changes from beat to beat, as the median, at most
 _COLUMNS = {"P": (0, 2), "QRS": (3, 7), "T": (8, 10)}  # of onset and offset among MARKS
 
 
@@ -91,7 +92,7 @@ def marks_from_map(ecg: ECG, wave_map: WaveMap) -> Fiducials:
         for name, beat in chosen.items():
             _lay(times, certainty, runs[name], beat, name)
         _put_in_order(times, certainty)
-        if _lone_p(times, at):
+        if _f_waves(times, at, wave_map.fs):
             times[..., :3] = certainty[..., :3] = np.nan
         mark_peaks(ecg, times, certainty, wave_map.fs)
     times = ecg.start + times / wave_map.fs
@@ -164,10 +165,15 @@ def _lay(times: Floats, certainty: Floats, runs: Run, beat: Indices, name: str) 
     certainty[found.lead[:, None], beats[:, None], [first, last]] = mean[:, None]
 
 
-def _lone_p(times: Floats, at: Floats) -> bool:
-    """Tell whether only a few of many irregular beats have a P: f waves look like one now and then."""
+def _f_waves(times: Floats, at: Floats, fs: float) -> bool:
+    """Tell whether what looks like P in an irregular rhythm is none: few beats have it, or it keeps no distance."""
+    if not irregular(at):
+        return False
     with_p = (~np.isnan(times[..., 0])).mean(axis=0) > _MANY_LEADS
-    return irregular(at) and with_p.mean() <= 1 - WITHOUT
+    if with_p.mean() <= 1 - WITHOUT:
+        return True
+    pr = np.nanmedian((times[..., 3] - times[..., 0])[:, with_p], axis=0)
+    return bool(np.median(np.abs(np.diff(pr))) > _DISTANCE * fs)
 
 
 def _put_in_order(times: Floats, certainty: Floats) -> None:
