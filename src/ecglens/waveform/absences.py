@@ -18,7 +18,8 @@ Flags = NDArray[np.bool_]
 
 LOST = "lead lost: flat or missing here"
 CUT_OFF = "cut off at the record's edge"
-FIBRILLATION = "no P in any lead and irregular beats, as in atrial fibrillation or flutter"
+FIBRILLATION = "no P that keeps its distance in an irregular rhythm, as in fibrillation, flutter or block"
+RARE = "too few beats have a P for one to be believed"
 PACED = "no P in any lead; a pacing spike stands before the beat"
 HIDDEN = "hidden: the wave before reaches to the QRS"
 NOWHERE = "not seen in any lead"
@@ -32,12 +33,13 @@ _IRREGULAR, WITHOUT = 0.10, 0.65  # median change of RR over median RR; share of
 _SPIKE_WITHIN, _SPIKE_LEAST, _SPIKE_TIMES, _SPIKE_RATE = 0.25, 0.15, 12.0, 240.0  # s, mV, x the usual, Hz
 
 
-def absences(ecg: ECG, wave_map: WaveMap, times: Floats, found: RPeaks, beats: Floats) -> Absent:
+def absences(ecg: ECG, wave_map: WaveMap, times: Floats, found: RPeaks, beats: Floats, lone_p: bool) -> Absent:
     """Return a reason for each wave without marks.
 
     times   [lead, beat, mark], in s
     found   what `detect_r_peaks` said
     beats   those of them that are marked, in s
+    lone_p  whether P waves were left out because few beats had one
     """
     if not beats.size:
         reason = found.reason or UNSEEN
@@ -59,7 +61,8 @@ def absences(ecg: ECG, wave_map: WaveMap, times: Floats, found: RPeaks, beats: F
             elif not everywhere[wave][beat]:
                 reason = NOT_HERE
             else:
-                reason = why_no_p.get(int(beat), NOWHERE) if wave == "P" else NOWHERE
+                usual = RARE if lone_p else NOWHERE
+                reason = why_no_p.get(int(beat), usual) if wave == "P" else NOWHERE
             reasons[ecg.leads[row], int(beat), wave] = reason
     return reasons
 

@@ -40,7 +40,7 @@ _GAPS = {"P": 0.02, "QRS": 0.02, "T": 0.04}  # s; shorter breaks in a wave are b
 _LEAST = {"P": 0.03, "QRS": 0.03, "T": 0.06}  # s; shorter runs are no waves
 _AROUND = 0.15  # s between a beat and the middle of its QRS in any lead, at most
 _SEEN = 0.3  # largest QRS probability within 80 ms of a beat, median over leads: less is no beat
-_MANY_LEADS = 0.3  # share of leads in which a P that is one is seen
+_MANY_LEADS, _MANY_BEATS = 0.3, 6  # share of leads in which a P that is one is seen; beats that can tell
 _DISTANCE = 0.02  # s by which PR changes from beat to beat, as the median, at most
 _COLUMNS = {"P": (0, 2), "QRS": (3, 7), "T": (8, 10)}  # of onset and offset among MARKS
 
@@ -86,17 +86,19 @@ def marks_from_map(ecg: ECG, wave_map: WaveMap) -> Fiducials:
     n_leads = len(ecg.leads)
     times = np.full((n_leads, at.size, len(MARKS)), np.nan)
     certainty = np.full_like(times, np.nan)
+    lone_p = False
     if at.size:
         chosen = {"QRS": _complexes(runs["QRS"], at, wave_map.fs)}
         chosen["P"], chosen["T"] = _between(runs["P"], at, True), _between(runs["T"], at, False)
         for name, beat in chosen.items():
             _lay(times, certainty, runs[name], beat, name)
         _put_in_order(times, certainty)
-        if _f_waves(times, at, wave_map.fs):
+        lone_p = _not_believed(times, at, wave_map.fs)
+        if lone_p:
             times[..., :3] = certainty[..., :3] = np.nan
         mark_peaks(ecg, times, certainty, wave_map.fs)
     times = ecg.start + times / wave_map.fs
-    reasons = absences(ecg, wave_map, times, beats, ecg.start + at / wave_map.fs)
+    reasons = absences(ecg, wave_map, times, beats, ecg.start + at / wave_map.fs, lone_p)
     return Fiducials(times, ecg.leads, METHOD, certainty, reasons)
 
 
@@ -165,15 +167,15 @@ def _lay(times: Floats, certainty: Floats, runs: Run, beat: Indices, name: str) 
     certainty[found.lead[:, None], beats[:, None], [first, last]] = mean[:, None]
 
 
-def _f_waves(times: Floats, at: Floats, fs: float) -> bool:
-    """Tell whether what looks like P in an irregular rhythm is none: few beats have it, or it keeps no distance."""
-    if not irregular(at):
-        return False
+def _not_believed(times: Floats, at: Floats, fs: float) -> bool:
+    """Tell whether what looks like P is none: few of many beats have it, or it keeps no distance to irregular ones."""
     with_p = (~np.isnan(times[..., 0])).mean(axis=0) > _MANY_LEADS
+    if at.size < _MANY_BEATS or not with_p.any():
+        return False
     if with_p.mean() <= 1 - WITHOUT:
         return True
     pr = np.nanmedian((times[..., 3] - times[..., 0])[:, with_p], axis=0)
-    return bool(np.median(np.abs(np.diff(pr))) > _DISTANCE * fs)
+    return irregular(at) and bool(np.median(np.abs(np.diff(pr))) > _DISTANCE * fs)
 
 
 def _put_in_order(times: Floats, certainty: Floats) -> None:
