@@ -165,8 +165,8 @@ def test_the_check_of_keys_can_fail():
     ("name", "page"),
     [
         *((name, "methods/training.md") for name in MODELS),
-        *((name, "methods/saliency.md") for name in EXPLAINERS),
-        *((name, "how-to/extend.md") for name in (*DATASETS, *MODELS, *EXPLAINERS)),
+        *((name, "methods/explainers.md") for name in EXPLAINERS),
+        *((name, "how-to/extend.md") for name in (*DATASETS, *MODELS)),
         *((name, "methods/label-rules.md") for name in TASKS),
     ],
 )

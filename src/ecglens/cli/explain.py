@@ -29,7 +29,7 @@ def explain(
         PREDICTED,
         help="An output (MI), a difference (MI - NORM), several by comma, or predicted: what the bundle decides.",
     ),
-    method: str = typer.Option("saliency", help="Explanation method."),
+    method: str = typer.Option("saliency", help="Explanation method, or several by comma; see the reference."),
     bundle: BundleOption = "pretrained",
     start: Start = None,
     stop: Stop = None,
@@ -52,7 +52,9 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, stre
     from ecglens.runs.lock import writing
 
     bundle = Bundle.load(bundle_name)
-    find_method(method)
+    methods = list(dict.fromkeys(name.strip() for name in method.split(",")))
+    for name in methods:
+        find_method(name)
     targets = list(dict.fromkeys(name.strip() for name in target.split(",")))
     for name in targets:
         if name != PREDICTED:
@@ -66,7 +68,7 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, stre
             try:
                 ecg = read(path, *stretch)
                 name = _free_name(stretch_name(ecg.record_id, *stretch), names)
-                entries += _explain_one(bundle, ecg, path, targets, method, out / name)
+                entries += _explain_one(bundle, ecg, path, targets, methods, out / name)
                 names.append(name)
             except (InputError, UnsafeError, ContractError) as error:
                 errors.append(error)
@@ -86,7 +88,7 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, stre
 
 
 def _explain_one(
-    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], method: str, stem: Path
+    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], methods: list[str], stem: Path
 ) -> list[dict[str, Any]]:
     from ecglens.explainers.explain import explain as explain_ecg
     from ecglens.plotting.attribution import plot_explanation
@@ -97,7 +99,8 @@ def _explain_one(
     from ecglens.runs.files import write_bytes, write_npy
 
     prediction = predict(bundle, ecg)
-    explanations = explain_ecg(bundle, ecg, _named(targets, prediction), method)
+    named = _named(targets, prediction)
+    explanations = [found for method in methods for found in explain_ecg(bundle, ecg, named, method)]
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
@@ -107,7 +110,9 @@ def _explain_one(
     write_report(report, page)
     entries = []
     for explanation in explanations:
-        name = f"{stem.name}-{_slug(explanation.target)}-{method}"  # names may hold dots: no with_suffix here
+        name = (
+            f"{stem.name}-{_slug(explanation.target)}-{explanation.method}"  # names may hold dots: no with_suffix here
+        )
         values, picture = stem.with_name(f"{name}.npy"), stem.with_name(f"{name}.png")
         write_npy(values, explanation.values)
         write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation), "png", dpi=130))
@@ -158,6 +163,8 @@ def _entry(explanation: Explanation, path: Path) -> dict[str, Any]:
         "unit": explanation.unit,
         "resolution_ms": explanation.resolution_ms,
         "verdict": explanation.verdict,
+        "completeness_gap": explanation.completeness_gap,
+        "warnings": list(explanation.warnings),
         "share_by_lead": explanation.share_by_lead(),
     }
 

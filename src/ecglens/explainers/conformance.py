@@ -34,8 +34,8 @@ _ALIKE, _ROUNDING = 5e-4, 1e-7
 _ADDS_UP = 0.01
 # Methods whose maps are sums over the targets' weights, and those that look at the input lead by lead.
 _NOT_LINEAR = {
-    "gradcam", "guided_gradcam", "guided_backprop", "lrp", "attention", "integrated_gradients", "random", "energy", "slope",
-    "r_distance",
+    "gradcam", "guided_gradcam", "guided_backprop", "lrp", "attention", "integrated_gradients",
+    "random", "energy", "slope", "r_distance",
 }  # fmt: skip
 _NOT_BY_LEAD = {"gradcam", "guided_gradcam", "attention", "random", "energy", "slope", "r_distance"}
 

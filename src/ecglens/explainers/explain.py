@@ -74,7 +74,7 @@ class Method:
 
 
 _GRADIENT, _LOGIT = "logit per unit of the prepared signal", "logit"
-_OF_ITSELF = "its own unit; it knows nothing of the network"
+_OF_ITSELF = "nothing of the network"
 
 # The methods by name: one file and one line here adds another.
 EXPLAINERS: dict[str, Method] = {
@@ -88,8 +88,8 @@ EXPLAINERS: dict[str, Method] = {
     "deeplift": Method(deeplift, _LOGIT, baseline="0", by_layers=True, complete=True),
     "lrp": Method(LRP(), _LOGIT, by_layers=True),
     "lrp_z_plus": Method(LRP(z_plus=True), _LOGIT, by_layers=True),
-    "occlusion": Method(Occlusion(), "logit per sample", 20, True, "line", "record"),
-    "shapley": Method(Shapley(by="window"), "logit per sample", 50, True, "line", "record", complete=True),
+    "occlusion": Method(Occlusion(), _LOGIT, 20, True, "line", "record"),
+    "shapley": Method(Shapley(by="window"), _LOGIT, 50, True, "line", "record", complete=True),
     "attention": Method(attention, "share of attention", receptive_field, by_layers=True),
     "random": Method(random, _OF_ITSELF),
     "energy": Method(energy, _OF_ITSELF),

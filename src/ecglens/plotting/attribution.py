@@ -22,6 +22,10 @@ DEEPEST = 0.8  # opacity at the end of the scale; the trace stays readable on it
 NEAR_MM, WIDE_MM = 2.0, 7.0  # how far the strong tint and the pale one reach beyond the trace
 SCALE_PERCENTILE = 99.0
 
+_NO_SIGN = {
+    "share of attention": "the network attends here, for or against",
+    "nothing of the network": "large here, whatever the network",
+}
 VERDICT_WORDS = {
     "passes": "passes on this model",
     "fails": "fails on this model, do not rely on it",
@@ -71,8 +75,11 @@ def sign_words(explanation: Explanation) -> tuple[str, str]:
     """Return what negative and positive values mean, in words.
 
     A unit "x per y" is a slope (a gradient): its sign says what a higher voltage would do, not what speaks for what.
+    Attention and maps that know nothing of the network have no sign and speak for nothing.
     """
     target = explanation.target
+    if explanation.unit in _NO_SIGN:
+        return "", _NO_SIGN[explanation.unit]
     if " per " in explanation.unit:
         return f"a higher voltage here lowers {target}", f"a higher voltage here raises {target}"
     return f"speaks against {target}", f"speaks for {target}"
