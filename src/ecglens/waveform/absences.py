@@ -100,8 +100,8 @@ def _outside(ecg: ECG, beats: Floats, wave: str) -> Flags:
 def _why_no_p(ecg: ECG, times: Floats, beats: Floats, without: Flags) -> dict[int, str]:
     """Return the reason for each beat that has no P in any lead."""
     fibrillation = irregular(beats) and without.mean() >= WITHOUT
-    t_end = _median(times[..., MARKS.index("T_offset")])
-    qrs = _median(times[..., MARKS.index("QRS_onset")])
+    t_end = lead_median(times[..., MARKS.index("T_offset")])
+    qrs = lead_median(times[..., MARKS.index("QRS_onset")])
     paced = _paced(ecg, beats)
     reasons = {}
     for beat in np.flatnonzero(without).tolist():
@@ -114,7 +114,7 @@ def _why_no_p(ecg: ECG, times: Floats, beats: Floats, without: Flags) -> dict[in
     return reasons
 
 
-def _median(values: Floats) -> Floats:
+def lead_median(values: Floats) -> Floats:
     """Return the median over leads [beat]; NaN where no lead has the mark."""
     out = np.full(values.shape[1], np.nan)
     some = ~np.isnan(values).all(axis=0)

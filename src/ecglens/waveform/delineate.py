@@ -24,7 +24,7 @@ from scipy.ndimage import binary_closing
 from ecglens.ecg import ECG
 from ecglens.fiducials import MARKS, Fiducials
 from ecglens.models.unet1d import UNet1d
-from ecglens.waveform.absences import WITHOUT, absences, irregular
+from ecglens.waveform.absences import WITHOUT, absences, irregular, lead_median
 from ecglens.waveform.peaks import mark_peaks
 from ecglens.waveform.rpeaks import detect_r_peaks
 from ecglens.waveform.wave_input import prepare_waves
@@ -174,8 +174,9 @@ def _not_believed(times: Floats, at: Floats, fs: float) -> bool:
         return False
     if with_p.mean() <= 1 - WITHOUT:
         return True
-    pr = np.nanmedian((times[..., 3] - times[..., 0])[:, with_p], axis=0)
-    return irregular(at) and bool(np.median(np.abs(np.diff(pr))) > _DISTANCE * fs)
+    pr = lead_median(times[..., 3] - times[..., 0])[with_p]
+    changes = np.abs(np.diff(pr[~np.isnan(pr)]))
+    return irregular(at) and changes.size > 1 and bool(np.median(changes) > _DISTANCE * fs)
 
 
 def _put_in_order(times: Floats, certainty: Floats) -> None:
