@@ -281,6 +281,8 @@ def copy_of_pages(folder: Path) -> Path:
         "docs/reference/formats.md",
         "docs/reference/data-sets.md",
         "docs/methods/simulator.md",
+        "docs/methods/delineation.md",
+        "benchmarks/delineation.json",
         "benchmarks/simulator.json",
         "recipes/pretrained.json",
         "benchmarks/results.json",
