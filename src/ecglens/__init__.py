@@ -58,6 +58,7 @@ _HOMES = {
     "load_mitdb": "ecglens.datasets.mitdb",
     "load_ptbxl": "ecglens.datasets.ptbxl",
     "load_ptbxl_plus": "ecglens.datasets.ptbxl_plus",
+    "map_segments": "ecglens.waveform.soft_segments",
     "map_waves": "ecglens.waveform.wave_map",
     "plot_ecg": "ecglens.plotting.ecg",
     "plot_explanation": "ecglens.plotting.attribution",

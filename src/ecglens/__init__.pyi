@@ -55,6 +55,7 @@ from ecglens.training.train import train as train
 from ecglens.waveform.delineate import delineate as delineate
 from ecglens.waveform.rpeaks import RPeaks as RPeaks
 from ecglens.waveform.rpeaks import detect_r_peaks as detect_r_peaks
+from ecglens.waveform.soft_segments import map_segments as map_segments
 from ecglens.waveform.wave_map import WaveMap as WaveMap
 from ecglens.waveform.wave_map import map_waves as map_waves
 

@@ -6,7 +6,7 @@ map (`map_waves`) says where its waves are: a wave is a run of instants at which
 onset and offset are where that begins and ends, between samples. What is absent has a reason.
 
 >>> from ecglens import simulate_ecg
->>> simulated = simulate_ecg("sim-00001", "NORM")
+>>> simulated = simulate_ecg("sim-00002", "NORM")
 >>> marks = delineate(simulated.ecg)
 >>> marks.n_beats == len(simulated.beats)
 True
