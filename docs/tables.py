@@ -183,6 +183,80 @@ def _milliseconds(row: Mapping[str, Any]) -> str:
     return f"{1000 * row['error_mean'][0]:+.1f}, {1000 * row['error_sd'][0]:.1f}"
 
 
+def calibration(root: Path = ROOT) -> str:
+    """Return what each calibration costs, on the validation records that choose and on those that do not."""
+    facts = _measured(root, "calibration")
+    rows = [
+        (
+            name,
+            f"{row['validation_log_loss']:.4f}",
+            f"{row['validation_brier']:.4f}",
+            _change(row["validation_over_temperature"]),
+            f"{row['test_log_loss']:.4f}",
+            f"{row['test_brier']:.4f}",
+            _change(row["test_over_temperature"]),
+        )
+        for name, row in facts["methods"].items()
+    ]
+    header = ("calibration", "log loss, fold 9", "Brier", "against temperature", "log loss, fold 10", "Brier",
+              "against temperature")  # fmt: skip
+    return (
+        f"{grid(header, rows)}\n\nMeans over the classes; shipped network; fold 9 (N = {facts['n']['9']} records) "
+        f"cross-validated by patient, fold 10 (N = {facts['n']['10']}) with what all of fold 9 says. Differences of "
+        "log loss with 95 % intervals over patients; below 0 is better."
+    )
+
+
+def ludb(root: Path = ROOT) -> str:
+    """Return the figures of the shipped bundle on LUDB, through its label map."""
+    facts = _measured(root, "calibration")["ludb"]
+    rows = [
+        (
+            name,
+            str(found["auroc"]["n_positive"]),
+            str(found["auroc"]["n"]),
+            *(interval(found[m]) for m in ("auroc", "sensitivity", "specificity")),
+        )
+        for name, found in facts["per_class"].items()
+    ]
+    rows.append(("macro", "", "", interval(facts["macro_auroc"]), "", ""))
+    header = ("class", "n+", "n", "AUROC", "sensitivity", "specificity")
+    return (
+        f"{grid(header, rows)}\n\nN = {facts['n']} records of {facts['n_patients']} people; n: those whose label the "
+        f"map tells. Thresholds of PTB-XL's validation patients. Brackets: {facts['macro_auroc']['method']}. Chance "
+        "for AUROC is 0.5."
+    )
+
+
+def coverage(root: Path = ROOT) -> str:
+    """Return how often intervals hold the truth."""
+    measured = _measured(root, "coverage")
+    rows = [
+        (row["figure"].replace("_", " "), f"{row['by_patient']:.1%}", f"{row['by_record']:.1%}") for row in measured
+    ]
+    low, high = measured[0]["honest"]
+    table = grid(("figure", "resampling patients", "resampling records"), rows)
+    return (
+        f"{table}\n\n{measured[0]['cohorts']:,} simulated cohorts of 60 patients with four records each. Exact 95 % "
+        f"intervals would give {low:.1%} to {high:.1%} in 95 of 100 such runs."
+    )
+
+
+def learning_curve(root: Path = ROOT) -> str:
+    """Return macro AUROC by size of the training set."""
+    facts = _measured(root, "learning_curve")
+    rows = [
+        (f"{row['fraction']:.0%}", f"{row['n_train']:,}", f"{row['n_train_patients']:,}", interval(row))
+        for row in facts["rows"]
+    ]
+    last = facts["rows"][-1]
+    return (
+        f"{grid(('of the training patients', 'records', 'patients', 'macro AUROC, fold 10'), rows)}\n\n"
+        f"`{facts['model']}`, {facts['epochs']} epochs, seed {facts['seed']}; N = {last['n']} test records of "
+        f"{last['n_patients']} patients, 95 % intervals over them."
+    )
+
+
 def fuzz(root: Path = ROOT) -> str:
     """Return what became of mutated files, by target."""
     rows = []
@@ -286,6 +360,10 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "delineation-parts": ("docs/methods/delineation.md", delineation_parts),
     "simulator": ("docs/methods/simulator.md", simulator),
     "levels": ("docs/methods/evaluation.md", levels),
+    "calibration": ("docs/methods/evaluation.md", calibration),
+    "coverage": ("docs/methods/evaluation.md", coverage),
+    "learning": ("docs/methods/evaluation.md", learning_curve),
+    "ludb": ("docs/how-to/label-map.md", ludb),
     "fuzz": ("docs/reference/formats.md", fuzz),
     "exactness": ("docs/reference/data-sets.md", exactness),
 }
@@ -321,11 +399,22 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _pages(root: Path) -> dict[str, tuple[str, str]]:
+    """Return {page: (as it is, as it should be)}; a page may hold several tables."""
     pages: dict[str, tuple[str, str]] = {}
     for name, (path, table) in TABLES.items():
         old, new = pages.get(path) or ((root / path).read_text(encoding="utf-8"),) * 2
         pages[path] = (old, refreshed(new, name, table(root)))
     return pages
+
+
+def _measured(root: Path, name: str) -> Any:
+    return json.loads((root / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _change(difference: Mapping[str, float]) -> str:
+    """Return a difference with its interval, empty where a thing is compared with itself."""
+    value, low, high = (difference[key] for key in ("value", "low", "high"))
+    return f"{value:+.4f} [{low:+.4f}, {high:+.4f}]" if value or low or high else ""
 
 
 def _short(value: Any) -> str:

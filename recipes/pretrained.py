@@ -2,11 +2,12 @@
 """Make the shipped bundle `pretrained`: five wide LeNets on PTB-XL's superclasses, averaged.
 
     python recipes/pretrained.py --data PTBXL [--out runs/pretrained] [--seeds 5]
+    python recipes/pretrained.py --data PTBXL --calibrate-only
 
 Trains one network per seed on folds 1-8 (each keeps its best epoch on fold 9) and averages their logits, so that no
-lucky seed is picked. Temperatures and thresholds of the average come from fold 9; fold 10 is scored at the end and
-chooses nothing. Six to ten minutes on two cores. Writes the bundle to src/ecglens/weights/pretrained and the figures
-to recipes/pretrained.json.
+lucky seed is picked. Calibration and thresholds of the average come from fold 9; fold 10 is scored at the end and
+chooses nothing. Six to ten minutes on two cores; `--calibrate-only` keeps the shipped weights and fits the rest anew.
+Writes the bundle to src/ecglens/weights/pretrained and the figures to recipes/pretrained.json.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from ecglens.bundle import Bundle
 from ecglens.cli.console import ProgressLine, clean
+from ecglens.cohort import Cohort
 from ecglens.datasets.load import load_cohort
 from ecglens.models.average import Average
 from ecglens.prediction.calibration import calibrate
@@ -40,21 +42,27 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder of PTB-XL")
     parser.add_argument("--out", type=Path, default=Path("runs/pretrained"))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--calibrate-only", action="store_true", help="keep the shipped weights")
     asked = parser.parse_args()
-    cohort = load_cohort(asked.data, **TASK)
-    cache, progress = Cache(default_cache()), ProgressLine()
-    scores = {}
-    for seed in range(asked.seeds):
-        folder = asked.out / f"seed-{seed}"
+    cohort, cache = load_cohort(asked.data, **TASK), Cache(default_cache())
+    average = Bundle.load(TARGET) if asked.calibrate_only else trained(cohort, asked.out, asked.seeds, cache)
+    print(ship(average, cohort, cache).card)
+
+
+def trained(cohort: Cohort, out: Path, seeds: int, cache: Cache) -> Bundle:
+    """Return the average of one network per seed, not yet calibrated."""
+    progress, scores = ProgressLine(), {}
+    for seed in range(seeds):
+        folder = out / f"seed-{seed}"
         done = folder.exists()
         if not (done and Run(folder).read().get("finished")):
             train(cohort, recipe_for("lenet-wide"), folder, seed=seed, resume=done, arguments=TASK, cache=cache,
                   progress=progress)  # fmt: skip
         scores[seed] = Run(folder).read()["valid"]["macro_auroc"]["value"]
-    members = [Bundle.load(asked.out / f"seed-{seed}") for seed in scores]
-    first, valid = members[0], prepare(cohort.where(fold=9), members[0].preprocessing, cache=cache)
+    members = [Bundle.load(out / f"seed-{seed}") for seed in scores]
+    first = members[0]
     chosen = {"validation_macro_auroc_by_seed": scores, "best_epoch": [m.details["best_epoch"] for m in members]}
-    average = replace(
+    return replace(
         first,
         network=Average([member.network for member in members]),
         architecture="Average",
@@ -62,18 +70,23 @@ def main() -> None:
         name="pretrained",
         details={**first.details, **chosen},
     )
+
+
+def ship(average: Bundle, cohort: Cohort, cache: Cache) -> Bundle:
+    """Calibrate on fold 9, test on fold 10, write bundle, card and figures."""
+    valid = prepare(cohort.where(fold=9), average.preprocessing, cache=cache)
     average = calibrate(average, valid)
     on_valid = score_prepared(average, valid, n_resamples=2000, seed=0).as_dict()
-    tested = evaluate(average, cohort.where(fold=10), cache=cache, progress=progress)
-    figures = clean(tested.as_dict())
+    tested = evaluate(average, cohort.where(fold=10), cache=cache, progress=ProgressLine())
+    figures = clean(replace(tested, assessment=None).as_dict())  # scores alone; `ecglens evaluate` shows the rest
     shipped = replace(average, card=model_card(average, on_valid, figures))
     shipped.save(TARGET)
     mean = {name: float(p) for name, p in tested.probabilities.mean().items()}
-    chosen["validation_macro_auroc_averaged"] = on_valid["macro_auroc"]
     about = {"schema": 1, "fold": 10, "mean_probability": mean, "weights_sha256": shipped.weights_sha256}
-    facts = about | chosen | figures
-    write_json(HERE / "pretrained.json", facts)
-    print(shipped.card)
+    chosen = {name: average.details[name] for name in ("validation_macro_auroc_by_seed", "best_epoch")}
+    chosen["validation_macro_auroc_averaged"] = on_valid["macro_auroc"]
+    write_json(HERE / "pretrained.json", about | chosen | figures)
+    return shipped
 
 
 if __name__ == "__main__":

@@ -318,7 +318,8 @@ def test_a_network_for_other_leads_is_refused() -> None:
 
 
 def test_bad_outputs_are_refused() -> None:
-    for wrong in ({"kind": "logistic"}, {"temperature": 0.0}, {"temperature": np.inf}, {"threshold": np.nan}):
+    for wrong in ({"kind": "logistic"}, {"temperature": 0.0}, {"temperature": np.inf}, {"threshold": np.nan},
+                  {"offset": np.nan}, {"offset": np.inf}):  # fmt: skip
         with pytest.raises(FormatError):
             Output("A", **wrong)
     with pytest.raises(FormatError, match="each name once"):
@@ -336,6 +337,14 @@ def test_multilabel_is_a_sigmoid_per_output() -> None:
     expected = torch.sigmoid(torch.tensor(RAW) / torch.tensor(temperatures, dtype=torch.float64)).numpy()
     np.testing.assert_allclose(bundle.activate(RAW), expected, rtol=0, atol=1e-15)
     assert np.isfinite(bundle.activate(RAW)).all()
+
+
+def test_an_offset_is_added_after_the_temperature() -> None:
+    bundle = bundle_of(*[Output(f"o{k}", temperature=2.0, offset=b) for k, b in enumerate((-1.0, 0.0, 4.0))])
+    expected = torch.sigmoid(torch.tensor(RAW) / 2.0 + torch.tensor([-1.0, 0.0, 4.0], dtype=torch.float64)).numpy()
+    np.testing.assert_allclose(bundle.activate(RAW), expected, rtol=0, atol=1e-15)
+    before = bundle_of(*[Output(f"o{k}", temperature=2.0) for k in range(3)])
+    np.testing.assert_array_equal(np.argsort(before.activate(RAW), axis=0), np.argsort(bundle.activate(RAW), axis=0))
 
 
 def test_multiclass_is_one_softmax_over_its_outputs() -> None:

@@ -11,6 +11,8 @@ from ecglens.datasets.code15 import load_code15 as load_code15
 from ecglens.datasets.duplicates import find_duplicates as find_duplicates
 from ecglens.datasets.ecgiddb import load_ecgiddb as load_ecgiddb
 from ecglens.datasets.folder import load_folder as load_folder
+from ecglens.datasets.label_map import LabelMap as LabelMap
+from ecglens.datasets.label_map import load_label_map as load_label_map
 from ecglens.datasets.load import load_cohort as load_cohort
 from ecglens.datasets.ltdb import load_ltdb as load_ltdb
 from ecglens.datasets.ludb import load_ludb as load_ludb
@@ -49,6 +51,7 @@ from ecglens.reporting.run import build_run_report as build_run_report
 from ecglens.runs.run import Run as Run
 from ecglens.simulation.cohort import simulate_cohort as simulate_cohort
 from ecglens.simulation.cohort import simulate_ecg as simulate_ecg
+from ecglens.training.learning_curve import learning_curve as learning_curve
 from ecglens.training.recipes import Recipe as Recipe
 from ecglens.training.recipes import recipe_for as recipe_for
 from ecglens.training.train import train as train

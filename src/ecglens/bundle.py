@@ -44,7 +44,8 @@ class Output:
                  (softmax per instant), embedding
     unit         "probability", "mV", "years", ...
     threshold    decision "yes" from here on, on the probability; None where there is no decision
-    temperature  the logit is divided by it before the sigmoid or softmax
+    temperature  the logit is divided by it before the sigmoid or softmax: how sure
+    offset       added after that: how frequent. Bundles saved before there were offsets have none, which is 0
     """
 
     name: str
@@ -52,12 +53,15 @@ class Output:
     unit: str = "probability"
     threshold: float | None = None
     temperature: float = 1.0
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise FormatError("bundle", f"kind of output {self.name}", self.kind, ", ".join(KINDS), kind="outputs")
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise FormatError("bundle", f"temperature of {self.name}", self.temperature, "positive", kind="outputs")
+        if not np.isfinite(self.offset):
+            raise FormatError("bundle", f"offset of {self.name}", self.offset, "a number", kind="outputs")
         if self.threshold is not None and not np.isfinite(self.threshold):
             raise FormatError(
                 "bundle", f"threshold of {self.name}", self.threshold, "a number, or null", kind="outputs"
@@ -151,8 +155,10 @@ class Bundle:
         values = np.array(raw, dtype=np.float64)
         for kind in {output.kind for output in self.outputs} - {"regression", "embedding"}:
             columns = [k for k, output in enumerate(self.outputs) if output.kind == kind]
-            temperature = np.array([self.outputs[k].temperature for k in columns])
-            scaled = values[:, columns] / temperature.reshape(-1, *[1] * (values.ndim - 2))
+            each = (-1, *[1] * (values.ndim - 2))  # one number per output, whatever axes follow
+            temperature = np.array([self.outputs[k].temperature for k in columns]).reshape(each)
+            offset = np.array([self.outputs[k].offset for k in columns]).reshape(each)
+            scaled = values[:, columns] / temperature + offset
             values[:, columns] = _sigmoid(scaled) if kind == "multilabel" else _softmax(scaled)
         return values
 

@@ -129,7 +129,7 @@ BAD = {
     "no signal file": Bad(lambda header, _: header.with_suffix(".dat").unlink(), "missing_file"),
     "an empty header": Bad(lambda header, _: header.write_bytes(b""), "content"),
     "a page of HTML": Bad(lambda header, _: header.write_text("<!DOCTYPE html><html>404"), "content"),
-    "10^12 samples": Bad(edit(" 5000\n", " 1000000000000\n"), ""),
+    "10^12 samples": Bad(edit(" 5000\n", " 1000000000000\n"), "declared_size", 4),
     "..": Bad(renamed_signal("../other/bad.dat"), "path", 4),
     "an absolute path": Bad(renamed_signal("/etc/passwd"), "path", 4),
     "a symbolic link": Bad(linked, "link", 4),

@@ -111,10 +111,10 @@ def test_damaged_files(tmp_path: Path, content: bytes, kind: str) -> None:
 def test_many_skips_end(tmp_path: Path) -> None:
     forward = word(59) + b"\xff\x7f\xff\xff"
     (tmp_path / "rec.atr").write_bytes(forward * 100_000 + word(1) + word(0))
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(FormatError):
         read_marks(tmp_path / "rec.atr")
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 # --- Fiducials -----------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_fuzzed(tmp_path: Path, seed: int) -> None:
     good, rng, errors = file.read_bytes(), random.Random(seed), []
     for _ in range(300):
         file.write_bytes(mutate_samples(good, rng))
-        begin = time.perf_counter()
+        begin = time.process_time()
         try:
             found = read_annotations(record)
         except EcglensError as error:
@@ -223,7 +223,7 @@ def test_fuzzed(tmp_path: Path, seed: int) -> None:
             peaks = found["V1", "R_peak"]
             assert ((peaks >= 0) & (peaks <= 100)).all()
             assert (np.diff(peaks) >= 0).all()
-        assert time.perf_counter() - begin < 2
+        assert time.process_time() - begin < 2
     assert len(errors) > 150
     assert {error.exit_code for error in errors} <= {3, 4}
     assert not any("\n" in str(error) for error in errors)

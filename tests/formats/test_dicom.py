@@ -236,11 +236,11 @@ BOMB = b"\x09\x00\x10\x00OB\0\0" + (2**30).to_bytes(4, "little")
 )
 def test_hostile_structures(tmp_path: Path, body: bytes, syntax: str, kind: str) -> None:
     path = hand_made(tmp_path, body, syntax)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(UnsafeError if kind in ("too_large", "nesting", "declared_size") else FormatError) as caught:
         read(path)
     assert caught.value.kind == kind, str(caught.value)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 def test_a_deflated_file(tmp_path: Path) -> None:

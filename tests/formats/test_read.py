@@ -135,12 +135,12 @@ def test_missing_folders_and_odd_paths(tmp_path: Path) -> None:
         ("pipe", UnsafeError, "not_regular"), ("link.hea", UnsafeError, "link"), ("a\x00b", InputError, "missing_file"),
         ("x" * 300, InputError, "unreadable"), ("x" * 300 + ".hea", InputError, "unreadable"),
     ]:  # fmt: skip
-        begin = time.perf_counter()
+        begin = time.process_time()
         with pytest.raises(error) as caught:
             read(tmp_path / name)
         assert caught.value.kind == kind, (name, str(caught.value))
         assert "\n" not in str(caught.value)
-        assert time.perf_counter() - begin < 1
+        assert time.process_time() - begin < 1
     with pytest.raises(InputError, match=r"alone\.hea"):
         read(tmp_path / "alone.dat")
 

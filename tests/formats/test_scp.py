@@ -148,17 +148,17 @@ def changed(number: int, at: int, kind: str, *values: int, packed: bool = False)
     ],
 )  # fmt: skip
 def test_counts_that_lie(tmp_path: Path, sections: dict[int, bytes], kind: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     refused(write(tmp_path / "a.scp", sections), kind)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_a_huffman_table_that_never_ends(tmp_path: Path) -> None:
     sections = sections_of(small_ecg(), packed=True)
     switch = struct.pack("<HH", 1, 1) + struct.pack("<BBBhI", 1, 1, 0, 1, 0)  # bit 0: go on with table 1
-    begin = time.perf_counter()
+    begin = time.process_time()
     refused(write(tmp_path / "a.scp", sections | {2: section(2, switch)}), "damaged")
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_more_samples_than_can_be_decoded_in_time(tmp_path: Path) -> None:

@@ -175,9 +175,9 @@ def test_chunks_that_lie(record: Path) -> None:
 def test_a_bomb_is_not_unpacked(record: Path) -> None:
     packed = lzw(bytes(20_000))[:-2] * 300
     data = len(packed).to_bytes(4, "little") + b"\x01\x00\x00\x00" + packed
-    begin = time.perf_counter()
+    begin = time.process_time()
     refused(with_data(record, data), "length")
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_samples_beyond_16_bits(record: Path) -> None:

@@ -96,11 +96,11 @@ def test_ways_to_write_the_same(tmp_path: Path, text: str) -> None:
 )
 def test_refused(tmp_path: Path, old: str, new: str, kind: str, words: str) -> None:
     assert old in GOOD
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(FormatError, match=words) as caught:
         read(table(tmp_path, GOOD.replace(old, new, 1)))
     assert caught.value.kind == kind, str(caught.value)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 def timed(times: list[float], header: str = "time (s)", comment: str = "") -> str:

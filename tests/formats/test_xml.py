@@ -45,10 +45,10 @@ BROKEN = {
 
 def refusal(path: Path, content: str | bytes) -> EcglensError:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    before, begin = _peak(), time.perf_counter()
+    before, begin = _peak(), time.process_time()
     with pytest.raises(EcglensError) as caught:
         read(path)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
     assert _peak() - before < 2**28
     assert "\n" not in str(caught.value)
     return caught.value
@@ -84,11 +84,11 @@ def test_a_gigabyte_is_refused_unread(victim: Path) -> None:
     with victim.open("wb") as file:
         file.write(OPEN.encode())
         file.truncate(2**30)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(FormatError) as caught:
         read(victim)
     assert caught.value.kind == "too_large"
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])

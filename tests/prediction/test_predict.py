@@ -35,12 +35,14 @@ def by_hand(bundle: Bundle, ecg: ECG) -> np.ndarray:
     network = copy.deepcopy(bundle.network).double().eval()
     with torch.no_grad():
         logits = network(torch.from_numpy(np.stack(windows))).mean(dim=0).numpy()
-    return 1 / (1 + np.exp(-logits / np.array([output.temperature for output in bundle.outputs])))
+    temperature, offset = np.array([(output.temperature, output.offset) for output in bundle.outputs]).T
+    return 1 / (1 + np.exp(-(logits / temperature + offset)))
 
 
 @pytest.mark.parametrize(("fs", "duration"), [(500.0, 10.0), (500.0, 11.37), (1000.0, 10.0), (400.0, 30.0)])
 def test_equals_the_pipeline_written_by_hand(tiny_bundle: Bundle, fs: float, duration: float) -> None:
-    assert any(abs(output.temperature - 1) > 0.01 for output in tiny_bundle.outputs)  # so that it is tested, too
+    # so that they are tested, too
+    assert any(abs(output.temperature - 1) > 0.01 and abs(output.offset) > 0.01 for output in tiny_bundle.outputs)
     for condition in ("NORM", "IMI", "CLBBB"):
         ecg = simulate_ecg(f"by-hand-{condition}", condition, fs=fs, duration=duration).ecg
         prediction = predict(tiny_bundle, ecg)

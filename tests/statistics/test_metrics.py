@@ -316,3 +316,33 @@ def test_confusion_table_counts_every_class():
         metrics.confusion_table(labels, labels > 0, ["MI"])
     with pytest.raises(UsageError, match="shape"):
         metrics.confusion_table(labels, labels[:2] > 0)
+
+
+# --------------------------------------------------------------------------------------- threshold at a specificity
+
+
+@given(cohorts(), st.sampled_from([0.05, 0.5, 0.75, 0.9, 0.95]))
+def test_threshold_at_a_specificity_has_the_best_sensitivity_of_all_that_keep_it(cohort, share):
+    labels, scores, _ = cohort
+    threshold = metrics.fit_threshold_specificity(labels, scores, share)
+    counts = metrics.confusion(labels, metrics.decide(scores, threshold))
+    assert metrics.specificity(counts) >= share - 1e-9
+    for cut in [*np.unique(scores), np.inf]:
+        other = metrics.confusion(labels, metrics.decide(scores, cut))
+        if metrics.specificity(other) >= share:
+            assert metrics.sensitivity(other) <= metrics.sensitivity(counts)
+            if metrics.sensitivity(other) == metrics.sensitivity(counts):
+                assert metrics.specificity(other) <= metrics.specificity(counts)  # nobody is called in vain
+
+
+def test_threshold_at_a_specificity_lies_between_scores_and_counts_exactly():
+    labels, scores = np.r_[np.zeros(20), 1.0, 1.0], np.r_[np.arange(20) / 20, 0.93, 0.99]
+    # 0.95 of 20 leaves one false alarm: the score 0.95; both positives lie at 0.93 or above
+    assert metrics.fit_threshold_specificity(labels, scores, 0.95) == pytest.approx((0.93 + 0.9) / 2)
+    assert metrics.fit_threshold_specificity(labels, scores, 0.96) == pytest.approx((0.99 + 0.95) / 2)
+    low = metrics.fit_threshold_specificity(labels, np.r_[np.arange(20) / 20, -1, -1], 0.95)
+    assert low > 0.95  # no positive can be had: nobody is called
+    assert np.isnan(metrics.fit_threshold_specificity(np.ones(3), np.arange(3.0), 0.9))
+    for share in (0.0, 1.0):
+        with pytest.raises(UsageError):
+            metrics.fit_threshold_specificity(labels, scores, share)

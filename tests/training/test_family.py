@@ -17,6 +17,9 @@ from ecglens.prediction.evaluate import evaluate, people_of
 from ecglens.prediction.family import compare, evaluate_family, folds_of
 from ecglens.prediction.predict import predict_raw
 from ecglens.preprocessing.prepare import prepare
+from ecglens.reporting.html import render
+from ecglens.reporting.run import build_run_report
+from ecglens.runs.run import Run
 from ecglens.training import family as module
 from ecglens.training.family import Family, average, train_family, with_folds
 from ecglens.training.recipes import recipe_for
@@ -155,3 +158,10 @@ def test_comparison_is_paired(small_cohort: Cohort, seeds: Family) -> None:
     other = replace(b, labels=1 - b.labels)
     with pytest.raises(ContractError, match="label rule"):
         compare(a, other, people)
+
+
+def test_a_family_has_a_page(cohort: Cohort, folds: Family) -> None:
+    page = render(build_run_report(Run.open(folds.run.folder)))
+    assert all(f"fold-{fold}" in page for fold in (1, 2, 3))
+    assert "3 networks of one recipe" in page
+    assert f"{len(cohort)} records" in page

@@ -24,7 +24,7 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, EnvironmentFault, InputError, LockedError, TableError, UsageError
 from ecglens.models.lenet import LeNet, count_parameters
-from ecglens.prediction.calibration import fit_temperature
+from ecglens.prediction.calibration import fit_platt
 from ecglens.prediction.predict import predict, predict_raw
 from ecglens.preprocessing.prepare import prepare
 from ecglens.runs.journal import Journal
@@ -334,13 +334,13 @@ def test_held_out_records_are_not_even_read(small_cohort: Cohort, tiny_recipe: R
     assert read == set(range(len(small_cohort))) - held_out
 
 
-def test_thresholds_and_temperatures_come_from_validation_alone(trained: Trained, small_cohort: Cohort) -> None:
+def test_thresholds_and_scaling_come_from_validation_alone(trained: Trained, small_cohort: Cohort) -> None:
     valid = small_cohort.where(fold=9)
     prepared = prepare(valid, trained.bundle.preprocessing)
     raw, labels = predict_raw(trained.bundle, prepared.signals), valid.labels.to_numpy()
     for k, output in enumerate(trained.bundle.outputs):
-        assert output.temperature == pytest.approx(fit_temperature(raw[:, k], labels[:, k]), rel=1e-6)
-        probability = 1 / (1 + np.exp(-raw[:, k] / output.temperature))
+        assert (output.temperature, output.offset) == pytest.approx(fit_platt(raw[:, k], labels[:, k]), rel=1e-6)
+        probability = 1 / (1 + np.exp(-(raw[:, k] / output.temperature + output.offset)))
         assert output.threshold == pytest.approx(fit_threshold_f1(labels[:, k], probability), abs=1e-9)
     assert trained.valid["n"] == len(valid)
 

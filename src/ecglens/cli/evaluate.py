@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,13 @@ import typer
 
 from ecglens.cli.arguments import Data, Dataset, Json, Seed
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
-from ecglens.statistics.figures import interval
+from ecglens.statistics.figures import interval, number
 
 if TYPE_CHECKING:
     from ecglens.bundle import Bundle
     from ecglens.cohort import Cohort
+    from ecglens.datasets.label_map import Mapped
     from ecglens.prediction.evaluate import Evaluation
-
-
-FEW = 10  # positives below which a percentile bootstrap promises more than it knows
 
 
 def evaluate(
@@ -27,6 +26,10 @@ def evaluate(
     dataset: Dataset = None,
     fold: str = typer.Option("", help="A fold, several (9,10), or all; default: 10 where there are folds, else all."),
     min_likelihood: float | None = typer.Option(None, help="Label rule; default: the bundle's own."),
+    label_map: str = typer.Option("", help="CSV that says what labels with other names mean, or a shipped one's name."),
+    thresholds: str = typer.Option(
+        "", help="Rule of the thresholds: f1, specificity-0.90, ...; default: the bundle's."
+    ),
     out: Path | None = typer.Option(None, help="Folder for tables; default: the run folder, where BUNDLE is one."),
     seed: Seed = 0,
     as_json: Json = False,
@@ -35,34 +38,44 @@ def evaluate(
 
     Example: ecglens evaluate runs/first --data ptbxl/ --fold 10
     """
-    raise typer.Exit(conclude(lambda: _evaluate(bundle, data, dataset, fold, min_likelihood, out, seed), as_json))
+    chosen = Choice(data, dataset, fold, min_likelihood, label_map, thresholds)
+    raise typer.Exit(conclude(lambda: _evaluate(bundle, chosen, out, seed), as_json))
 
 
-def _evaluate(
-    where: str, data: str, dataset: str | None, fold: str, min_likelihood: float | None, out: Path | None, seed: int
-) -> Outcome:
+@dataclass(frozen=True)
+class Choice:
+    """On what to test, by which labels and thresholds; empty means as the bundle has it."""
+
+    data: str
+    dataset: str | None
+    fold: str
+    min_likelihood: float | None
+    label_map: str
+    thresholds: str
+
+
+def _evaluate(where: str, chosen: Choice, out: Path | None, seed: int) -> Outcome:
     from ecglens.bundle import Bundle
+    from ecglens.prediction.calibration import deciding_by
     from ecglens.preprocessing.prepare import describe_exclusions
 
     bundle = Bundle.load(where)
-    own_rule = float(bundle.details.get("arguments", {}).get("min_likelihood", 0))
-    rule = own_rule if min_likelihood is None else min_likelihood
-    cohort = load_for(bundle, data, dataset, rule)
-    result, by_fold, part, name = score(where, bundle, cohort, fold, seed)
+    if chosen.thresholds:
+        bundle = deciding_by(bundle, chosen.thresholds)
+    cohort, mapped, special = _labelled(bundle, chosen)
+    result, by_fold, part, name = score(where, bundle, cohort, chosen.fold, seed)
     found = result.as_dict()
     if by_fold:
         found["per_fold"] = {str(k): one.as_dict()["macro_auroc"] for k, one in by_fold.items()}
     found |= {"bundle": bundle.name, "data": cohort.name, "fold": name}
-    written = _write(
-        result,
-        found,
-        Path(where),
-        out,
-        f"{cohort.name}-fold-{name}" + ("" if rule == own_rule else f"-likelihood-{rule:g}"),
-    )
+    found["thresholds_by"] = chosen.thresholds or "bundle"
+    if mapped:
+        found["label_map"] = {"file": chosen.label_map} | mapped.as_dict()
+    written = _write(result, found, Path(where), out, f"{cohort.name}-fold-{name}{special}")
     here = {e.record_id for e in result.excluded} & set(part.record_ids)
     reasons = describe_exclusions([e for e in result.excluded if e.record_id in here])
     text = _in_words(bundle, cohort, name, found) + _fold_by_fold(found)
+    text += _map_in_words(mapped) if mapped else ""
     text += (
         f"\nLeft out of this fold: {len(here)} ({', '.join(f'{kind} {n}' for kind, n in reasons.items())})"
         if here
@@ -70,6 +83,22 @@ def _evaluate(
     )
     next_step = f"ecglens report {where}" if written else ""
     return Outcome(found, text, next_step, PARTLY if here else 0)
+
+
+def _labelled(bundle: Bundle, chosen: Choice) -> tuple[Cohort, Mapped | None, str]:
+    """Return the cohort with labels of the bundle's classes, what a label map did, and how the folder tells it."""
+    from ecglens.datasets.label_map import load_label_map
+    from ecglens.datasets.load import load_cohort
+
+    own_rule = float(bundle.details.get("arguments", {}).get("min_likelihood", 0))
+    rule = own_rule if chosen.min_likelihood is None else chosen.min_likelihood
+    special = "" if rule == own_rule else f"-likelihood-{rule:g}"
+    special += f"-{chosen.thresholds}" if chosen.thresholds else ""
+    if not chosen.label_map:
+        return load_for(bundle, chosen.data, chosen.dataset, rule), None, special
+    label_map = load_label_map(chosen.label_map)  # it begins at the data set's usual labels
+    mapped = label_map.applied(load_cohort(chosen.data, chosen.dataset, min_likelihood=rule), bundle.classes)
+    return mapped.cohort, mapped, f"{special}-{label_map.name}"
 
 
 def score(
@@ -164,12 +193,7 @@ def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
         )
         for name, figures in {**found["per_class"], "macro": found["macro"]}.items()
     ]
-    few = [
-        f"{name} {f['auroc']['n_positive']}" for name, f in found["per_class"].items() if f["auroc"]["n_positive"] < FEW
-    ]
-    warning = (
-        f"\nFewer than {FEW} records with {', '.join(few)}: these intervals are too short, and too sure." if few else ""
-    )
+    warning = "".join(f"\n{sentence}" for sentence in found["warnings"])
     f1 = {name: figures["f1"]["baseline"] for name, figures in found["per_class"].items()}
     always = ", ".join(f"{name} {value:.3f}" for name, value in f1.items() if value is not None)
     return (
@@ -178,5 +202,50 @@ def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
         f"Label rule: {found['label_rule']}\n\n"
         + columns(("class", "n+", "AUROC", "average precision", "F1", "sensitivity", "specificity"), rows)
         + f"\n\nIntervals: {found['macro_auroc']['method']}. Thresholds were fitted on validation patients."
-        f"{warning}\nTrivial baseline (one answer for all), F1: {always}"
+        f"{warning}\nTrivial baseline (one answer for all), F1: {always}{_trust_in_words(found)}"
     )
+
+
+def _trust_in_words(found: dict) -> str:
+    """Say whether the probabilities may be taken at their word, and what other thresholds would do."""
+    if "calibration" not in found:  # a family: each fold has a network, and a calibration, of its own
+        return ""
+    rows = []
+    for name, told in found["calibration"]["per_class"].items():
+        said, brier = told["mean_probability"], told["brier"]
+        fitted = (interval(told["slope"]), interval(told["level"]))
+        level = (number(said["value"]), number(said["reference"]))
+        rows.append((name, interval(brier), number(brier["reference"]), *fitted, *level))
+    header = ("class", "Brier", "trivial", "slope (1)", "level (0)", "mean probability", "share with label")
+    text = (
+        "\n\nCalibration: are probabilities what they say? Slope below 1: too sure; level below 0: too high.\n"
+        f"{columns(header, rows)}"
+    )
+    points = [
+        (
+            p["rule"],
+            p["class"],
+            number(p["threshold"]),
+            *(interval(p[m]) for m in ("sensitivity", "specificity", "ppv")),
+        )
+        for p in found["operating_points"]
+    ]
+    if points:
+        titles = ("thresholds by", "class", "threshold", "sensitivity", "specificity", "precision")
+        text += f"\n\nWhat other thresholds, fitted on validation patients, give here:\n{columns(titles, points)}"
+    return text
+
+
+def _map_in_words(mapped: Mapped) -> str:
+    """Say which labels were not used."""
+    text = ""
+    for words, labels in (
+        ("that no line of the map names", mapped.unmapped),
+        ("set aside by the map", mapped.set_aside),
+    ):
+        if labels:
+            counts = sorted(labels.items(), key=lambda item: -item[1])
+            text += f"\nLabels {words}: " + ", ".join(f"{name} ({n})" for name, n in counts)
+    if mapped.absent:
+        text += f"\nIn the map, but not in these data: {', '.join(mapped.absent)}"
+    return text + "\nMapped labels are not the labels the bundle was trained on: another rule, other readers."

@@ -6,7 +6,7 @@ Nothing is read from the recordings here; that is `survey.py`.
 >>> from ecglens.simulation.cohort import simulate_cohort
 >>> about = describe_cohort(simulate_cohort(12))
 >>> about.records, about.patients, about.labels, about.missing["age"]
-(12, 9, {'NORM': 4, 'MI': 4, 'CD': 4}, 0)
+(12, 9, {'NORM': 3, 'MI': 1, 'STTC': 3, 'CD': 2, 'HYP': 3}, 0)
 """
 
 from __future__ import annotations

@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import ContractError
+from ecglens.prediction.assess import Assessment, assess
+from ecglens.prediction.calibration import thresholds_of
 from ecglens.prediction.predict import predict_raw
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
-from ecglens.statistics.bootstrap import score_table
+from ecglens.statistics.bootstrap import MACRO, score_table
+from ecglens.statistics.figures import json_number, too_few
+from ecglens.statistics.subgroups import FEW
 
 N_RESAMPLES = 2000
 
@@ -30,6 +33,7 @@ class Evaluation:
     probabilities   [record x class], index = record ids
     labels          the same shape, NaN unknown
     excluded        what was left out, and why
+    assessment      calibration, decision curves, operating points, subgroups; None where only scores were asked for
     """
 
     scores: pd.DataFrame
@@ -40,6 +44,14 @@ class Evaluation:
     n: int
     n_patients: int
     excluded: tuple[Excluded, ...]
+    assessment: Assessment | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures must know: classes that too few records have, or lack."""
+        rows = self.scores[(self.scores["metric"] == "auroc") & (self.scores["class"] != MACRO)].set_index("class")
+        counts = {str(name): int(n) for name, n in rows["n_positive"].items()}
+        return too_few(counts, {str(name): int(n) for name, n in rows["n"].items()}, FEW)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation as it stands in JSON output."""
@@ -51,13 +63,14 @@ class Evaluation:
             "macro_auroc": self._figures("macro")["auroc"],
             "macro": self._figures("macro"),
             "per_class": per_class,
+            "warnings": list(self.warnings),
             "excluded": [{"record_id": e.record_id, "kind": e.kind, "reason": e.reason} for e in self.excluded],
-        }
+        } | (self.assessment.as_dict() if self.assessment else {})
 
     def _figures(self, name: str) -> dict[str, Any]:
         rows = self.scores[self.scores["class"] == name]
         columns = ["value", "low", "high", "n", "n_positive", "n_patients", "chance", "baseline", "method"]
-        return {str(row["metric"]): {key: _json_number(row[key]) for key in columns} for _, row in rows.iterrows()}
+        return {str(row["metric"]): {key: json_number(row[key]) for key in columns} for _, row in rows.iterrows()}
 
 
 def evaluate(
@@ -74,11 +87,24 @@ def evaluate(
     Intervals are 95 %, by bootstrap over patients. Raises ContractError where the labels do not cover the bundle's
     outputs, LeakError where a patient or recording shaped or selected the weights.
     """
+    prepared = prepare_strangers(bundle, cohort, cache=cache, progress=progress)
+    scored = score_prepared(bundle, prepared, n_resamples=n_resamples, seed=seed, progress=progress)
+    more = assess(
+        scored.labels, scored.probabilities, people_of(prepared.cohort), prepared.cohort.metadata, bundle.thresholds,
+        thresholds_of(bundle), n_resamples=n_resamples, seed=seed,
+    )  # fmt: skip
+    return replace(scored, assessment=more)
+
+
+def prepare_strangers(
+    bundle: Bundle, cohort: Cohort, *, cache: Cache | None = None, progress: Progress = silent
+) -> Prepared:
+    """Return the records of `cohort` on the bundle's grid. Raises LeakError where it has seen one of these people."""
     _check_labels(bundle, cohort)
     bundle.refuse_own_patients(cohort.name, cohort.patient_keys, ())
     prepared = prepare(cohort, bundle.preprocessing, cache=cache, progress=progress)
     bundle.refuse_own_patients(cohort.name, (), prepared.fingerprints)
-    return score_prepared(bundle, prepared, n_resamples=n_resamples, seed=seed, progress=progress)
+    return prepared
 
 
 def score_prepared(
@@ -124,11 +150,3 @@ def _check_labels(bundle: Bundle, cohort: Cohort) -> None:
             f"the bundle's classes {', '.join(bundle.classes)}", "choose the task the bundle was trained for",
             kind="labels",
         )  # fmt: skip
-
-
-def _json_number(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    if value is None or not np.isfinite(value):
-        return None
-    return int(value) if isinstance(value, int | np.integer) else float(value)

@@ -14,7 +14,7 @@ import pandas as pd
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import ContractError, UsageError
-from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, evaluate, people_of
+from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, people_of, prepare_strangers, score_prepared
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run
@@ -68,9 +68,8 @@ def evaluate_family(
     parts: dict[int, Evaluation] = {}
     for fold in sorted({int(fold) for fold in cohort.metadata["fold"]}):
         bundle = Bundle.load(run.bundle_folder(f"fold-{fold}"))
-        parts[fold] = evaluate(
-            bundle, cohort.where(fold=fold), n_resamples=n_resamples, seed=seed, cache=cache, progress=progress
-        )
+        strangers = prepare_strangers(bundle, cohort.where(fold=fold), cache=cache, progress=progress)
+        parts[fold] = score_prepared(bundle, strangers, n_resamples=n_resamples, seed=seed, progress=progress)
     return _together(cohort, parts, n_resamples, seed), parts
 
 

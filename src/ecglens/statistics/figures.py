@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 
 def number(value: float | None) -> str:
     """Return a figure with three decimals, `n/a` where it cannot be estimated."""
@@ -20,3 +22,27 @@ def interval(figure: Mapping[str, Any]) -> str:
     """Return `value [low, high]` of a figure; the value alone, or `n/a`, where the rest cannot be estimated."""
     value, low = figure["value"], figure["low"]
     return number(value) if value is None or low is None else f"{value:.3f} [{low:.3f}, {figure['high']:.3f}]"
+
+
+def json_number(value: Any) -> Any:
+    """Return a cell of a table as it stands in JSON: NaN and infinity are null, words stay words."""
+    if isinstance(value, str):
+        return value
+    if value is None or not np.isfinite(value):
+        return None
+    return int(value) if isinstance(value, int | np.integer) else float(value)
+
+
+def too_few(n_positive: Mapping[str, int], n: Mapping[str, int], few: int) -> tuple[str, ...]:
+    """Return what a reader must know where fewer than `few` records have a class, or lack it, or nothing is known."""
+    unknown = [name for name, count in n.items() if count == 0]
+    known = {name: count for name, count in n_positive.items() if n[name]}
+    with_it = [f"{name} ({count})" for name, count in known.items() if count < few]
+    without = [f"{name} ({n[name] - count})" for name, count in known.items() if n[name] - count < few]
+    sentences = [f"No label is known for {', '.join(unknown)}: not scored."] if unknown else []
+    sentences += [
+        f"Fewer than {few} records {side} {', '.join(names)}: their intervals are too short, and too sure."
+        for names, side in ((with_it, "with"), (without, "without"))
+        if names
+    ]
+    return tuple(sentences)

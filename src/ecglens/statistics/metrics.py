@@ -277,8 +277,35 @@ def fit_threshold_f1(labels: ArrayLike, scores: ArrayLike) -> float:
     if not steps.size or true[-1] == 0 or false[-1] == 0:
         return float("nan")
     # counts are whole numbers, so equal F1 are equal floats, and argmax takes the first: the highest score
-    best = int(np.argmax(2 * true / (true + false + true[-1])))
-    upper, lower = steps[best], steps[min(best + 1, steps.size - 1)]
+    return _below(steps, int(np.argmax(2 * true / (true + false + true[-1]))))
+
+
+def fit_threshold_specificity(labels: ArrayLike, scores: ArrayLike, at_least: float) -> float:
+    """Return the threshold with the highest sensitivity among those whose specificity is `at_least` or more.
+
+    The rule is "yes at or above it" (see `decide`). It lies midway between two neighbouring scores; above the highest
+    one where even that would call too many. NaN where the class is not estimable. Fit it on records that are not
+    scored with it: what it gives elsewhere is near `at_least`, above or below.
+    Raises UsageError unless `at_least` lies between 0 and 1, both excluded.
+    """
+    if not 0 < at_least < 1:
+        raise UsageError("fit_threshold_specificity", "at_least", at_least, "between 0 and 1, both excluded")
+    truth, score = _labels_and_scores(labels, scores)
+    true, false, steps = _cuts(truth, score)
+    if not steps.size or true[-1] == 0 or false[-1] == 0:
+        return float("nan")
+    # 0.95 leaves one false alarm in 20, though (1 - 0.95) * 20 is 1.0000000000000009 in floating point, or less than 1
+    n_allowed = np.floor((1 - at_least) * false[-1] + 1e-9)
+    allowed = int(np.searchsorted(false, n_allowed, side="right"))
+    # of the steps that cost no further false alarm the last one that gains something, so that nothing is called in vain
+    if allowed == 0 or true[allowed - 1] == 0:
+        return float(np.nextafter(steps[0], np.inf, dtype=steps.dtype))
+    return _below(steps, int(np.searchsorted(true, true[allowed - 1])))
+
+
+def _below(steps: NDArray, chosen: int) -> float:
+    """Return the middle between a step of the falling scores and the next one, or the step itself where it is last."""
+    upper, lower = steps[chosen], steps[min(chosen + 1, steps.size - 1)]
     middle = lower + (upper - lower) / 2
     # beside neighbouring floats the middle may round to the lower, which would be called too
     return float(middle if middle > lower else upper)

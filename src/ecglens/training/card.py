@@ -21,7 +21,10 @@ def model_card(bundle: Bundle, valid: Mapping[str, Any], tested: Mapping[str, An
     """
     prepared = ", ".join(str(step["step"]) for step in bundle.preprocessing.as_config()["record_steps"])
     admission = bundle.preprocessing.admission
-    outputs = [f"| {o.name} | {o.kind} | {number(o.threshold)} | {o.temperature:.3f} |" for o in bundle.outputs]
+    outputs = [
+        f"| {o.name} | {o.kind} | {number(o.threshold)} | {o.temperature:.3f} | {o.offset:.3f} |"
+        for o in bundle.outputs
+    ]
     data = [
         f"| {part} | {count:,} | {bundle.details['n_patients'][part]:,} |"
         for part, count in bundle.details.get("n_records", {}).items()
@@ -49,22 +52,30 @@ Research software, not a medical device: not for diagnosis or treatment.
 
 ## Chosen on validation records
 
-Epoch, thresholds (largest F1) and temperatures were chosen on the validation records: macro AUROC
+Epoch, thresholds (largest F1), temperatures and offsets were chosen on the validation records: macro AUROC
 {interval(valid["macro_auroc"])}, N = {valid["n"]} records of {valid["n_patients"]} patients. **These figures are
 optimistic, because the records chose the model.**
 
-| output | kind | threshold | temperature |
-| --- | --- | --- | --- |
+| output | kind | threshold | temperature | offset |
+| --- | --- | --- | --- | --- |
 {chr(10).join(outputs)}
 
 ## Limits
 
-Training weights the positives of rare classes, so probabilities lie above the share of records with the label; a
-temperature corrects how sure the network is, not that level. Use the thresholds, or recalibrate for your patients.
+{_level(bundle)}
 
 Made from resting ECGs of one source. Other devices, sites and populations are untested until you test them
 (`ecglens evaluate`). Explanations of this bundle are "not tested" until an audit of these very weights says otherwise.
 """
+
+
+def _level(bundle: Bundle) -> str:
+    """Say what the probabilities of this bundle may be taken for."""
+    if bundle.details.get("calibration") == "platt":
+        return """Temperature and offset make the probabilities right on average for the validation records. Where
+labels are more or less frequent, or made by another rule, they are not: `ecglens evaluate` shows by how much."""
+    return """Training weights the positives of rare classes, so probabilities lie above the share of records with the
+label; a temperature corrects how sure the network is, not that level. Use the thresholds, or recalibrate."""
 
 
 def _architecture(bundle: Bundle) -> str:

@@ -22,7 +22,7 @@ from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import UsageError
 from ecglens.models.average import Average
 from ecglens.prediction.calibration import calibrate
-from ecglens.preprocessing.prepare import Prepared, prepare
+from ecglens.preprocessing.prepare import Prepared, describe_exclusions, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
@@ -98,8 +98,10 @@ def train_family(
         excluded = _excluded(run, members)
         run.note(
             bundles={name: bundle.weights_sha256 for name, bundle in bundles.items()},
+            members=[_about(run, member) for member in members],
             folds={record: int(fold) for record, fold in cohort.metadata["fold"].items()},
-            data={"name": cohort.name, "label_rule": cohort.label_rule, "classes": list(cohort.classes)},
+            data=_about_data(everybody, excluded),
+            weights_sha256=bundles["final"].weights_sha256,
             finished=True,
         )
     return Family(run, bundles, excluded)
@@ -180,6 +182,28 @@ def _train_member(
         cohort, recipe, folder, seed=member.seed, resume=begun, arguments=arguments, folds=member.folds,
         prepared=everybody, progress=progress,
     ).bundle  # fmt: skip
+
+
+def _about(run: Run, member: _Member) -> dict[str, Any]:
+    """Return what the page of the family tells of one member."""
+    about = Run(run.folder / "members" / member.name).read()
+    left_out = member.group.removeprefix("fold-") if member.group.startswith("fold-") else None
+    return {
+        "name": member.name, "seed": member.seed, "left_out": left_out, "best_epoch": about["best_epoch"],
+        "macro_auroc": about["valid"]["macro_auroc"],
+    }  # fmt: skip
+
+
+def _about_data(everybody: Prepared, excluded: Sequence[Excluded]) -> dict[str, Any]:
+    cohort = everybody.cohort
+    left_out = describe_exclusions((*cohort.excluded, *excluded))
+    return {
+        "name": cohort.name, "label_rule": cohort.label_rule, "classes": list(cohort.classes),
+        "sha256": hash_of([everybody.fingerprints, cohort.labels.to_csv(index=False)]),
+        "n_records": {"all folds": len(cohort)}, "n_patients": {"all folds": cohort.n_patients},
+        "labels": {"all folds": cohort.labels.sum().astype(int).to_dict()},
+        "excluded": left_out, "citation": cohort.citation,
+    }  # fmt: skip
 
 
 def _excluded(run: Run, members: Sequence[_Member]) -> tuple[Excluded, ...]:

@@ -9,7 +9,7 @@ A beat's time is the centre of its QRS energy, which is defined whatever the sha
 moves little from beat to beat: see `_locate`. It lies within a few ms of a narrow R wave's summit.
 
 >>> from ecglens import simulate_ecg
->>> simulated = simulate_ecg("sim-00001", "NORM")
+>>> simulated = simulate_ecg("sim-00002", "NORM")
 >>> beats = detect_r_peaks(simulated.ecg)
 >>> len(beats) == len(simulated.beats), bool(abs(beats.times - simulated.beats).max() < 0.02), beats.reason
 (True, True, '')
