@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of LUDB")
     parser.add_argument("--networks", type=Path, required=True, help="what recipes/delineator.py wrote")
     parser.add_argument("--peer", help="a Python with neurokit2, or what it answered before (.json)")
-    parser.add_argument("--simulated", type=int, default=72, help="simulated ECGs of each kind; 0: none")
+    parser.add_argument("--simulated", type=int, default=72, help="simulated ECGs of each kind")
     parser.add_argument("--out", type=Path, default=TARGET)
     asked = parser.parse_args()
     paths = sorted((asked.data / "data").glob("*.hea"), key=lambda p: int(p.stem))
@@ -71,9 +71,10 @@ def main() -> None:
         if asked.simulated
         else {}
     )
+    exact = against_exact([one for rates in SIMULATED_RATES.values() for one in simulated(asked.simulated, rates)])
     rows = [row for method, marks in found.items() for row in score(method, marks, truth, groups)]
-    write_json(asked.out, {"n_records": len(ecgs), "n_patients": len(ecgs), "cpu_ms": cpu_ms, "segments": found_24,
-                            "rows": rows})  # fmt: skip
+    facts = {"n_records": len(ecgs), "n_patients": len(ecgs), "cpu_ms": cpu_ms}
+    write_json(asked.out, facts | {"segments": found_24, "simulated": exact, "rows": rows})
     show(rows)
 
 
@@ -196,6 +197,18 @@ def simulated(n: int, rates: tuple[float, float]) -> list[Simulated]:
         simulate_ecg(f"test-{k}", conditions[k % len(conditions)], seed=1, rate=float(rng.uniform(*rates)))
         for k in range(n)
     ]
+
+
+def against_exact(made: list[Simulated]) -> list[dict]:
+    """Return the figures of each mark against the exact ones; each simulated ECG is another person."""
+    found = [by_lead(marks) for one in made for marks in delineate_all([one.ecg])]
+    exact = [by_lead(one.fiducials) for one in made]
+    ids = [one.ecg.record_id + str(k) for k, one in enumerate(made)]
+    rows = []
+    for mark in MARKED:
+        pairs = [joined(matches(f, e, mark, TOLERANCES[0]).values()) for f, e in zip(found, exact, strict=True)]
+        rows.append(figures("ecglens, simulated", mark, TOLERANCES[0], "all", "all", pairs, ids))
+    return rows
 
 
 def segments_of(made: list[Simulated]) -> dict[str, float | int | dict[str, float]]:

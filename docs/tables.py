@@ -154,6 +154,18 @@ def delineation_segments(root: Path = ROOT) -> str:
     return grid(("what", "of", "accuracy", "macro F1", "macro AUC"), rows)
 
 
+def delineation_simulated(root: Path = ROOT) -> str:
+    """Return F1 and errors of each mark against exact ones."""
+    path = root / "benchmarks" / "delineation.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["simulated"] if path.exists() else []
+    if not found:
+        return NOT_DELINEATED
+    rows = [
+        (r["mark"].replace("_", " "), str(r["n"]), *(_bracket(r[m]) for m in SHOWN), _milliseconds(r)) for r in found
+    ]
+    return grid(("mark", "marks", "sensitivity", "PPV", "F1, 150 ms", "error, ms: mean, SD"), rows)
+
+
 def delineation_parts(root: Path = ROOT) -> str:
     """Return F1 and SD of ecglens by lead and by rhythm."""
     facts = [r for r in _delineation_rows(root) if r["method"] == "ecglens" and r["tolerance"] == WIDE]
@@ -357,6 +369,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "delineation": ("docs/methods/delineation.md", delineation),
     "delineation-speed": ("docs/methods/delineation.md", delineation_speed),
     "delineation-segments": ("docs/methods/delineation.md", delineation_segments),
+    "delineation-simulated": ("docs/methods/delineation.md", delineation_simulated),
     "delineation-parts": ("docs/methods/delineation.md", delineation_parts),
     "simulator": ("docs/methods/simulator.md", simulator),
     "levels": ("docs/methods/evaluation.md", levels),
