@@ -110,6 +110,91 @@ def levels(root: Path = ROOT) -> str:
     return f"{grid(('', *classes), rows)}\n\nFold {facts['fold']}, N = {facts['n']} records."
 
 
+def delineation(root: Path = ROOT) -> str:
+    """Return F1 and errors of each mark for each method, all leads together."""
+    facts = _delineation_rows(root)
+    if not facts:
+        return NOT_DELINEATED
+    found = {(r["method"], r["mark"], r["tolerance"]): r for r in facts if (r["lead"], r["rhythm"]) == ("all", "all")}
+    rows = []
+    for (method, mark, tolerance), row in found.items():
+        if tolerance == WIDE:
+            near = [found[method, mark, narrow] for narrow in (0.04, 0.02)]
+            rows.append((mark.replace("_", " "), method, str(row["n"]), *(_bracket(row[m]) for m in SHOWN),
+                         *(f"{n['f1'][0]:.3f}" for n in near), _milliseconds(row)))  # fmt: skip
+    rows.sort(key=lambda row: list(dict.fromkeys(r["mark"] for r in facts)).index(row[0].replace(" ", "_")))
+    header = ("mark", "method", "marks", "sensitivity", "PPV", "F1, 150 ms", "F1, 40 ms", "F1, 20 ms",
+              "error, ms: mean, SD")  # fmt: skip
+    return grid(header, rows)
+
+
+def delineation_speed(root: Path = ROOT) -> str:
+    """Return CPU time a record, and how many times faster than the slowest."""
+    path = root / "benchmarks" / "delineation.json"
+    if not path.exists():
+        return NOT_DELINEATED
+    found = json.loads(path.read_text(encoding="utf-8"))["cpu_ms"]
+    ours = found["ecglens"]
+    rows = [(name, f"{ms:.0f}", f"{ms / ours:.1f}") for name, ms in found.items()]
+    return grid(("method", "CPU time a record of 12 leads, 10 s, 500 Hz, ms (median)", "times ecglens"), rows)
+
+
+def delineation_segments(root: Path = ROOT) -> str:
+    """Return how well the 24 segments are found, beside what Wagner et al. print for theirs."""
+    path = root / "benchmarks" / "delineation.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["segments"] if path.exists() else {}
+    if not found:
+        return NOT_DELINEATED
+    rows = [
+        (f"ecglens, simulated, {name}", f"{f['n']} ECGs, {f['samples']:,} samples", f"{f['accuracy']:.3f}",
+         f"{f['macro_f1']:.3f}", f"{f['macro_auc']:.3f}")
+        for name, f in found.items()
+    ]  # fmt: skip
+    rows.append(("Wagner et al., PTB-XL against ECGDeli (as printed)", "7,207 records", "0.75", "0.64", "0.98"))
+    return grid(("what", "of", "accuracy", "macro F1", "macro AUC"), rows)
+
+
+def delineation_simulated(root: Path = ROOT) -> str:
+    """Return F1 and errors of each mark against exact ones."""
+    path = root / "benchmarks" / "delineation.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["simulated"] if path.exists() else []
+    if not found:
+        return NOT_DELINEATED
+    rows = [
+        (r["mark"].replace("_", " "), str(r["n"]), *(_bracket(r[m]) for m in SHOWN), _milliseconds(r)) for r in found
+    ]
+    return grid(("mark", "marks", "sensitivity", "PPV", "F1, 150 ms", "error, ms: mean, SD"), rows)
+
+
+def delineation_parts(root: Path = ROOT) -> str:
+    """Return F1 and SD of ecglens by lead and by rhythm."""
+    facts = [r for r in _delineation_rows(root) if r["method"] == "ecglens" and r["tolerance"] == WIDE]
+    if not facts:
+        return NOT_DELINEATED
+    marks = list(dict.fromkeys(row["mark"] for row in facts))
+    parts: dict[str, list[str]] = {}
+    for row in facts:
+        name = row["lead"] if row["lead"] != "all" else f"{row['rhythm']} ({row['n_patients']} people)"
+        figure = "none marked" if not row["n"] else f"{row['f1'][0]:.3f} ({1000 * row['error_sd'][0]:.0f})"
+        parts.setdefault(name, []).append(figure)
+    rows = [(name, *cells) for name, cells in parts.items()]
+    header = ("part", *(mark.replace("_", " ") for mark in marks))
+    return f"F1 within 150 ms, and in brackets the SD of the error in ms.\n\n{grid(header, rows)}"
+
+
+def _delineation_rows(root: Path) -> list[dict[str, Any]]:
+    path = root / "benchmarks" / "delineation.json"
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+
+
+def _bracket(figure: Sequence[float]) -> str:
+    return f"{figure[0]:.4f} [{figure[1]:.4f}, {figure[2]:.4f}]"
+
+
+def _milliseconds(row: Mapping[str, Any]) -> str:
+    return f"{1000 * row['error_mean'][0]:+.1f}, {1000 * row['error_sd'][0]:.1f}"
+
+
 def calibration(root: Path = ROOT) -> str:
     """Return what each calibration costs, on the validation records that choose and on those that do not."""
     facts = _measured(root, "calibration")
@@ -368,64 +453,6 @@ def _agreements(found: Sequence[Mapping[str, Any]], against: str) -> str:
     )
 
 
-def delineation(root: Path = ROOT) -> str:
-    """Return F1 and errors of each mark for each method, all leads together."""
-    facts = _delineation_rows(root)
-    if not facts:
-        return NOT_DELINEATED
-    found = {(r["method"], r["mark"], r["tolerance"]): r for r in facts if (r["lead"], r["rhythm"]) == ("all", "all")}
-    rows = []
-    for (method, mark, tolerance), row in found.items():
-        if tolerance == WIDE:
-            near = [found[method, mark, narrow] for narrow in (0.04, 0.02)]
-            rows.append((mark.replace("_", " "), method, str(row["n"]), *(_bracket(row[m]) for m in SHOWN),
-                         *(f"{n['f1'][0]:.3f}" for n in near), _milliseconds(row)))  # fmt: skip
-    rows.sort(key=lambda row: list(dict.fromkeys(r["mark"] for r in facts)).index(row[0].replace(" ", "_")))
-    header = ("mark", "method", "marks", "sensitivity", "PPV", "F1, 150 ms", "F1, 40 ms", "F1, 20 ms",
-              "error, ms: mean, SD")  # fmt: skip
-    return grid(header, rows)
-
-
-def delineation_speed(root: Path = ROOT) -> str:
-    """Return CPU time a record, and how many times faster than the slowest."""
-    path = root / "benchmarks" / "delineation.json"
-    if not path.exists():
-        return NOT_DELINEATED
-    found = json.loads(path.read_text(encoding="utf-8"))["cpu_ms"]
-    ours = found["ecglens"]
-    rows = [(name, f"{ms:.0f}", f"{ms / ours:.1f}") for name, ms in found.items()]
-    return grid(("method", "CPU time a record of 12 leads, 10 s, 500 Hz, ms (median)", "times ecglens"), rows)
-
-
-def delineation_parts(root: Path = ROOT) -> str:
-    """Return F1 and SD of ecglens by lead and by rhythm."""
-    facts = [r for r in _delineation_rows(root) if r["method"] == "ecglens" and r["tolerance"] == WIDE]
-    if not facts:
-        return NOT_DELINEATED
-    marks = list(dict.fromkeys(row["mark"] for row in facts))
-    parts: dict[str, list[str]] = {}
-    for row in facts:
-        name = row["lead"] if row["lead"] != "all" else f"{row['rhythm']} ({row['n_patients']} people)"
-        figure = "none marked" if not row["n"] else f"{row['f1'][0]:.3f} ({1000 * row['error_sd'][0]:.0f})"
-        parts.setdefault(name, []).append(figure)
-    rows = [(name, *cells) for name, cells in parts.items()]
-    header = ("part", *(mark.replace("_", " ") for mark in marks))
-    return f"F1 within 150 ms, and in brackets the SD of the error in ms.\n\n{grid(header, rows)}"
-
-
-def _delineation_rows(root: Path) -> list[dict[str, Any]]:
-    path = root / "benchmarks" / "delineation.json"
-    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-
-
-def _bracket(figure: Sequence[float]) -> str:
-    return f"{figure[0]:.4f} [{figure[1]:.4f}, {figure[2]:.4f}]"
-
-
-def _milliseconds(row: Mapping[str, Any]) -> str:
-    return f"{1000 * row['error_mean'][0]:+.1f}, {1000 * row['error_sd'][0]:.1f}"
-
-
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "figures": ("README.md", figures),
     "benchmarks": ("docs/benchmarks.md", benchmarks),
@@ -436,6 +463,8 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "statements": ("docs/methods/criteria.md", statements),
     "delineation": ("docs/methods/delineation.md", delineation),
     "delineation-speed": ("docs/methods/delineation.md", delineation_speed),
+    "delineation-segments": ("docs/methods/delineation.md", delineation_segments),
+    "delineation-simulated": ("docs/methods/delineation.md", delineation_simulated),
     "delineation-parts": ("docs/methods/delineation.md", delineation_parts),
     "levels": ("docs/methods/evaluation.md", levels),
     "calibration": ("docs/methods/evaluation.md", calibration),

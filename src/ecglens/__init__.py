@@ -67,6 +67,7 @@ _HOMES = {
     "load_mitdb": "ecglens.datasets.mitdb",
     "load_ptbxl": "ecglens.datasets.ptbxl",
     "load_ptbxl_plus": "ecglens.datasets.ptbxl_plus",
+    "map_segments": "ecglens.waveform.soft_segments",
     "map_waves": "ecglens.waveform.wave_map",
     "measure": "ecglens.waveform.measure",
     "measure_cohort": "ecglens.waveform.tabulate",

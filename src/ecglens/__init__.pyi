@@ -66,6 +66,7 @@ from ecglens.waveform.measurements import Measured as Measured
 from ecglens.waveform.measurements import Measurements as Measurements
 from ecglens.waveform.rpeaks import RPeaks as RPeaks
 from ecglens.waveform.rpeaks import detect_r_peaks as detect_r_peaks
+from ecglens.waveform.soft_segments import map_segments as map_segments
 from ecglens.waveform.tabulate import measure_cohort as measure_cohort
 from ecglens.waveform.wave_map import WaveMap as WaveMap
 from ecglens.waveform.wave_map import map_waves as map_waves

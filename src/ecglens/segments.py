@@ -98,7 +98,8 @@ def _fill(out: NDArray[np.float32], points: Floats, times: Floats, step: float) 
     last = int(np.searchsorted(points[:, 0], times[-1] + reach)) + 1
     near = points[first:last]
     numbers = near[:, 2].astype(int)
-    start, end = _before(near, times - step / 2), _before(near, times + step / 2)  # [point, time]
+    edges = _before(near, np.append(times - step / 2, times[-1] + step / 2))
+    start, end = edges[:, :-1], edges[:, 1:]  # [point, time]
     point = np.maximum(end - start, 0.0)
     stretch = np.maximum(start - np.concatenate([end[1:], np.zeros((1, times.size))]), 0.0)
     probability = np.zeros((len(SEGMENTS), times.size))

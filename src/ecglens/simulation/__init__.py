@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """ECGs whose truth is known: people, rhythms, conditions, noise and faults, and the evidence of each lesion."""
 
+from ecglens.segments import SEGMENTS
 from ecglens.simulation.cohort import DEFAULT_CLASSES, Simulated, simulate_cohort, simulate_ecg
 from ecglens.simulation.evidence import Evidence, Interval
 from ecglens.simulation.faults import FAULTS
-from ecglens.simulation.marks import SEGMENTS, segment_samples
+from ecglens.simulation.marks import segment_samples
 from ecglens.simulation.noise import Noise
 from ecglens.simulation.pathologies import CONDITIONS
 from ecglens.simulation.person import Demographics

@@ -22,6 +22,7 @@ import numpy as np
 
 from ecglens.fiducials import MARKS, WAVES, Fiducials
 from ecglens.leads import STANDARD_LEADS
+from ecglens.segments import SEGMENTS
 from ecglens.simulation.dipole import WAVE_NAMES, Waves, twelve_leads
 
 METHOD = "exact (simulated)"
@@ -31,13 +32,6 @@ _LATE = np.arange(-20, 781) * STEP
 GRIDS = {"P": np.arange(-520, 61) * STEP, "QRS": np.arange(-180, 241) * STEP, "ST": _LATE, "T": _LATE}
 TANGENT = float(np.exp(-2.0))
 QRS_LEVEL, QRS_LEAST, WAVE_LEAST = 0.02, 0.04, 0.02  # mV
-
-# Points (one sample) and the stretches between them, in time's order, after the 24 classes of Wagner et al. 2024.
-SEGMENTS = (
-    "P_onset", "P_rise", "P_peak", "P_fall", "P_offset", "PQ",
-    "QRS_onset", "Q_rise", "Q_peak", "QR", "R_peak", "RS", "S_peak", "S_fall", "QRS_offset", "QJ",
-    "J_point", "JT", "T_onset", "T_rise", "T_peak", "T_fall", "T_offset", "TP",
-)  # fmt: skip
 
 
 def beat_curves(waves: Waves, beats: np.ndarray, matrix: np.ndarray | None = None) -> dict[str, np.ndarray]:

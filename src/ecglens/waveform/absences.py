@@ -18,7 +18,8 @@ Flags = NDArray[np.bool_]
 
 LOST = "lead lost: flat or missing here"
 CUT_OFF = "cut off at the record's edge"
-FIBRILLATION = "no P in any lead and irregular beats, as in atrial fibrillation or flutter"
+FIBRILLATION = "no P that keeps its distance in an irregular rhythm, as in fibrillation, flutter or block"
+RARE = "too few beats have a P for one to be believed"
 PACED = "no P in any lead; a pacing spike stands before the beat"
 HIDDEN = "hidden: the wave before reaches to the QRS"
 NOWHERE = "not seen in any lead"
@@ -28,16 +29,17 @@ UNSEEN = "the network sees no QRS at the beats found"
 # Where a wave lies, in s from the beat: a stretch that is missing or beyond the record may have held it.
 _STRETCH = {"P": (-0.28, -0.04), "QRS": (-0.08, 0.08), "T": (0.10, 0.45)}
 _CLOSE = 0.07  # s between the end of the T before and QRS in which no P can be told
-_IRREGULAR, _WITHOUT = 0.10, 0.7  # median change of RR over median RR; share of beats without P
+_IRREGULAR, WITHOUT = 0.10, 0.65  # median change of RR over median RR; share of beats without P
 _SPIKE_WITHIN, _SPIKE_LEAST, _SPIKE_TIMES, _SPIKE_RATE = 0.25, 0.15, 12.0, 240.0  # s, mV, x the usual, Hz
 
 
-def absences(ecg: ECG, wave_map: WaveMap, times: Floats, found: RPeaks, beats: Floats) -> Absent:
+def absences(ecg: ECG, wave_map: WaveMap, times: Floats, found: RPeaks, beats: Floats, lone_p: bool) -> Absent:
     """Return a reason for each wave without marks.
 
     times   [lead, beat, mark], in s
     found   what `detect_r_peaks` said
     beats   those of them that are marked, in s
+    lone_p  whether P waves were left out because few beats had one
     """
     if not beats.size:
         reason = found.reason or UNSEEN
@@ -59,9 +61,16 @@ def absences(ecg: ECG, wave_map: WaveMap, times: Floats, found: RPeaks, beats: F
             elif not everywhere[wave][beat]:
                 reason = NOT_HERE
             else:
-                reason = why_no_p.get(int(beat), NOWHERE) if wave == "P" else NOWHERE
+                usual = RARE if lone_p else NOWHERE
+                reason = why_no_p.get(int(beat), usual) if wave == "P" else NOWHERE
             reasons[ecg.leads[row], int(beat), wave] = reason
     return reasons
+
+
+def irregular(beats: Floats) -> bool:
+    """Tell whether RR changes by more than a tenth from beat to beat, as the median."""
+    rr = np.diff(beats)
+    return bool(rr.size >= 3 and np.median(np.abs(np.diff(rr))) > _IRREGULAR * np.median(rr))
 
 
 def _missing(times: Floats, wave: str) -> Flags:
@@ -90,11 +99,9 @@ def _outside(ecg: ECG, beats: Floats, wave: str) -> Flags:
 
 def _why_no_p(ecg: ECG, times: Floats, beats: Floats, without: Flags) -> dict[int, str]:
     """Return the reason for each beat that has no P in any lead."""
-    rr = np.diff(beats)
-    irregular = rr.size >= 3 and np.median(np.abs(np.diff(rr))) > _IRREGULAR * np.median(rr)
-    fibrillation = irregular and without.mean() >= _WITHOUT
-    t_end = _median(times[..., MARKS.index("T_offset")])
-    qrs = _median(times[..., MARKS.index("QRS_onset")])
+    fibrillation = irregular(beats) and without.mean() >= WITHOUT
+    t_end = lead_median(times[..., MARKS.index("T_offset")])
+    qrs = lead_median(times[..., MARKS.index("QRS_onset")])
     paced = _paced(ecg, beats)
     reasons = {}
     for beat in np.flatnonzero(without).tolist():
@@ -107,7 +114,7 @@ def _why_no_p(ecg: ECG, times: Floats, beats: Floats, without: Flags) -> dict[in
     return reasons
 
 
-def _median(values: Floats) -> Floats:
+def lead_median(values: Floats) -> Floats:
     """Return the median over leads [beat]; NaN where no lead has the mark."""
     out = np.full(values.shape[1], np.nan)
     some = ~np.isnan(values).all(axis=0)

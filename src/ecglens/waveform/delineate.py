@@ -6,7 +6,7 @@ map (`map_waves`) says where its waves are: a wave is a run of instants at which
 onset and offset are where that begins and ends, between samples. What is absent has a reason.
 
 >>> from ecglens import simulate_ecg
->>> simulated = simulate_ecg("sim-00001", "NORM")
+>>> simulated = simulate_ecg("sim-00002", "NORM")
 >>> marks = delineate(simulated.ecg)
 >>> marks.n_beats == len(simulated.beats)
 True
@@ -24,7 +24,7 @@ from scipy.ndimage import binary_closing
 from ecglens.ecg import ECG
 from ecglens.fiducials import MARKS, Fiducials
 from ecglens.models.unet1d import UNet1d
-from ecglens.waveform.absences import absences
+from ecglens.waveform.absences import WITHOUT, absences, irregular, lead_median
 from ecglens.waveform.peaks import mark_peaks
 from ecglens.waveform.rpeaks import detect_r_peaks
 from ecglens.waveform.wave_input import prepare_waves
@@ -40,6 +40,8 @@ _GAPS = {"P": 0.02, "QRS": 0.02, "T": 0.04}  # s; shorter breaks in a wave are b
 _LEAST = {"P": 0.03, "QRS": 0.03, "T": 0.06}  # s; shorter runs are no waves
 _AROUND = 0.15  # s between a beat and the middle of its QRS in any lead, at most
 _SEEN = 0.3  # largest QRS probability within 80 ms of a beat, median over leads: less is no beat
+_MANY_LEADS, _MANY_BEATS = 0.3, 6  # share of leads in which a P that is one is seen; beats that can tell
+_DISTANCE = 0.02  # s by which PR changes from beat to beat, as the median, at most
 _COLUMNS = {"P": (0, 2), "QRS": (3, 7), "T": (8, 10)}  # of onset and offset among MARKS
 
 
@@ -84,15 +86,19 @@ def marks_from_map(ecg: ECG, wave_map: WaveMap) -> Fiducials:
     n_leads = len(ecg.leads)
     times = np.full((n_leads, at.size, len(MARKS)), np.nan)
     certainty = np.full_like(times, np.nan)
+    lone_p = False
     if at.size:
         chosen = {"QRS": _complexes(runs["QRS"], at, wave_map.fs)}
         chosen["P"], chosen["T"] = _between(runs["P"], at, True), _between(runs["T"], at, False)
         for name, beat in chosen.items():
             _lay(times, certainty, runs[name], beat, name)
         _put_in_order(times, certainty)
+        lone_p = _not_believed(times, at, wave_map.fs)
+        if lone_p:
+            times[..., :3] = certainty[..., :3] = np.nan
         mark_peaks(ecg, times, certainty, wave_map.fs)
     times = ecg.start + times / wave_map.fs
-    reasons = absences(ecg, wave_map, times, beats, ecg.start + at / wave_map.fs)
+    reasons = absences(ecg, wave_map, times, beats, ecg.start + at / wave_map.fs, lone_p)
     return Fiducials(times, ecg.leads, METHOD, certainty, reasons)
 
 
@@ -159,6 +165,18 @@ def _lay(times: Floats, certainty: Floats, runs: Run, beat: Indices, name: str) 
     times[found.lead, beats, first], times[found.lead, beats, last] = found.onset, found.offset
     mean = np.clip(found.mass / np.maximum(found.offset - found.onset, 1.0), 0.0, 1.0)
     certainty[found.lead[:, None], beats[:, None], [first, last]] = mean[:, None]
+
+
+def _not_believed(times: Floats, at: Floats, fs: float) -> bool:
+    """Tell whether what looks like P is none: few of many beats have it, or it keeps no distance to irregular ones."""
+    with_p = (~np.isnan(times[..., 0])).mean(axis=0) > _MANY_LEADS
+    if at.size < _MANY_BEATS or not with_p.any():
+        return False
+    if with_p.mean() <= 1 - WITHOUT:
+        return True
+    pr = lead_median(times[..., 3] - times[..., 0])[with_p]
+    changes = np.abs(np.diff(pr[~np.isnan(pr)]))
+    return irregular(at) and changes.size > 1 and bool(np.median(changes) > _DISTANCE * fs)
 
 
 def _put_in_order(times: Floats, certainty: Floats) -> None:
