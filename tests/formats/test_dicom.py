@@ -243,6 +243,18 @@ def test_hostile_structures(tmp_path: Path, body: bytes, syntax: str, kind: str)
     assert time.process_time() - begin < 2
 
 
+def test_a_length_of_the_header_that_is_a_sequence(tmp_path: Path) -> None:
+    """Found by the fuzzer: the element that should hold a number held items."""
+    name = EXPLICIT.encode() + b"\0" * (len(EXPLICIT) % 2)
+    item = b"\xfe\xff\x00\xe0" + (0).to_bytes(4, "little")
+    meta = b"\x02\x00\x00\x00SQ\0\0" + len(item).to_bytes(4, "little") + item
+    meta += b"\x02\x00\x10\x00UI" + len(name).to_bytes(2, "little") + name
+    path = tmp_path / "bad.dcm"
+    path.write_bytes(bytes(128) + b"DICM" + meta)
+    with pytest.raises(FormatError):
+        read(path)
+
+
 def test_a_deflated_file(tmp_path: Path) -> None:
     path = make_foreign_dicom(tmp_path, small_ecg())
     raw = path.read_bytes()

@@ -149,8 +149,9 @@ class _Walk:
             at = self._step(at, len(self.data), 0, False)[2]
         meta = self.elements(begin, at, 0, False)[0]
         declared = meta.get(0x00020000)
-        # The length counts what follows the element itself, which takes 12 bytes.
-        if declared is not None and int.from_bytes(declared[:4], "little") != at - begin - 12:  # type: ignore[arg-type]
+        # The length counts what follows the element itself, which takes 12 bytes. A sequence in its place is no length.
+        length = None if declared is None or isinstance(declared, list) else int.from_bytes(declared[:4], "little")
+        if declared is not None and length != at - begin - 12:
             self.findings.append(Finding("meta_length", "warning", "the DICOM header is not as long as it says"))
         return meta, at
 
