@@ -11,7 +11,7 @@ from samples import small_ecg
 from samples.table import make_table
 
 from ecglens.ecg import ECG
-from ecglens.errors import FormatError
+from ecglens.errors import EcglensError, FormatError
 from ecglens.formats.read import read, record_paths
 
 
@@ -167,3 +167,14 @@ def test_large_tables_are_quick(tmp_path: Path, body: str, allowed: bool) -> Non
     with contextlib.nullcontext() if allowed else pytest.raises(FormatError, match="line 2000003"):
         read(path)
     assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("cell", ["I" + " " * 100_000, "I" + " (" * 50_000, " " * 100_000 + "("])
+def test_a_name_of_many_characters_takes_no_time(tmp_path: Path, cell: str) -> None:
+    """Found by the fuzzer: the pattern for name and unit took time with the square of a cell's length."""
+    path = tmp_path / "long.csv"
+    path.write_text(f"{cell},II\n1,2\n")
+    begin = time.process_time()
+    with contextlib.suppress(EcglensError):
+        read(path)
+    assert time.process_time() - begin < 0.5

@@ -44,6 +44,7 @@ MAX_LINE = 2**14
 DELIMITERS = (",", ";", "\t")
 _TIME = re.compile(r"(?:time|t|seconds|sec|s|ms)(?:[\s_]*[(\[]?(s|sec|seconds|ms|milliseconds)?[)\]]?)", re.IGNORECASE)
 _COLUMN = re.compile(r"(?P<name>.*?)\s*(?:[(\[]\s*(?P<unit>[^)\]]*?)\s*[)\]])?")
+_LONGEST = 200  # characters of a column's name and unit
 _RATE = re.compile(r"#\s*(?:fs|sampling[ _](?:rate|frequency))\s*[=:]\s*(\d+(?:\.\d+)?)\s*(?:Hz)?\s*", re.IGNORECASE)
 _UNIT = re.compile(r"#\s*units?\s*[=:]\s*(\S+)\s*", re.IGNORECASE)
 _CELL = rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
@@ -170,7 +171,7 @@ def _named(path: Path, number: int, text: str, fs: float | None, unit: str | Non
         raise _fault(path, number, counted, f"at most one of time and {MAX_LEADS} others", "keep the ECG only")
     columns, leads, units, others = [], [], [], []
     for k, cell in enumerate(cells):
-        parts = _COLUMN.fullmatch(cell)
+        parts = _column(cell)
         name, own_unit = (parts["name"], parts["unit"]) if parts else (cell, None)
         if known_lead(name) or (name and per_millivolt(own_unit or "") is not None and k not in times):
             columns.append(k)
@@ -189,9 +190,14 @@ def _named(path: Path, number: int, text: str, fs: float | None, unit: str | Non
                    fs, unit, number + 1)  # fmt: skip
 
 
+def _column(cell: str) -> re.Match[str] | None:
+    """Return name and unit of a column. A longer cell is no name, and would keep the pattern busy for seconds."""
+    return _COLUMN.fullmatch(cell) if len(cell) <= _LONGEST else None
+
+
 def _name_of(cell: str) -> str | None:
     """Return the lead that a column is named after, or None."""
-    match = _COLUMN.fullmatch(cell.strip().strip('"').strip())
+    match = _column(cell.strip().strip('"').strip())
     return known_lead(match["name"]) if match and match["name"] else None
 
 
