@@ -169,7 +169,7 @@ def test_large_tables_are_quick(tmp_path: Path, body: str, allowed: bool) -> Non
     assert time.process_time() - begin < 2
 
 
-@pytest.mark.parametrize("cell", ["I" + " " * 100_000, "I" + " (" * 50_000, " " * 100_000 + "("])
+@pytest.mark.parametrize("cell", ["I" + " " * 20_000 + "x", "I" + "(" * 20_000 + "x"])
 def test_a_name_of_many_characters_takes_no_time(tmp_path: Path, cell: str) -> None:
     """Found by the fuzzer: the pattern for name and unit took time with the square of a cell's length."""
     path = tmp_path / "long.csv"
