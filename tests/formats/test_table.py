@@ -169,12 +169,12 @@ def test_large_tables_are_quick(tmp_path: Path, body: str, allowed: bool) -> Non
     assert time.process_time() - begin < 2
 
 
-@pytest.mark.parametrize("cell", ["I" + " " * 20_000 + "x", "I" + "(" * 20_000 + "x"])
+@pytest.mark.parametrize("cell", ["I" + " " * 3000 + "x", "I(" + " " * 400 + "x"])
 def test_a_name_of_many_characters_takes_no_time(tmp_path: Path, cell: str) -> None:
     """Found by the fuzzer: the pattern for name and unit took time with the square of a cell's length."""
-    path = tmp_path / "long.csv"
+    path = tmp_path / "long.edf"  # what the first line holds decides
     path.write_text(f"{cell},II\n1,2\n")
     begin = time.process_time()
     with contextlib.suppress(EcglensError):
         read(path)
-    assert time.process_time() - begin < 0.5
+    assert time.process_time() - begin < 0.1
