@@ -169,7 +169,7 @@ def test_large_tables_are_quick(tmp_path: Path, body: str, allowed: bool) -> Non
     assert time.process_time() - begin < 2
 
 
-@pytest.mark.parametrize("cell", ["I" + " " * 3000 + "x", "I(" + " " * 400 + "x"])
+@pytest.mark.parametrize("cell", ["I" + " " * 7000 + "x", "I(" + " " * 600 + "x"])
 def test_a_name_of_many_characters_takes_no_time(tmp_path: Path, cell: str) -> None:
     """Found by the fuzzer: the pattern for name and unit took time with the square of a cell's length."""
     path = tmp_path / "long.edf"  # what the first line holds decides
@@ -177,4 +177,4 @@ def test_a_name_of_many_characters_takes_no_time(tmp_path: Path, cell: str) -> N
     begin = time.process_time()
     with contextlib.suppress(EcglensError):
         read(path)
-    assert time.process_time() - begin < 0.1
+    assert time.process_time() - begin < 0.5
