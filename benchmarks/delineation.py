@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Onsets and offsets of P, QRS and T against hand-made marks (LUDB): ecglens by cross-validation, neurokit2 beside it.
+"""Onsets and offsets of P, QRS and T against hand-made marks (LUDB): ecglens by cross-validation, others beside it.
 
     python benchmarks/delineation.py --data LUDB --networks runs/delineator [--peer PYTHON] [--out FILE]
 
 Every record of LUDB is another person. Each is delineated by the network that was trained without it
-(`recipes/delineator.py`, folds 0 to 4). `--peer` names a Python that has neurokit2; its marks are made lead by lead by
-`dwt` and `prominence` and scored by the same rules. Writes benchmarks/delineation.json; docs/tables.py lays it out.
+(`recipes/delineator.py`, folds 0 to 4). `--peer` names a Python that has neurokit2 (`dwt` and `prominence`, lead by
+lead) or ecgdeli (all leads); their marks are scored by the same rules. Writes benchmarks/delineation.json, which
+docs/tables.py lays out, and the picture of the errors to `--figures`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from sklearn.metrics import f1_score, roc_auc_score
 
 from ecglens import ECG, Fiducials, load_ludb, read
 from ecglens.formats.annotations import BEATS, read_marks
 from ecglens.leads import STANDARD_LEADS
-from ecglens.runs.files import write_json
+from ecglens.plotting.style import INK, OKABE_ITO, ecglens_style, figure_bytes
+from ecglens.runs.files import write_bytes, write_json
 from ecglens.segments import SEGMENTS
 from ecglens.simulation import CONDITIONS, Simulated, segment_samples, simulate_ecg
 from ecglens.statistics.matching import Matches, count_matches, event_scores
@@ -46,6 +49,9 @@ TOLERANCES = (0.15, 0.04, 0.02)  # s
 SIMULATED_RATES = {"45 to 100 a minute": (45.0, 100.0), "100 to 140 a minute": (100.0, 140.0)}
 RHYTHMS = {"Sinus": "sinus", "Atrial fibrillation": "fibrillation", "Atrial flutter": "flutter"}
 
+# What CSE's readers differed by (CSE Working Party, Eur Heart J 6 (1985) 815), in ms.
+CSE = {"P_onset": 10.2, "P_offset": 12.7, "QRS_onset": 6.5, "QRS_offset": 11.6, "T_offset": 30.6}
+
 Marks = dict[tuple[str, str], np.ndarray]  # (lead, mark) -> times in s
 
 
@@ -54,9 +60,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of LUDB")
     parser.add_argument("--networks", type=Path, required=True, help="what recipes/delineator.py wrote")
-    parser.add_argument("--peer", help="a Python with neurokit2, or what it answered before (.json)")
+    parser.add_argument("--peer", help="a Python with neurokit2 or ecgdeli, or what it answered before (.json)")
     parser.add_argument("--simulated", type=int, default=36, help="simulated ECGs, slow and fast ones each")
     parser.add_argument("--out", type=Path, default=TARGET)
+    parser.add_argument("--figures", type=Path, default=TARGET.parents[1] / "docs" / "_static")
     asked = parser.parse_args()
     paths = sorted((asked.data / "data").glob("*.hea"), key=lambda p: int(p.stem))
     ecgs = [read(path) for path in paths]
@@ -72,6 +79,7 @@ def main() -> None:
     rows = [row for method, marks in found.items() for row in score(method, marks, truth, groups)]
     facts = {"n_records": len(ecgs), "n_patients": len(ecgs), "cpu_ms": cpu_ms}
     write_json(asked.out, facts | {"segments": found_24, "simulated": exact, "rows": rows})
+    write_bytes(asked.figures / "delineation-errors.png", figure_bytes(draw(rows), "png", dpi=120))
     show(rows)
 
 
@@ -128,16 +136,16 @@ def by_lead(fiducials: Fiducials) -> Marks:
     return {key: np.sort(values[~np.isnan(values)]) for key, values in times.items()}
 
 
+# Each peer runs in a Python of its own: neurokit2 (MIT) lead by lead, ecgdeli (GPL, never imported here) on all leads.
 PEER = """
 import sys, json, time, warnings
-import numpy as np, neurokit2 as nk
+import numpy as np
 warnings.simplefilter("ignore")
-held = np.load(sys.argv[1]); out = {}; seconds = {}
-for method in ("dwt", "prominence"):
-    out[method] = []; seconds[method] = []
-    for k in range(len(held.files)):
-        marks = {}; begin = time.process_time()
-        for row, signal in enumerate(held[f"r{k}"]):
+held = np.load(sys.argv[1]); marks = {}; seconds = {}
+
+def neurokit2(method):
+    def of(signals):
+        for row, signal in enumerate(signals):
             try:
                 clean = nk.ecg_clean(signal, sampling_rate=500)
                 peaks = nk.ecg_peaks(clean, sampling_rate=500)[1]["ECG_R_Peaks"]
@@ -147,14 +155,44 @@ for method in ("dwt", "prominence"):
             for wave, name in (("P", "P"), ("R", "QRS"), ("T", "T")):
                 for side in ("onset", "offset"):
                     at = np.array(found.get(f"ECG_{wave}_{side.capitalize()}s", []), float)
-                    marks[f"{row} {name}_{side}"] = sorted((at[~np.isnan(at)] / 500).tolist())
-        out[method].append(marks); seconds[method].append(time.process_time() - begin)
-json.dump({"version": nk.__version__, "marks": out, "seconds": seconds}, open(sys.argv[2], "w"))
+                    yield f"{row} {name}_{side}", at[~np.isnan(at)]
+    return of
+
+def ecgdeli_of(signals):
+    try:
+        tables = deli.annotate(deli.filter_ecg(signals.T, 500.0), 500.0).leads
+    except Exception as error:
+        tables = []
+    for row, table in enumerate(tables):
+        for wave in ("P", "QRS", "T"):
+            for side in ("on", "off"):
+                at = table.positions[:, deli.FPT_COLUMNS.index(f"{wave}_{side}")]
+                yield f"{row} {wave}_{side}set", at[at != deli.MISSING]
+
+methods = {}
+try:
+    import neurokit2 as nk
+    methods |= {f"neurokit2 {nk.__version__} {m}": neurokit2(m) for m in ("dwt", "prominence")}
+except ImportError:
+    pass
+try:
+    import ecgdeli as deli
+    from importlib.metadata import version
+    methods[f"ecgdeli {version('ecgdeli')}"] = ecgdeli_of
+except ImportError:
+    pass
+for name, method in methods.items():
+    marks[name] = []; seconds[name] = []
+    for k in range(len(held.files)):
+        begin = time.process_time()
+        marks[name].append({key: sorted((at / 500).tolist()) for key, at in method(held[f"r{k}"])})
+        seconds[name].append(time.process_time() - begin)
+json.dump({"marks": marks, "seconds": seconds}, open(sys.argv[2], "w"))
 """
 
 
 def theirs(ecgs: list[ECG], python: str) -> tuple[dict[str, list[Marks]], dict[str, float]]:
-    """Return neurokit2's marks, made in a Python of its own, and its CPU time a record in ms."""
+    """Return the peers' marks, made in a Python of their own, and their CPU time a record in ms."""
     if python.endswith(".json"):
         answer = json.loads(Path(python).read_text())
     else:
@@ -163,15 +201,15 @@ def theirs(ecgs: list[ECG], python: str) -> tuple[dict[str, list[Marks]], dict[s
             np.savez(sent, **{f"r{k}": np.nan_to_num(ecg.signal).astype(float) for k, ecg in enumerate(ecgs)})
             subprocess.run([python, "-c", PEER, str(sent), str(got)], check=True)
             answer = json.loads(got.read_text())
-    names = {method: f"neurokit2 {answer['version']} {method}" for method in answer["marks"]}
     marks = {
-        names[method]: [
-            {(ecgs[k].leads[int(key.split()[0])], key.split()[1]): np.array(at) for key, at in marks.items()}
-            for k, marks in enumerate(records)
+        name: [
+            {(lead, mark): np.array(found.get(f"{row} {mark}", [])) for row, lead in enumerate(ecgs[k].leads)
+             for mark in MARKED}
+            for k, found in enumerate(records)
         ]
-        for method, records in answer["marks"].items()
-    }
-    return marks, {names[method]: 1000 * float(np.median(spent)) for method, spent in answer["seconds"].items()}
+        for name, records in answer["marks"].items()
+    }  # fmt: skip
+    return marks, {name: 1000 * float(np.median(spent)) for name, spent in answer["seconds"].items()}
 
 
 def rhythms(root: Path, ids: list[str]) -> dict[str, list[str]]:
@@ -277,6 +315,31 @@ def figures(
         value = table.loc[metric, ["value", "low", "high"]].astype(float)
         row[metric] = [None if np.isnan(v) else round(v, 5) for v in value]
     return row
+
+
+def draw(rows: list[dict]) -> Figure:
+    """Draw the SD of each mark's error by method, with its interval, and the CSE tolerance as a line."""
+    table = pd.DataFrame(rows)
+    wanted = table[(table["lead"] == "all") & (table["rhythm"] == "all") & (table["tolerance"] == TOLERANCES[0])]
+    methods, colours = list(wanted["method"].unique()), list(OKABE_ITO.values())
+    with ecglens_style():
+        figure = Figure(figsize=(8.0, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for k, method in enumerate(methods):
+            sd = wanted[wanted["method"] == method].set_index("mark").loc[list(MARKED), "error_sd"].tolist()
+            value, low, high = (1000 * np.array([row[i] for row in sd], float) for i in range(3))
+            x = np.arange(len(MARKED)) + (k - (len(methods) - 1) / 2) * 0.17
+            axes.errorbar(x, value, [value - low, high - value], fmt="o", color=colours[k], label=method, capsize=2)
+        for k, mark in enumerate(MARKED):
+            if mark in CSE:
+                axes.hlines(
+                    CSE[mark], k - 0.4, k + 0.4, color=INK, linewidth=1.2, label="CSE tolerance" if k == 0 else None
+                )
+        axes.set_xticks(range(len(MARKED)), [mark.replace("_", " ") for mark in MARKED])
+        axes.set_ylim(0, None)
+        axes.set_ylabel("SD of the error, ms")
+        axes.legend(ncols=2, frameon=False, loc="upper left")
+    return figure
 
 
 def show(rows: list[dict]) -> None:
