@@ -173,6 +173,9 @@ def test_large_tables_are_quick(tmp_path: Path, body: str, allowed: bool) -> Non
 def test_a_name_of_many_characters_takes_no_time(tmp_path: Path, cell: str) -> None:
     """Found by the fuzzer: the pattern for name and unit took time with the square of a cell's length."""
     path = tmp_path / "long.edf"  # what the first line holds decides
+    path.write_text("neither,name\n1,2\n")
+    with contextlib.suppress(EcglensError):
+        read(path)  # what is imported at the first call is not counted
     path.write_text(f"{cell},II\n1,2\n")
     begin = time.process_time()
     with contextlib.suppress(EcglensError):
