@@ -40,6 +40,9 @@ class Scale(NamedTuple):
     per_millivolt: float
 
 
+LONGEST_NAME = 200  # characters of a channel's label
+
+
 @lru_cache(maxsize=1024)  # the same few names come again and again
 def standard_lead(name: str) -> str | None:
     """Return the lead that has this name, spelled as we spell it, or None where it is none that we know.
@@ -59,6 +62,8 @@ def known_lead(label: str) -> str | None:
     >>> known_lead("Lead I (Einthoven)"), known_lead("EKG aVR"), known_lead("ECG 1"), known_lead("EEG Fpz-Cz")
     ('I', 'aVR', 'ECG1', None)
     """
+    if len(label) > LONGEST_NAME:  # no name, and patterns would be busy with it for seconds
+        return None
     bare = _AFTER.sub("", label.strip())
     short = bare[_BEFORE.match(bare).end() :]  # type: ignore[union-attr]  # it matches the empty text too
     names = (bare, short, f"ECG{short}" if re.match("E[CK]G", bare, re.IGNORECASE) else "")

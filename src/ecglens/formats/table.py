@@ -24,6 +24,7 @@ import pandas as pd
 from ecglens.ecg import ECG, MAX_FS, MIN_FS
 from ecglens.errors import Finding, FormatError
 from ecglens.formats.channels import (
+    LONGEST_NAME,
     MAX_LEADS,
     Scale,
     frozen,
@@ -44,7 +45,6 @@ MAX_LINE = 2**14
 DELIMITERS = (",", ";", "\t")
 _TIME = re.compile(r"(?:time|t|seconds|sec|s|ms)(?:[\s_]*[(\[]?(s|sec|seconds|ms|milliseconds)?[)\]]?)", re.IGNORECASE)
 _COLUMN = re.compile(r"(?P<name>.*?)\s*(?:[(\[]\s*(?P<unit>[^)\]]*?)\s*[)\]])?")
-_LONGEST = 200  # characters of a column's name and unit
 _RATE = re.compile(r"#\s*(?:fs|sampling[ _](?:rate|frequency))\s*[=:]\s*(\d+(?:\.\d+)?)\s*(?:Hz)?\s*", re.IGNORECASE)
 _UNIT = re.compile(r"#\s*units?\s*[=:]\s*(\S+)\s*", re.IGNORECASE)
 _CELL = rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
@@ -192,7 +192,7 @@ def _named(path: Path, number: int, text: str, fs: float | None, unit: str | Non
 
 def _column(cell: str) -> re.Match[str] | None:
     """Return name and unit of a column. A longer cell is no name, and would keep the pattern busy for seconds."""
-    return _COLUMN.fullmatch(cell) if len(cell) <= _LONGEST else None
+    return _COLUMN.fullmatch(cell) if len(cell) <= LONGEST_NAME else None
 
 
 def _name_of(cell: str) -> str | None:
