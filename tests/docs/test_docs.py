@@ -288,6 +288,7 @@ def copy_of_pages(folder: Path) -> Path:
         "docs/methods/simulator.md",
         "docs/methods/delineation.md",
         "benchmarks/delineation.json",
+        "benchmarks/segments.json",
         "benchmarks/simulator.json",
         "docs/methods/measurements.md",
         "docs/methods/criteria.md",
