@@ -24,18 +24,16 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from sklearn.metrics import f1_score, roc_auc_score
+from segments import agreement
 
 from ecglens import ECG, Fiducials, load_ludb, read
 from ecglens.formats.annotations import BEATS, read_marks
 from ecglens.leads import STANDARD_LEADS
 from ecglens.plotting.style import INK, OKABE_ITO, ecglens_style, figure_bytes
 from ecglens.runs.files import write_bytes, write_json
-from ecglens.segments import SEGMENTS
-from ecglens.simulation import CONDITIONS, Simulated, segment_samples, simulate_ecg
+from ecglens.simulation import CONDITIONS, Simulated, simulate_ecg
 from ecglens.statistics.matching import Matches, count_matches, event_scores
 from ecglens.waveform.delineate import delineate_all
-from ecglens.waveform.soft_segments import SEGMENT_RATE, map_segments
 from ecglens.waveform.wave_map import BATCH
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))
@@ -74,7 +72,7 @@ def main() -> None:
         found, cpu_ms = found | marks, cpu_ms | times
     groups = rhythms(asked.data, [ecg.record_id for ecg in ecgs])
     made = {name: simulated(asked.simulated, rates) for name, rates in SIMULATED_RATES.items()}
-    found_24 = {name: segments_of(ecgs_of) for name, ecgs_of in made.items()}
+    found_24 = {name: agreement([(one.ecg, one.fiducials) for one in ecgs_of]) for name, ecgs_of in made.items()}
     exact = against_exact([one for ecgs_of in made.values() for one in ecgs_of])
     rows = [row for method, marks in found.items() for row in score(method, marks, truth, groups)]
     facts = {"n_records": len(ecgs), "n_patients": len(ecgs), "cpu_ms": cpu_ms}
@@ -244,22 +242,6 @@ def against_exact(made: list[Simulated]) -> list[dict]:
         pairs = [joined(matches(f, e, mark, TOLERANCES[0]).values()) for f, e in zip(found, exact, strict=True)]
         rows.append(figures("ecglens, simulated", mark, TOLERANCES[0], "all", "all", pairs, ids))
     return rows
-
-
-def segments_of(made: list[Simulated]) -> dict[str, float | int | dict[str, float]]:
-    """Return accuracy and AUC of the 24 classes against exact ones at 100 Hz, over 2 to 8 s of each ECG."""
-    truth, soft = [], []
-    for one in made:
-        labels = segment_samples(one.fiducials, np.arange(1000) / SEGMENT_RATE)[:, 200:800]
-        found = map_segments(one.ecg, SEGMENT_RATE)[:, 200:800]
-        known = (labels >= 0) & (found.sum(axis=-1) > 0.5)
-        truth.append(labels[known])
-        soft.append(found[known])
-    y, p = np.concatenate(truth), np.concatenate(soft)
-    auc = {name: float(roc_auc_score(y == k, p[:, k])) for k, name in enumerate(SEGMENTS) if (y == k).any()}
-    f1 = f1_score(y, p.argmax(axis=1), average="macro")
-    return {"n": len(made), "samples": len(y), "accuracy": float((p.argmax(axis=1) == y).mean()),
-            "macro_f1": float(f1), "macro_auc": float(np.mean(list(auc.values()))), "auc": auc}  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------------------- figures

@@ -20,7 +20,6 @@ from ecglens.bundle import Bundle
 from ecglens.cli.console import ProgressLine, clean
 from ecglens.cohort import Cohort
 from ecglens.datasets.load import load_cohort
-from ecglens.models.average import Average
 from ecglens.prediction.calibration import calibrate
 from ecglens.prediction.evaluate import evaluate, score_prepared
 from ecglens.preprocessing.prepare import prepare
@@ -28,6 +27,7 @@ from ecglens.runs.cache import Cache, default_cache
 from ecglens.runs.files import write_json
 from ecglens.runs.run import Run
 from ecglens.training.card import model_card
+from ecglens.training.family import average
 from ecglens.training.recipes import recipe_for
 from ecglens.training.train import train
 
@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--calibrate-only", action="store_true", help="keep the shipped weights")
     asked = parser.parse_args()
     cohort, cache = load_cohort(asked.data, **TASK), Cache(default_cache())
-    average = Bundle.load(TARGET) if asked.calibrate_only else trained(cohort, asked.out, asked.seeds, cache)
-    print(ship(average, cohort, cache).card)
+    bundle = Bundle.load(TARGET) if asked.calibrate_only else trained(cohort, asked.out, asked.seeds, cache)
+    print(ship(bundle, cohort, cache).card)
 
 
 def trained(cohort: Cohort, out: Path, seeds: int, cache: Cache) -> Bundle:
@@ -62,28 +62,22 @@ def trained(cohort: Cohort, out: Path, seeds: int, cache: Cache) -> Bundle:
     members = [Bundle.load(out / f"seed-{seed}") for seed in scores]
     first = members[0]
     chosen = {"validation_macro_auroc_by_seed": scores, "best_epoch": [m.details["best_epoch"] for m in members]}
-    return replace(
-        first,
-        network=Average([member.network for member in members]),
-        architecture="Average",
-        arguments={"architecture": first.architecture, "arguments": first.arguments, "n_members": len(members)},
-        name="pretrained",
-        details={**first.details, **chosen},
-    )
+    joined = average(members, "pretrained", first.trained_on)  # all saw the same people
+    return replace(joined, details={**first.details, **chosen})
 
 
-def ship(average: Bundle, cohort: Cohort, cache: Cache) -> Bundle:
+def ship(bundle: Bundle, cohort: Cohort, cache: Cache) -> Bundle:
     """Calibrate on fold 9, test on fold 10, write bundle, card and figures."""
-    valid = prepare(cohort.where(fold=9), average.preprocessing, cache=cache)
-    average = calibrate(average, valid)
-    on_valid = score_prepared(average, valid, n_resamples=2000, seed=0).as_dict()
-    tested = evaluate(average, cohort.where(fold=10), cache=cache, progress=ProgressLine())
+    valid = prepare(cohort.where(fold=9), bundle.preprocessing, cache=cache)
+    bundle = calibrate(bundle, valid)
+    on_valid = score_prepared(bundle, valid, n_resamples=2000, seed=0).as_dict()
+    tested = evaluate(bundle, cohort.where(fold=10), cache=cache, progress=ProgressLine())
     figures = clean(replace(tested, assessment=None).as_dict())  # scores alone; `ecglens evaluate` shows the rest
-    shipped = replace(average, card=model_card(average, on_valid, figures))
+    shipped = replace(bundle, card=model_card(bundle, on_valid, figures))
     shipped.save(TARGET)
     mean = {name: float(p) for name, p in tested.probabilities.mean().items()}
     about = {"schema": 1, "fold": 10, "mean_probability": mean, "weights_sha256": shipped.weights_sha256}
-    chosen = {name: average.details[name] for name in ("validation_macro_auroc_by_seed", "best_epoch")}
+    chosen = {name: bundle.details[name] for name in ("validation_macro_auroc_by_seed", "best_epoch")}
     chosen["validation_macro_auroc_averaged"] = on_valid["macro_auroc"]
     write_json(HERE / "pretrained.json", about | chosen | figures)
     return shipped

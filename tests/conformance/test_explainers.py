@@ -12,6 +12,7 @@ from torch import nn
 
 from ecglens.cohort import Batch
 from ecglens.explainers.conformance import Result, conformance
+from ecglens.explainers.deeplift import deeplift
 from ecglens.explainers.explain import EXPLAINERS, Method, find_method
 from ecglens.explainers.gradient import IntegratedGradients, SmoothGrad, saliency
 from ecglens.explainers.perturbation import Occlusion, Shapley
@@ -112,6 +113,16 @@ def hides_from_later_leads(network: nn.Module, batch: Batch, targets: Targets) -
     values = saliency(network, batch, targets).values.copy()
     values[:, :, 6:] *= 0.5
     return Attribution(values)
+
+
+def test_a_map_that_does_not_add_up_is_named() -> None:
+    def half(network: nn.Module, batch: Batch, targets: Targets) -> Attribution:
+        found = deeplift(network, batch, targets)
+        assert found.gap is not None
+        return Attribution(found.values / 2, gap=found.gap + found.values.sum(axis=(2, 3)) / 2)
+
+    results = conformance(network_of("lenet"), Method(half, "", complete=True), "deeplift", SIGNAL)
+    assert list(broken(results)) == ["adds up (95 % of maps within 1 %), or carries a warning"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from fuzz import mutate_bytes, mutate_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -575,69 +576,6 @@ def test_new_signals_under_an_old_header_are_caught(tmp_path: Path) -> None:
 
 # --- fuzz ----------------------------------------------------------------------------------------------------------
 
-NASTY = [b"0", b"-1", b"1", b"nan", b"1e30", b"99999999999999999999", b"2147483648", b"65536", b"x", b"", b"\xff",
-         b"../a", b"#", b"/", b"("]  # fmt: skip
-
-
-def mutate_text(good: bytes, rng: random.Random) -> bytes:
-    """One to three edits of the kinds that happen and that attackers try."""
-    data = bytearray(good)
-    for _ in range(rng.randint(1, 3)):
-        at = rng.randrange(len(data) or 1)
-        lines = bytes(data).split(b"\n")
-        words = list(re.finditer(rb"\S+", bytes(data)))
-        digits = [m.start() for m in re.finditer(rb"\d", bytes(data))]
-        match rng.randrange(10):
-            case 0:
-                data[at : at + 1] = bytes([data[at] ^ 1 << rng.randrange(8)]) if data else b""
-            case 1:
-                data[at : at + 1] = bytes([rng.randrange(256)])
-            case 2:
-                data[at:at] = bytes([rng.randrange(32, 127)])
-            case 3:
-                del data[at : at + rng.randint(1, 8)]
-            case 4:
-                rng.shuffle(lines)
-                data = bytearray(b"\n".join(lines))
-            case 5:
-                lines.insert(rng.randrange(len(lines)), rng.choice(lines))
-                data = bytearray(b"\n".join(lines))
-            case 6:
-                del lines[rng.randrange(len(lines))]
-                data = bytearray(b"\n".join(lines))
-            case 7 if words:
-                word = rng.choice(words)
-                data[word.start() : word.end()] = rng.choice(NASTY)
-            case 8 if digits:
-                data[rng.choice(digits)] = rng.choice(b"0123456789")
-            case _:
-                del data[at:]
-    return bytes(data)
-
-
-def mutate_samples(good: bytes, rng: random.Random) -> bytes:
-    data = bytearray(good)
-    for _ in range(rng.randint(1, 3)):
-        at, length = rng.randrange(len(data) or 1), rng.randint(1, 400)
-        match rng.randrange(8):
-            case 0:
-                data[at : at + 1] = bytes([data[at] ^ 1 << rng.randrange(8)]) if data else b""
-            case 1:
-                data[at : at + length] = rng.randbytes(len(data[at : at + length]))
-            case 2:
-                data[at : at + length] = bytes(len(data[at : at + length]))
-            case 3:
-                data[at : at + length] = data[:length]
-            case 4:
-                data[at : at + length] = data[at : at + length][::-1]
-            case 5:
-                data[at : at + length] = []
-            case 6:
-                data[at:at] = rng.randbytes(length)
-            case _:
-                data[at:] = []
-    return bytes(data)
-
 
 def fuzz(file: Path, record: Path, mutate: Callable[[bytes, random.Random], bytes], read: Callable[[Path], ECG],
          seed: int) -> tuple[int, int, list[bytes]]:  # fmt: skip
@@ -679,7 +617,7 @@ def test_fuzzed_headers(record: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_fuzzed_samples(record: Path, seed: int) -> None:
-    mutants, _, silent = fuzz(record.with_suffix(".dat"), record, mutate_samples, read_wfdb, seed)
+    mutants, _, silent = fuzz(record.with_suffix(".dat"), record, mutate_bytes, read_wfdb, seed)
     assert mutants > 270
     assert len(silent) / mutants <= 0.012, len(silent)
 
@@ -697,7 +635,7 @@ def test_the_fuzz_would_notice_a_reader_that_does_not_look(record: Path) -> None
         except Exception as error:
             raise FormatError(path, "wfdb", error) from None
 
-    mutants, _, silent = fuzz(record.with_suffix(".dat"), record, mutate_samples, trusting, 1)
+    mutants, _, silent = fuzz(record.with_suffix(".dat"), record, mutate_bytes, trusting, 1)
     assert len(silent) / mutants > 0.3
     mutants, _, silent = fuzz(record, record, mutate_text, incumbent, 1)
     assert len(silent) / mutants > 0.1

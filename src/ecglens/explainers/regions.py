@@ -18,7 +18,7 @@ from ecglens.fiducials import Fiducials
 from ecglens.leads import LIMB_LEADS, derive_limb_lead
 from ecglens.runs.draws import normal, record_keys
 
-WAVES = {"P": ("P_onset", "P_offset"), "QRS": ("QRS_onset", "QRS_offset"), "ST": ("QRS_offset", "T_onset"),
+SEGMENT_EDGES = {"P": ("P_onset", "P_offset"), "QRS": ("QRS_onset", "QRS_offset"), "ST": ("QRS_offset", "T_onset"),
          "T": ("T_onset", "T_offset")}  # fmt: skip
 REST = "rest"
 
@@ -64,11 +64,6 @@ def time_windows(
     return regions
 
 
-def whole_leads(leads: Sequence[str], n_samples: int, together: bool = True) -> list[Region]:
-    """Return one region per lead group, over the whole record."""
-    return [Region(name, rows, np.ones(n_samples, bool)) for name, rows in lead_groups(leads, together).items()]
-
-
 def segments(
     fiducials: Fiducials, leads: Sequence[str], fs: float, start: float, n_samples: int, together: bool = True
 ) -> list[Region]:
@@ -82,7 +77,7 @@ def segments(
     regions = []
     for name, rows in lead_groups(leads, together).items():
         taken = np.zeros(n_samples, bool)
-        for wave, (onset, offset) in WAVES.items():
+        for wave, (onset, offset) in SEGMENT_EDGES.items():
             times = np.zeros(n_samples, bool)
             for lead in (leads[k] for k in rows if leads[k] in fiducials.leads):
                 for a, b in zip(fiducials[lead, onset], fiducials[lead, offset], strict=True):

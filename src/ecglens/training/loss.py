@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -62,13 +60,6 @@ def regression_loss(values: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     known = ~torch.isnan(labels)
     filled = torch.where(known, labels, values.detach())
     return (weights * (values - filled) ** 2).sum() / known.sum().clamp(min=1)
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "multilabel": multilabel_loss,
-    "multiclass": multiclass_loss,
-    "regression": regression_loss,
-}
 
 
 class CosineMargin(nn.Module):
