@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -211,3 +212,17 @@ def test_a_real_browser_opens_it_alone(page_text, scheme, tmp_path):
     assert complaints == []
     assert paper == "rgb(255, 252, 248)"
     assert (background == paper) == (scheme == "light")
+
+
+def test_the_page_says_what_speaks_against_a_map():
+    ecg = make_ecg()
+    odd = make_explanation(
+        warnings=("does not add up: 0.2 of 1 logit is missing",), completeness_gap=0.2, parameters={"together": True}
+    )
+    page = render(record_report(ecg, [odd], {}, {}, {}, (), ()))
+    assert "this map does not add up: 0.2 of 1 logit is missing" in page
+    assert "limb leads were hidden together" in page
+    assert "miss the logit by 0.2" in page
+    against_zero = render(record_report(ecg, [replace(odd, baseline="0")], {}, {}, {}, (), ()))
+    assert "change from the baseline by 0.2" in against_zero
+    assert "hidden together" not in render(record_report(ecg, [make_explanation()], {}, {}, {}, (), ()))

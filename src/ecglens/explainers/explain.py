@@ -80,7 +80,7 @@ _OF_ITSELF = "nothing of the network"
 EXPLAINERS: dict[str, Method] = {
     "saliency": Method(saliency, _GRADIENT),
     "smoothgrad": Method(SmoothGrad(), _GRADIENT),
-    "gradient_x_input": Method(gradient_x_input, _LOGIT, baseline="0"),
+    "gradient_x_input": Method(gradient_x_input, _LOGIT),
     "integrated_gradients": Method(IntegratedGradients(), _LOGIT, baseline="0", complete=True),
     "guided_backprop": Method(guided_backprop, _GRADIENT, by_layers=True),
     "gradcam": Method(gradcam, "weighted activation", step_length, keeps_leads_apart, by_layers=True),

@@ -140,6 +140,9 @@ def _explanation_section(ecg: ECG, explanation: Explanation) -> Section:
     verdict = VERDICT_SENTENCES[explanation.verdict]
     fails = explanation.verdict == "fails"  # then that is the conclusion, and the leads are a detail
     text = [f"{leads if fails else verdict} {finest}"]
+    text += [f"Warning: this map {warning}." for warning in explanation.warnings]
+    if explanation.parameters.get("together"):
+        text.append("The limb leads were hidden together: the map cannot tell them apart.")
     if unseen:
         text.append(f"The network does not see {_listed(unseen)}; no tint there means nothing.")
     return Section(
@@ -171,7 +174,8 @@ def _method(explanation: Explanation) -> str:
     if explanation.baseline is not None:
         parts.append(f"Baseline: {explanation.baseline}.")
     if explanation.completeness_gap is not None:
-        parts.append(f"The values miss the output's change from the baseline by {explanation.completeness_gap:.2g}.")
+        promised = "the logit" if explanation.baseline is None else "the output's change from the baseline"
+        parts.append(f"The values miss {promised} by {explanation.completeness_gap:.2g}.")
     return " ".join(parts)
 
 
