@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from fuzz import mutate_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_wfdb import mutate_samples
 
 from ecglens import read_annotations
 from ecglens.ecg import ECG
@@ -213,7 +213,7 @@ def test_fuzzed(tmp_path: Path, seed: int) -> None:
     file = write_marks(tmp_path, "atr", marks, ["" if t % 5 else "(AFIB" for t, _ in marks])
     good, rng, errors = file.read_bytes(), random.Random(seed), []
     for _ in range(300):
-        file.write_bytes(mutate_samples(good, rng))
+        file.write_bytes(mutate_bytes(good, rng))
         begin = time.process_time()
         try:
             found = read_annotations(record)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from fuzz import mutate_bytes, mutate_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from samples.wfdb import pack_212
-from test_wfdb import edit, fuzz, kinds, mutate_samples, mutate_text, raw_12_leads, refused
+from test_wfdb import edit, fuzz, kinds, raw_12_leads, refused
 
 from ecglens.ecg import ECG
 from ecglens.errors import SignalError
@@ -220,7 +221,7 @@ def test_sizes_of_a_packing(number: int, n: int) -> None:
 
 def test_fuzzed_samples(tmp_path: Path) -> None:
     header = write_212(tmp_path, walk(2, 5000, 5))
-    mutants, _, silent = fuzz(header.with_suffix(".dat"), header, mutate_samples, read_wfdb, 21)
+    mutants, _, silent = fuzz(header.with_suffix(".dat"), header, mutate_bytes, read_wfdb, 21)
     assert mutants > 270
     assert len(silent) / mutants <= 0.012, len(silent)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
+from fuzz import mutate_bytes
 from samples.wfdb import pack
-from test_wfdb import edit, fuzz, kinds, mutate_samples, refused
+from test_wfdb import edit, fuzz, kinds, refused
 
 from ecglens.errors import EnvironmentFault, FormatError
 from ecglens.formats.read import read
@@ -70,7 +71,7 @@ def test_samples_are_those_packed_and_those_of_wfdb(tmp_path: Path, number: int,
 @pytest.mark.parametrize("number", BITS)
 def test_fuzzed_samples(tmp_path: Path, number: int) -> None:
     header = write(tmp_path, number, values(number, 2, 2000))
-    mutants, _, silent = fuzz(header.with_suffix(".dat"), header, mutate_samples, read_wfdb, number)
+    mutants, _, silent = fuzz(header.with_suffix(".dat"), header, mutate_bytes, read_wfdb, number)
     assert mutants > 270
     assert len(silent) / mutants <= 0.012, len(silent)
 
@@ -148,7 +149,7 @@ def test_flac_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_fuzzed_flac(tmp_path: Path) -> None:
     header, _ = write_flac(tmp_path, 516, 2, 2000)
     assert FlacFile.__module__ == "ecglens.formats.wfdb_flac"
-    mutants, _, silent = fuzz(header.with_suffix(".dat"), header, mutate_samples, read_wfdb, 516)
+    mutants, _, silent = fuzz(header.with_suffix(".dat"), header, mutate_bytes, read_wfdb, 516)
     assert mutants > 270
     assert len(silent) / mutants <= 0.012, len(silent)
 

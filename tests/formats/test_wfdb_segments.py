@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from test_wfdb import edit, fuzz, kinds, mutate_text, refused
+from fuzz import mutate_text
+from test_wfdb import edit, fuzz, kinds, refused
 
 from ecglens.ecg import ECG
 from ecglens.errors import InputError, SignalError, UnsafeError
