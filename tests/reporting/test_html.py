@@ -17,7 +17,8 @@ from ecglens.plotting.curves import plot_roc
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.html import render, write_report
-from ecglens.reporting.record import lead_sentence, record_report
+from ecglens.reporting.record import record_report
+from ecglens.shares import lead_sentence
 
 HOSTILE = "\"><script>window.pwned=1</script><img src=x onerror='window.pwned=1'>&amp;\x00\u202e\udc80"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -155,9 +156,10 @@ def test_record_page_says_it_in_order_and_in_words():
     )  # fmt: skip
     titles = [section.title for section in report.sections]
     assert titles == [
-        "The ECG", "What the network says", "Explanation of MI: saliency", "Explanation of CD: saliency", "Limits",
+        "The ECG", "What the network says", "Side by side", "Explanation of MI: saliency", "Explanation of CD: saliency", "Limits",
     ]  # fmt: skip
-    ecg, says, mi, cd, limits = report.sections
+    ecg, says, both, mi, cd, limits = report.sections
+    assert both.conclusion.startswith("All 2 maps that tell leads apart have their largest share per lead in V2")
     assert ecg.tables[0].rows == (("note", "all", "gain assumed"),)
     assert says.conclusion == "Above its threshold: MI 0.810."
     assert says.tables[0].rows == (("MI", "0.810", "0.440", "present"), ("CD", "0.100", "", "absent"))

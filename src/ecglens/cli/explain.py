@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ecglens.ecg import ECG
     from ecglens.errors import EcglensError
     from ecglens.explanation import Explanation
+    from ecglens.fiducials import Fiducials
     from ecglens.prediction.predict import Prediction
 
 
@@ -78,7 +79,7 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, stre
         write_json(index, clean({"schema": 1, "explanations": [*_kept(index, entries), *entries]}))
     lines = [
         f"{e['file']}: {e['target']} {_percent(e['probability'])}, explained by {e['method']} ({e['verdict']} on this "
-        f"model)\n  picture {e['picture']}\n  page    {e['page']}"
+        f"model)\n  {e['sentence']}\n  picture {e['picture']}\n  page    {e['page']}"
         for e in entries
     ] or ["No ECG could be used."]
     for fault in errors:
@@ -92,33 +93,40 @@ def _explain_one(
 ) -> list[dict[str, Any]]:
     from ecglens.explainers.explain import explain as explain_ecg
     from ecglens.plotting.attribution import plot_explanation
+    from ecglens.plotting.side_by_side import plot_explanations
     from ecglens.plotting.style import figure_bytes
     from ecglens.prediction.predict import predict
     from ecglens.reporting.html import write_report
     from ecglens.reporting.record import record_report
     from ecglens.runs.files import write_bytes, write_npy
+    from ecglens.waveform.delineate import delineate
 
     prediction = predict(bundle, ecg)
     named = _named(targets, prediction)
     explanations = [found for method in methods for found in explain_ecg(bundle, ecg, named, method)]
+    marks = delineate(ecg)
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
         ecg, explanations, prediction.probabilities, prediction.decisions, thresholds, prediction.flags,
         [("file", path.name), ("bundle", bundle.name), ("weights", bundle.weights_sha256[:16]), *_versions()],
+        marks,
     )  # fmt: skip
     write_report(report, page)
-    entries = []
+    entries, together = [], stem.with_name(f"{stem.name}-side-by-side.png")
+    if len(explanations) > 1:
+        write_bytes(together, figure_bytes(plot_explanations(ecg, explanations, marks), "png", dpi=130))
     for explanation in explanations:
         name = (
             f"{stem.name}-{_slug(explanation.target)}-{explanation.method}"  # names may hold dots: no with_suffix here
         )
         values, picture = stem.with_name(f"{name}.npy"), stem.with_name(f"{name}.png")
         write_npy(values, explanation.values)
-        write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation), "png", dpi=130))
-        entries.append(_entry(explanation, path) | {
+        write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation, marks=marks), "png", dpi=130))
+        entries.append(_entry(explanation, path, marks) | {
             "bundle": bundle.name, "weights_sha256": bundle.weights_sha256,
             "attribution": str(values), "picture": str(picture), "page": str(page),
+            "side_by_side": str(together) if len(explanations) > 1 else None,
         })  # fmt: skip
     return entries
 
@@ -150,7 +158,10 @@ def _free_name(record_id: str, taken: list[str]) -> str:
     return name
 
 
-def _entry(explanation: Explanation, path: Path) -> dict[str, Any]:
+def _entry(explanation: Explanation, path: Path, marks: Fiducials) -> dict[str, Any]:
+    from ecglens.shares import share_out, where_sentence
+
+    shares = share_out(explanation, marks)
     return {
         "file": str(path),
         "record_id": explanation.record_id,
@@ -166,6 +177,8 @@ def _entry(explanation: Explanation, path: Path) -> dict[str, Any]:
         "completeness_gap": explanation.completeness_gap,
         "warnings": list(explanation.warnings),
         "share_by_lead": explanation.share_by_lead(),
+        "sentence": where_sentence(explanation, shares),
+        "shares": shares.as_rows(),
     }
 
 
