@@ -156,11 +156,11 @@ def test_record_page_says_it_in_order_and_in_words():
     )  # fmt: skip
     titles = [section.title for section in report.sections]
     assert titles == [
-        "The ECG", "What the network says", "Side by side", "Explanation of MI: saliency", "Explanation of CD: saliency",
-        "Limits",
+        "The ECG", "What the network says", "Side by side", "Explanation of MI: saliency",
+        "Explanation of CD: saliency", "Limits",
     ]  # fmt: skip
     ecg, says, both, mi, cd, limits = report.sections
-    assert both.conclusion.startswith("All 2 maps that tell leads apart have their largest share per lead in V2")
+    assert both.conclusion.startswith("All 2 maps that tell leads apart have their largest share in V2")
     assert ecg.tables[0].rows == (("note", "all", "gain assumed"),)
     assert says.conclusion == "Above its threshold: MI 0.810."
     assert says.tables[0].rows == (("MI", "0.810", "0.440", "present"), ("CD", "0.100", "", "absent"))

@@ -63,29 +63,19 @@ def side_by_side_section(ecg: ECG, explanations: Sequence[Explanation], marks: F
 
 
 def _agreement(explanations: Sequence[Explanation]) -> str:
-    """Say in how many maps which lead or group holds the largest share per lead."""
-    told = [one for one in explanations if one.resolves_leads and len(one.leads) > 1 and one.values.any()]
+    """Say in how many of the maps that tell each lead apart which lead holds the largest share."""
+    told = [one for one in explanations if 1 < len(one.leads) == len(rows_of(one)) and one.values.any()]
+    differ = "Maps that differ cannot all be right; only a test on this very model tells which to believe."
     if len(told) < 2:
-        return "Maps that differ cannot all be right; only a test on this very model tells which to believe."
-    tops = [_top(one) for one in told]
+        return differ
+    tops = [max(shares, key=shares.__getitem__) for shares in (one.share_by_lead() for one in told)]
     most = max(dict.fromkeys(tops), key=tops.count)
     n = tops.count(most)
     if n == len(told):
-        return (
-            f"All {n} maps that tell leads apart have their largest share per lead in {most}; that does not make them "
-            "true."
-        )
-    return (
-        f"{n} of {len(told)} maps that tell leads apart have their largest share per lead in {most}. Maps that differ "
-        "cannot all be right; only a test on this very model tells which to believe."
-    )
-
-
-def _top(explanation: Explanation) -> str:
-    """Return the lead, or group of leads, that holds the most of a map per lead."""
-    shares = list(explanation.share_by_lead().values())
-    groups = rows_of(explanation)
-    return max(groups, key=lambda name: float(np.mean([shares[k] for k in groups[name]])))
+        return f"All {n} maps that tell leads apart have their largest share in {most}; that does not make them true."
+    if n == 1:
+        return f"No two of {len(told)} maps that tell leads apart have their largest share in the same lead. {differ}"
+    return f"{n} of {len(told)} maps that tell leads apart have their largest share in {most}. {differ}"
 
 
 def _figures(
