@@ -2,8 +2,8 @@
 """Kill a training at random moments until it is through: python benchmarks/training_kills.py [KILLS] [LOG].
 
 One training is left alone. Another, with the same command, is killed (SIGKILL) KILLS times, most of them up to 3 s
-after it has noted another epoch, some while it starts, and gone on with by `--resume`. Both must end with the same weights, and no
-epoch that was noted may be lost. The log has a line per kill.
+after it has noted another epoch, some while it starts, and gone on with by `--resume`. Both must end with the same
+weights, and no epoch that was noted may be lost. The log has a line per kill.
 """
 
 from __future__ import annotations
