@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kill a training at random moments until it is through: python benchmarks/training_kills.py [KILLS] [LOG].
 
-One training is left alone. Another, with the same command, is killed (SIGKILL) KILLS times, each time at a random
-moment of the stretch in which it works, and gone on with by `--resume`. Both must end with the same weights, and no
-epoch that was noted may be lost. The log has a line per kill.
+One training is left alone. Another, with the same command, is killed (SIGKILL) KILLS times, most of them up to 3 s
+after it has noted another epoch, some while it starts, and gone on with by `--resume`. Both must end with the same
+weights, and no epoch that was noted may be lost. The log has a line per kill.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def main(kills: int = 50, log: Path | None = None) -> None:
         done, lost, killed = 0, 0, 0
         while killed < kills:
             writer = start(torn)
-            # mostly after the imports, sometimes within them
-            time.sleep(chance.uniform(0.5, 0.35 * took + 4))
+            if chance.random() < 0.8:  # in the middle of its work; else already while it starts
+                wait_for_epochs(torn, done + 1, writer)
+            time.sleep(chance.uniform(0.0, 3.0))
             if writer.poll() is not None:  # it came through before it could be killed: begin again elsewhere
                 assert writer.returncode == 0, writer.returncode
                 lines.append(f"through, same weights: {same(whole, torn)}")
@@ -73,6 +74,12 @@ def main(kills: int = 50, log: Path | None = None) -> None:
     print("\n".join(lines))
     if log:
         log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def wait_for_epochs(run: Path, n: int, writer: subprocess.Popen[bytes]) -> None:
+    """Wait until a run has noted `n` epochs, or its writer is through."""
+    while epochs_of(run) < n and writer.poll() is None:
+        time.sleep(0.05)
 
 
 def same(whole: Path, torn: Path) -> bool:

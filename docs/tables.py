@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import data, evaluation, simulator, speed, waveform
+from tabulated import data, evaluation, networks, simulator, speed, waveform
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -38,6 +38,10 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "coverage": ("docs/methods/evaluation.md", evaluation.coverage),
     "learning": ("docs/methods/evaluation.md", evaluation.learning_curve),
     "ludb": ("docs/how-to/label-map.md", evaluation.ludb),
+    "networks": ("docs/methods/networks.md", networks.networks),
+    "balance": ("docs/methods/networks.md", networks.balance),
+    "subclasses": ("docs/methods/networks.md", networks.subclasses),
+    "papers": ("docs/methods/networks.md", networks.papers),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }
