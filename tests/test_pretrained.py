@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped bundles: each loads, fits into a wheel, says whose data it was made from, and works on a simulated ECG."""
+"""The shipped bundles: each loads, fits into a wheel, credits its data, and works on a simulated ECG."""
 
 from __future__ import annotations
 
