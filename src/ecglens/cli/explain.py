@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 PREDICTED = "predicted"
+BESIDE_ATTENTION = ("occlusion_lead_zero", "occlusion_lead_mean", "occlusion_lead")  # on the page
 Stretch = tuple[float | None, float | None]  # start and stop in s, None: the recording's own
 
 
@@ -103,14 +104,15 @@ def _explain_one(
 
     prediction = predict(bundle, ecg)
     named = _named(targets, prediction)
-    explanations = [found for method in methods for found in explain_ecg(bundle, ecg, named, method)]
     marks = delineate(ecg)
+    explanations = explain_ecg(bundle, ecg, named, methods, fiducials=marks)
+    hidden = explain_ecg(bundle, ecg, named, BESIDE_ATTENTION) if "attention" in methods else []
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
         ecg, explanations, prediction.probabilities, prediction.decisions, thresholds, prediction.flags,
         [("file", path.name), ("bundle", bundle.name), ("weights", bundle.weights_sha256[:16]), *_versions()],
-        marks,
+        marks, hidden,
     )  # fmt: skip
     write_report(report, page)
     entries, together = [], stem.with_name(f"{stem.name}-side-by-side.png")
