@@ -181,6 +181,19 @@ def test_signs_are_told_apart():
     assert "67% of the absolute map of MI (47% positive, 20% negative) lies in QRS of III" in sentence
 
 
+def test_what_lies_outside_all_waves_is_called_that():
+    values = planted("V2", "rest") + 0.2 * planted("V3", "rest")
+    sentence = where_sentence(make_map(values), share_out(make_map(values), make_marks()))
+    assert "lies outside P to T of V2 and V3" in sentence
+    assert "largest single share: V2, outside P to T (83%)" in sentence
+
+
+def test_a_method_without_time_says_so():
+    explanation = make_map(planted("V2"), resolution_ms=10_000.0)
+    sentence = where_sentence(explanation, share_out(explanation, make_marks()))
+    assert "The method says nothing of time: nothing is said of P, QRS and T." in sentence
+
+
 def test_where_all_leads_stand_out_none_is_named():
     values = np.where(cells() == "T", 1.0, 0.1) * np.ones((12, 1))
     sentence = where_sentence(make_map(values), share_out(make_map(values), make_marks()))

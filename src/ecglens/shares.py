@@ -45,8 +45,9 @@ STANDS_OUT = 1.5  # times an even spread, from which a lead or a cell is named
 LEAST_NAMED = 0.01  # of the map: what holds less is not named, however small it is
 MOST_NAMED = 3  # leads
 
+ATTENTION = "share of attention"  # the unit of maps of attention
 NO_CLAIM = {
-    "share of attention": "Attention says where the network looks: it has no sign and speaks for nothing.",
+    ATTENTION: "Attention says where the network looks: it has no sign and speaks for nothing.",
     "nothing of the network": "This map knows nothing of the network and speaks for nothing.",
 }
 _VERDICTS = {
@@ -245,7 +246,8 @@ def _cells_sentence(explanation: Explanation, shares: Shares) -> str:
     words = _told(explanation, shares, rows, segment)
     if len(rows) > 1:
         row, column = np.unravel_index(int(held.argmax()), held.shape)
-        words += f"; the largest single share: {shares.rows[row]}, {shares.segments[column]} ({held[row, column]:.0%})"
+        name = _in(shares.segments[column]).removeprefix("in ")
+        words += f"; the largest single share: {shares.rows[row]}, {name} ({held[row, column]:.0%})"
     unseen = [name for name, ok in zip(shares.segments[:-1], shares.resolved, strict=False)
               if not ok and np.isfinite(shares.duration[shares.segments.index(name)])]  # fmt: skip
     coarse = f" {_too_coarse(explanation, shares)}." if unseen else ""
@@ -271,13 +273,19 @@ def _told(explanation: Explanation, shares: Shares, rows: Sequence[int], segment
     verb = "is" if len(names) == 1 or leads == ALL_LEADS else "are"
     kind = "map" if explanation.unit in NO_CLAIM else f"absolute map of {explanation.target}"
     return (
-        f"{positive + negative:.0%} of the {kind}{signs} lies in {shares.segments[segment]}{of_leads}, which {verb} "
+        f"{positive + negative:.0%} of the {kind}{signs} lies {_in(shares.segments[segment])}{of_leads}, which {verb} "
         f"{_percent(time)} of the {span} ({(positive + negative) / time:.1f} times an even spread)"
     )
 
 
+def _in(segment: str) -> str:
+    return "outside P to T" if segment == REST else f"in {segment}"
+
+
 def _too_coarse(explanation: Explanation, shares: Shares) -> str:
     """Say which segments are shorter than what the method can see."""
+    if explanation.resolution_ms >= 1000 * explanation.values.shape[1] / explanation.fs:
+        return "The method says nothing of time"
     short = [
         f"{name} ({length:.0f} ms)"
         for name, length, ok in zip(shares.segments, shares.duration, shares.resolved, strict=True)

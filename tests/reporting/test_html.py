@@ -173,6 +173,27 @@ def test_record_page_says_it_in_order_and_in_words():
     assert limits.text
 
 
+def test_attention_stands_beside_what_hiding_leads_does():
+    attention = make_explanation(unit="share of attention", warnings=("is the same for every target",))
+    attention = replace(attention, values=np.abs(attention.values))
+    zero = replace(attention, method="occlusion_lead_zero", unit="logit", values=attention.values * 2)
+    together = replace(zero, method="occlusion_lead", values=-attention.values, parameters={"together": True})
+    report = record_report(make_ecg(), [attention], {}, {}, {}, (), (), hidden=[zero, together])
+    section = next(s for s in report.sections if s.title == "Hiding whole leads: MI")
+    sums = dict(zip(attention.leads, attention.values.sum(axis=1).tolist(), strict=True))
+    top = max(sums, key=sums.__getitem__)
+    assert f"hiding {top} lowers it by {2 * sums[top]:.2f} (occlusion_lead_zero)" in section.conclusion
+    cells = {row[0]: row[1:] for row in section.tables[0].rows}
+    assert cells["V2"][1:] == (f"{2 * sums['V2']:+.2f}", f"{-sums['V2']:+.2f}")
+    limb = -sum(sums[lead] for lead in STANDARD_LEADS[:6])
+    assert cells["limb leads"][1:] == ("", f"{limb:+.2f}")
+    assert cells["II"][2] == ""
+    assert "+1.00 (occlusion_lead_zero)" in section.text[0]
+    explained = next(s for s in report.sections if s.title == "Explanation of MI: saliency")
+    assert "Warning: this map is the same for every target." in explained.text
+    assert any("speaks for nothing" in line for line in explained.text)
+
+
 def test_lead_sentences():
     flat = Explanation(np.ones((12, 5), np.float32), 100, STANDARD_LEADS, "r", "MI", np.ones(1), ("MI",), "saliency")
     assert lead_sentence(flat).startswith("No lead stands out: the largest share is 8%")

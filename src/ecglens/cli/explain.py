@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 PREDICTED, ALL, PRETRAINED = "predicted", "all", "pretrained"
+BESIDE_ATTENTION = ("occlusion_lead_zero", "occlusion_lead_mean", "occlusion_lead")  # on the page
 Stretch = tuple[float | None, float | None]  # start and stop in s, None: the recording's own
 Paths = Annotated[
     list[Path] | None,
@@ -254,12 +255,14 @@ def _explain_one(
     named = _named(targets, prediction)
     marks = delineate(ecg)
     explanations = explain_ecg(bundle, ecg, named, methods, output=output, fiducials=marks if marks.n_beats else None)
+    attends = any(found.method == "attention" for found in explanations)
+    hidden = explain_ecg(bundle, ecg, named, BESIDE_ATTENTION, output=output) if attends else []
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
         ecg, explanations, prediction.probabilities, prediction.decisions, thresholds, prediction.flags,
         [("file", path.name), ("bundle", bundle.name), ("weights", bundle.weights_sha256[:16]), *_versions()],
-        marks,
+        marks, hidden,
     )  # fmt: skip
     write_report(report, page)
     entries, together = [], stem.with_name(f"{stem.name}-side-by-side.png")

@@ -37,13 +37,15 @@ LONGEST = 205  # letters of the sentence over a strip
 
 
 def plot_explanations(
-    ecg: ECG, explanations: Sequence[Explanation], marks: Fiducials | None = None, *, beat: float | None = None
-) -> Figure:
+    ecg: ECG, explanations: Sequence[Explanation], marks: Fiducials | None = None, *, beat: float | None = None,
+    one_scale: bool | None = None,
+) -> Figure:  # fmt: skip
     """Draw several maps of one ECG on one sheet, a row each, 25 mm/s and 10 mm/mV.
 
-    marks   of the beats: the median beat is drawn, and over each row a sentence that says where the map lies. Without
-            them (or without beats) the stretch in the middle of the record is drawn
-    beat    draw the beat nearest to this time instead, in s on the ECG's clock
+    marks      of the beats: the median beat is drawn, and over each row a sentence says where the map lies. Without
+               marks (or beats) the stretch in the middle of the record is drawn
+    beat       draw the beat nearest to this time instead, in s on the ECG's clock
+    one_scale  for all rows; None: where all are of one method and one unit
 
     Raises UsageError for no map at all, SignalError for a map of another record.
     """
@@ -56,7 +58,7 @@ def plot_explanations(
     shown = [_mean_map(one, centres) for one in explanations]
     traces = _median_trace(ecg, centres)
     paper, tops = _lay_out(ecg, traces, len(shown))
-    common = len({(one.method, one.unit) for one in shown}) == 1
+    common = len({(one.method, one.unit) for one in shown}) == 1 if one_scale is None else one_scale
     ends = [end_of_scale(shown)] * len(shown) if common else [end_of_scale([one]) for one in shown]
     with ecglens_style():
         figure, axes = sheet(paper, HEADER_MM, LEGEND_MM)

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from ecglens.ecg import ECG
 from ecglens.explanation import NOT_TESTED, Explanation
@@ -16,7 +18,7 @@ from ecglens.plotting.shares import plot_lead_radar, plot_segment_shares
 from ecglens.plotting.side_by_side import plot_explanations
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Section, Table
-from ecglens.shares import NO_CLAIM, Shares, listed, rows_of, share_out, where
+from ecglens.shares import ATTENTION, LIMB, NO_CLAIM, Shares, listed, rows_of, share_out, where
 
 PAGE_DPI = 110.0
 
@@ -62,6 +64,76 @@ def side_by_side_section(ecg: ECG, explanations: Sequence[Explanation], marks: F
     return Section("Side by side", _agreement(explanations), (picture,))
 
 
+def hidden_leads_section(
+    ecg: ECG, attention: Explanation | None, hidden: Sequence[Explanation], marks: Fiducials | None = None
+) -> Section:
+    """Show what hiding whole leads does to one target, by each filler, beside what the network attends to."""
+    target, unit = hidden[0].target, hidden[0].unit
+    falls = [_falls(one) for one in hidden]
+    picture = Figure(
+        figure_bytes(plot_explanations(ecg, hidden, marks, one_scale=True), "png", dpi=PAGE_DPI),
+        f"How far {target} falls when a lead is hidden, per sample of the lead; one scale for all rows.",
+        f"The same beat {len(hidden)} times, each lead tinted by what hiding it does to {target}",
+    )
+    attended = _falls(attention) if attention is not None else {}
+    names = [*hidden[0].leads, *([LIMB] if any(LIMB in fall for fall in falls) else [])]
+    rows = tuple(
+        (name, *([f"{attended[name]:.1%}" if name in attended else ""] if attended else []),
+         *(f"{fall[name]:+.2f}" if name in fall else "" for fall in falls))
+        for name in names
+    )  # fmt: skip
+    columns = ("Hidden", *(["Attention"] if attended else []), *(one.method for one in hidden))
+    table = Table(columns, rows, f"Fall of {target} when a lead is hidden, in {unit}; minus: it rises.")
+    told = [_most(one, fall) for one, fall in zip(hidden, falls, strict=True)]
+    text = [_fillers(hidden)]
+    if attended:
+        text.insert(0, _rank_agreement(attended, hidden, falls))
+    return Section(f"Hiding whole leads: {target}", f"What changes {target} most, in {unit}: {listed(told)}.",
+                   (picture,), (table,), tuple(text))  # fmt: skip
+
+
+def _most(explanation: Explanation, falls: dict[str, float]) -> str:
+    """Say which lead changes the target most when hidden, and in which direction."""
+    lead = max(falls, key=lambda name: abs(falls[name]))
+    verb = "lowers" if falls[lead] > 0 else "raises"
+    return f"hiding {lead} {verb} it by {abs(falls[lead]):.2f} ({explanation.method})"
+
+
+def _falls(explanation: Explanation) -> dict[str, float]:
+    """Return the sum of a map by lead or group of leads."""
+    total = explanation.values.astype(np.float64).sum(axis=1)
+    return {name: float(total[list(members)].sum()) for name, members in rows_of(explanation).items()}
+
+
+def _fillers(hidden: Sequence[Explanation]) -> str:
+    alone = [one.method for one in hidden if LIMB not in rows_of(one)]
+    words = (
+        "Signals in which one lead is hidden are no ECGs where that lead is III, aVR, aVL or aVF: these follow from I "
+    )
+    words += f"and II. {listed(alone)} hide each lead alone all the same, as TrustECG does" if alone else "and II"
+    together = [one.method for one in hidden if LIMB in rows_of(one)]
+    return words + (f"; {listed(together)} hides the limb leads together." if together else ".")
+
+
+def _rank_agreement(
+    attended: dict[str, float], hidden: Sequence[Explanation], falls: Sequence[dict[str, float]]
+) -> str:
+    """Say how attention and falls agree in rank over the leads that were hidden alone."""
+    told = []
+    for one, fall in zip(hidden, falls, strict=True):
+        leads = [lead for lead in attended if lead in fall]
+        if len(leads) == len(attended) > 2:
+            tau = kendalltau([attended[lead] for lead in leads], [fall[lead] for lead in leads]).statistic
+            if np.isfinite(tau):
+                told.append(f"{tau:+.2f} ({one.method})")
+    if not told:
+        return "Attention and falls cannot be compared by rank."
+    return (
+        f"Agreement in rank (Kendall's tau; 1: the same order, 0: none) between attention over leads and the fall: "
+        f"{listed(told)}, over {len(attended)} leads of one ECG."
+    )
+
+
 def _agreement(explanations: Sequence[Explanation]) -> str:
     """Say in how many of the maps that tell each lead apart which lead holds the largest share."""
     told = [one for one in explanations if 1 < len(one.leads) == len(rows_of(one)) and one.values.any()]
@@ -101,11 +173,21 @@ def _figures(
             "Share of the absolute map by lead, the leads in their order round the heart. Dashed: an even share.",
             f"Radar of the share of {name} by lead",
         )
+    ticks = "; ticks above: R peaks" if marks is not None else ""
+    shown, what = explanation, f"The same map as lead x time, whole record{ticks}."
+    if explanation.unit == ATTENTION:
+        shown, what = _over_time(explanation), f"Attention over time within each lead: each row sums to 1{ticks}."
     yield Figure(
-        figure_bytes(plot_lead_time(explanation, marks), "png", dpi=PAGE_DPI),
-        f"The same map as lead x time, whole record{'; ticks above: R peaks' if marks is not None else ''}.",
+        figure_bytes(plot_lead_time(shown, marks), "png", dpi=PAGE_DPI), what,
         f"Heat map of {name}, leads down and time across",
-    )
+    )  # fmt: skip
+
+
+def _over_time(explanation: Explanation) -> Explanation:
+    """Return the attention over time alone: lead attention times it, divided by the lead's share."""
+    rows = explanation.values.sum(axis=1, keepdims=True)
+    values = explanation.values / np.where(rows == 0, 1.0, rows)
+    return replace(explanation, values=values.astype(np.float32), method="attention over time")
 
 
 def _cells(shares: Shares) -> Table:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ecglens.ecg import ECG
 from ecglens.errors import Finding
@@ -12,9 +12,9 @@ from ecglens.fiducials import Fiducials
 from ecglens.plotting.ecg import plot_ecg
 from ecglens.plotting.style import MM_PER_INCH, figure_bytes
 from ecglens.report import Figure, Report, Section, Table
-from ecglens.reporting.explained import explanation_section, side_by_side_section
+from ecglens.reporting.explained import explanation_section, hidden_leads_section, side_by_side_section
 from ecglens.reporting.html import PRINTED_MM
-from ecglens.shares import listed
+from ecglens.shares import ATTENTION, listed
 
 LIMITS = (
     "A probability says what the network computes, not what the patient has. A map says where the network is sensitive "
@@ -32,6 +32,7 @@ def record_report(
     findings: Sequence[Finding],
     provenance: Sequence[tuple[str, str]],
     marks: Fiducials | None = None,
+    hidden: Sequence[Explanation] = (),
 ) -> Report:
     """Return the page of one ECG.
 
@@ -39,17 +40,28 @@ def record_report(
     findings       what the reader of the file and the quality check noticed
     provenance     what made the page: (name, value) pairs
     marks          of the waves: says in which segments each map lies
+    hidden         maps of whole leads hidden, to be set beside attention
     """
     sections = [
         _ecg_section(ecg, findings),
         _prediction_section(probabilities, decisions, thresholds),
         *([side_by_side_section(ecg, explanations, marks)] if len(explanations) > 1 else []),
         *[explanation_section(ecg, explanation, marks) for explanation in explanations],
+        *_hidden_leads(ecg, explanations, hidden, marks),
         Section("Limits", text=LIMITS),
     ]
     return Report(
         f"ECG {ecg.record_id}" if ecg.record_id else "ECG", _describe(ecg), tuple(sections), tuple(provenance)
     )
+
+
+def _hidden_leads(
+    ecg: ECG, explanations: Sequence[Explanation], hidden: Sequence[Explanation], marks: Fiducials | None
+) -> Iterator[Section]:
+    """Yield a section per target of what hiding whole leads does."""
+    attention = {one.target: one for one in explanations if one.unit == ATTENTION}
+    for target in dict.fromkeys(one.target for one in hidden):
+        yield hidden_leads_section(ecg, attention.get(target), [one for one in hidden if one.target == target], marks)
 
 
 def _describe(ecg: ECG) -> str:
