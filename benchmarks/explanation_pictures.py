@@ -65,7 +65,7 @@ def sheets(bundles: Sequence[str], data: str, out: Path) -> None:
             ecg = cohort[cohort.record_ids.index(record)]
             marks = delineate(ecg)
             figure = plot_explanations(ecg, maps(bundle, ecg, marks, target, METHODS), marks)
-            path = out / f"{record}-{target}-{Path(name).name}.png"
+            path = out / f"{record}-{target}-{bundle.name.replace(' ', '_')}.png"
             path.write_bytes(figure_bytes(figure, "png", dpi=110))
             print(path, flush=True)
 
