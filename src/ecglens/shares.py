@@ -219,7 +219,8 @@ def lead_sentence(explanation: Explanation) -> str:
         even += f", the limb leads, hidden together, {chance[LIMB]:.0%}"
     named = [name for name in order if shares[name] >= STANDS_OUT * chance[name]][:MOST_NAMED]
     if not named:
-        return f"No lead stands out: the largest share is {shares[order[0]]:.0%}, in {order[0]}; {even}."
+        top = f"the {LIMB}" if order[0] == LIMB else order[0]
+        return f"No lead stands out: the largest share is {shares[order[0]]:.0%}, in {top}; {even}."
     verb = "carries" if named in ([name] for name in explanation.leads) else "carry"
     words = listed([f"{name} ({shares[name]:.0%})" for name in named])
     return f"{'The ' if named[0] == LIMB else ''}{words} {verb} the most of the absolute map; {even}."
@@ -264,7 +265,7 @@ def _named_rows(held: Floats) -> list[int]:
 def _told(explanation: Explanation, shares: Shares, rows: Sequence[int], segment: int) -> str:
     """Say how much of the map these rows hold in this segment, and of how much time."""
     positive, negative, time = (float(v[rows, segment].sum()) for v in (shares.positive, shares.negative, shares.time))
-    names = [shares.rows[row] for row in rows]
+    names = [shares.rows[row].replace(LIMB, f"the {LIMB}") for row in rows]
     leads = listed(names) if len(names) <= MOST_NAMED else f"{len(names)} of {len(shares.rows)} leads"
     if len(names) == len(shares.rows):
         leads = ALL_LEADS

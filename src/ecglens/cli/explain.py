@@ -168,6 +168,11 @@ def _first(cohort: Cohort, limit: int) -> Cohort:
 
 
 def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_records: int) -> Outcome:
+    from ecglens.reporting.explained_cohort import INDEX, explained_cohort_report
+    from ecglens.reporting.html import write_report
+
+    page = explained.run.folder / INDEX
+    write_report(explained_cohort_report(explained, [("bundle", bundle), ("fold", fold), *_versions()]), page)
     left_out = explained.excluded[explained.excluded["part"] != "loading"]
     cohort = explained.about["arguments"]["cohort"]
     kinds = {str(kind): int(n) for kind, n in left_out["kind"].value_counts().items()}
@@ -176,6 +181,7 @@ def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_record
         "explained": len(explained), "maps": len(explained.maps), "methods": list(explained.methods),
         "targets": list(explained.targets), "output": explained.about["arguments"]["output"],
         "with_warnings": int(explained.maps["warnings"].notna().sum()), "left_out": kinds,
+        "page": str(page),
     }  # fmt: skip
     text = (
         f"{len(explained):,} of {n_records:,} records of {cohort}, fold {fold}, explained "
@@ -186,7 +192,7 @@ def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_record
     if kinds:
         words = ", ".join(f"{kind} {n}" for kind, n in kinds.items())
         text += f"\nLeft out: {words}; listed in {explained.run.folder / 'tables' / 'excluded.csv'}"
-    return Outcome(told, text, "", PARTLY if kinds else 0)
+    return Outcome(told, text, f"open {page}", PARTLY if kinds else 0)
 
 
 # -------------------------------------------------------------------------------------------------------------- files
@@ -255,8 +261,8 @@ def _explain_one(
     named = _named(targets, prediction)
     marks = delineate(ecg)
     explanations = explain_ecg(bundle, ecg, named, methods, output=output, fiducials=marks if marks.n_beats else None)
-    attends = any(found.method == "attention" for found in explanations)
-    hidden = explain_ecg(bundle, ecg, named, BESIDE_ATTENTION, output=output) if attends else []
+    with_attention = any(method.title == "attention" for method in methods)
+    hidden = explain_ecg(bundle, ecg, named, BESIDE_ATTENTION, output=output) if with_attention else []
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
