@@ -460,6 +460,29 @@ def _agreements(found: Sequence[Mapping[str, Any]], against: str) -> str:
     )
 
 
+def explainers(root: Path = ROOT) -> str:
+    """Return how long maps of all classes take beside captum."""
+    path = root / "benchmarks" / "explainers.json"
+    if not path.exists():
+        return "Not measured yet: `python benchmarks/explainers.py` measures it."
+    measured = _measured(root, "explainers")
+    rows = []
+    for row in measured["rows"]:
+        ratio = f"{row['ratio']['median']:.1f} [{row['ratio']['low']:.1f}, {row['ratio']['high']:.1f}]"
+        seconds = f"{row['ours']:.3g}", f"{row['theirs']:.3g}"
+        rows.append((row["network"], str(row["classes"]), f"`{row['method']}`", ratio, *seconds, f"{row['apart']:.0e}"))
+    header = (
+        "network",
+        "classes",
+        "method",
+        "theirs / ours",
+        "ours, s",
+        "theirs, s",
+        "maps apart, of the largest value",
+    )
+    return grid(header, rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "figures": ("README.md", figures),
     "benchmarks": ("docs/benchmarks.md", benchmarks),
@@ -479,6 +502,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "learning": ("docs/methods/evaluation.md", learning_curve),
     "ludb": ("docs/how-to/label-map.md", ludb),
     "fuzz": ("docs/reference/formats.md", fuzz),
+    "explainers": ("docs/methods/explainers.md", explainers),
     "exactness": ("docs/reference/data-sets.md", exactness),
 }
 
