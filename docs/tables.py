@@ -43,6 +43,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "subclasses": ("docs/methods/networks.md", networks.subclasses),
     "papers": ("docs/methods/networks.md", networks.papers),
     "which-map": ("docs/methods/which-map.md", explanations.which_map),
+    "explainers": ("docs/methods/explainers.md", speed.explainers),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }

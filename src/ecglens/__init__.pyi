@@ -23,7 +23,9 @@ from ecglens.datasets.ptbxl_plus import load_ptbxl_plus as load_ptbxl_plus
 from ecglens.ecg import ECG as ECG
 from ecglens.errors import EcglensError as EcglensError
 from ecglens.errors import Finding as Finding
+from ecglens.explainers.cohort import explain_cohort as explain_cohort
 from ecglens.explainers.explain import explain as explain
+from ecglens.explainers.explained import ExplainedCohort as ExplainedCohort
 from ecglens.explanation import Attribution as Attribution
 from ecglens.explanation import CohortExplanation as CohortExplanation
 from ecglens.explanation import Explanation as Explanation
