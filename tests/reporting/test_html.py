@@ -160,7 +160,7 @@ def test_record_page_says_it_in_order_and_in_words():
         "Explanation of CD: saliency", "Limits",
     ]  # fmt: skip
     ecg, says, both, mi, cd, limits = report.sections
-    assert both.conclusion.startswith("All 2 maps that tell leads apart have their largest share in V2")
+    assert both.conclusion.startswith("Maps of different targets may differ and all be right.")
     assert ecg.tables[0].rows == (("note", "all", "gain assumed"),)
     assert says.conclusion == "Above its threshold: MI 0.810."
     assert says.tables[0].rows == (("MI", "0.810", "0.440", "present"), ("CD", "0.100", "", "absent"))
@@ -171,6 +171,20 @@ def test_record_page_says_it_in_order_and_in_words():
     assert "failed the audit" in cd.conclusion
     assert cd.text[0].startswith("V2 (")
     assert limits.text
+
+
+def test_maps_of_one_target_are_compared_by_their_largest_lead():
+    one, other = make_explanation(), make_explanation(parameters={"together": True})
+    moved = replace(one, values=one.values[::-1].copy(), method="lrp")
+
+    def conclusion(*maps):
+        report = record_report(make_ecg(), maps, {}, {}, {}, (), ())
+        return next(s.conclusion for s in report.sections if s.title == "Side by side")
+
+    assert conclusion(one, replace(one, method="lrp")).startswith("All 2 maps that tell leads apart have their largest")
+    assert conclusion(one, moved).startswith("No two of 2 maps")
+    assert conclusion(one, moved, replace(one, method="deeplift")).startswith("2 of 3 maps")
+    assert conclusion(one, other).startswith("Maps that differ cannot all be right")
 
 
 def test_attention_stands_beside_what_hiding_leads_does():

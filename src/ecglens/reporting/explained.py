@@ -96,7 +96,9 @@ def _most(explanation: Explanation, falls: dict[str, float]) -> str:
     """Say which lead changes the target most when hidden, and in which direction."""
     lead = max(falls, key=lambda name: abs(falls[name]))
     verb = "lowers" if falls[lead] > 0 else "raises"
-    return f"hiding {lead} {verb} it by {abs(falls[lead]):.2f} ({explanation.method})"
+    return (
+        f"hiding {f'the {LIMB}' if lead == LIMB else lead} {verb} it by {abs(falls[lead]):.2f} ({explanation.method})"
+    )
 
 
 def _falls(explanation: Explanation) -> dict[str, float]:
@@ -136,6 +138,8 @@ def _rank_agreement(
 
 def _agreement(explanations: Sequence[Explanation]) -> str:
     """Say in how many of the maps that tell each lead apart which lead holds the largest share."""
+    if len({one.target for one in explanations}) > 1:
+        return "Maps of different targets may differ and all be right. Maps of one target by several methods may not."
     told = [one for one in explanations if 1 < len(one.leads) == len(rows_of(one)) and one.values.any()]
     differ = "Maps that differ cannot all be right; only a test on this very model tells which to believe."
     if len(told) < 2:
