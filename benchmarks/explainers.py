@@ -54,7 +54,7 @@ def main(names: list[str]) -> None:
                 figures = f"{ratio['median']:7.2f} x [{ratio['low']:.2f}, {ratio['high']:.2f}]"
                 what = f"{row['network']} {n_classes} {row['method']}  maps apart {row['apart']:.1e} {row['note']}"
                 print(figures, what, flush=True)
-    write_json(RESULTS, {"threads": torch.get_num_threads(), "rows": found})
+                write_json(RESULTS, {"threads": torch.get_num_threads(), "rows": found})
 
 
 def rows(name: str, n_classes: int) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, linear
+from torch.nn.grad import conv1d_input
 
 from ecglens.cohort import Batch
 from ecglens.errors import ContractError, UsageError
@@ -83,7 +84,7 @@ class LRP:
         self, layer: Callable[..., Tensor], inputs: tuple[Tensor, ...], output: Tensor, relevance: Tensor
     ) -> tuple[Tensor, ...]:
         """R_i = x_i sum_j w_ij R_j / z_j."""
-        return (inputs[0] * gradient_of(layer, inputs[0], relevance / self._stable(output)),)
+        return (inputs[0] * _handed_back(layer, inputs[0], relevance / self._stable(output)),)
 
     def _share_among_raising(
         self, layer: Callable[..., Tensor], inputs: tuple[Tensor, ...], output: Tensor, relevance: Tensor
@@ -128,6 +129,18 @@ def _pass_on(
     layer: Callable[..., Tensor], inputs: tuple[Tensor, ...], output: Tensor, relevance: Tensor
 ) -> tuple[Tensor, ...]:
     return (relevance,)
+
+
+def _handed_back(layer: Callable[..., Tensor], at: Tensor, arrived: Tensor) -> Tensor:
+    """Return `gradient_of` a linear layer, straight from its weights where they say it: no second forward pass."""
+    own = layer.layer  # type: ignore[attr-defined]
+    if type(own) is nn.Linear:
+        return arrived @ own.weight.detach()
+    if type(own) is nn.Conv1d and own.padding_mode == "zeros" and not isinstance(own.padding, str):
+        return conv1d_input(  # type: ignore[no-untyped-call]
+            at.shape, own.weight.detach(), arrived, own.stride, own.padding, own.dilation, own.groups
+        )
+    return gradient_of(layer, at, arrived)
 
 
 def _nothing(
