@@ -95,7 +95,7 @@ def audit(
     methods     by name; default: every one of `EXPLAINERS` that the linter does not refuse on this network
 
     Raises LeakError where `data` holds patients the bundle was trained on, UsageError where `out` holds another run,
-    and ContractError where an audit that is resumed had other arguments. All else that goes wrong is a reason in a cell.
+    and ContractError where an audit that is resumed had other arguments. All else that goes wrong is told in a cell.
     """
     began = time.monotonic()
     chosen, refused = suitable(bundle) if methods is None else (dict(methods), {})

@@ -188,7 +188,7 @@ def ceilings(leads: tuple[str, ...]) -> dict[str, float]:
     is its own.
 
     >>> {lead: round(s, 3) for lead, s in ceilings(("I", "II", "III", "aVR", "aVL", "aVF", "V1")).items()}
-    {'I': 0.617, 'II': 0.617, 'III': 0.617, 'aVR': 0.535, 'aVL': 0.617, 'aVF': 0.617, 'V1': 1.0}
+    {'I': 0.617, 'II': 0.617, 'III': 0.617, 'aVR': 0.535, 'aVL': 0.535, 'aVF': 0.535, 'V1': 1.0}
     """
     made = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
     limb = [lead for lead in leads if lead in LIMB_LEADS]

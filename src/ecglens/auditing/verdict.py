@@ -6,8 +6,8 @@ A method passes where all four hold, each with a 95 % interval by patient bootst
 
 planted        On networks whose evidence is known, a larger share of the map lies inside it than of the squared
                signal. Why not just "more than by chance": lesions sit in QRS and T, where any picture of the waves is
-               drawn, too. Why a share and not an AUROC: a network may need a part of the evidence only, and a map that shows that
-               part and nothing else is right.
+               drawn, too. Why a share and not an AUROC: a network may need a part of the evidence only, and a map that
+               shows that part and nothing else is right.
 deletion       Hiding first what the map marks makes the logit fall faster than hiding in random order, whatever is put
                in place. Why every filler: a fall that comes with one of them only is the filler's doing.
 randomization  Once the weights are drawn anew the map is another one: the rank correlation of |map| before and after
