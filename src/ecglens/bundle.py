@@ -297,22 +297,25 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
 
 def find_bundle(where: str | Path) -> Path:
     """Return the folder of a bundle given as a folder, a run folder, or the name of a shipped one."""
-    folder = Path(where)
-    if not folder.exists() and (PRETRAINED / str(where) / "hashes.json").exists():
-        return PRETRAINED / str(where)
+    folder, shipped = Path(where), shipped_bundles()
+    if not folder.exists() and str(where) in shipped:
+        return shipped[str(where)]
     for candidate in (folder, folder / "bundles" / "final"):
         if (candidate / "config.json").exists():
             return candidate
-    shipped = ", ".join(path.name for path in shipped_bundles())
     raise InputError(
-        where, "bundle", "no bundle there", f"a bundle, a run, or one of: {shipped}", kind="missing_bundle"
+        where, "bundle", "no bundle there", f"a bundle, a run, or one of: {', '.join(shipped)}", kind="missing_bundle"
     )
 
 
-def shipped_bundles() -> list[Path]:
-    """Return the folders of the shipped bundles; beside them lie weights that are none (the delineator's)."""
-    folders = sorted(path.parent for path in PRETRAINED.glob("*/hashes.json"))
-    return [folder for folder in folders if "outputs" in json.loads((folder / "config.json").read_text())]
+def shipped_bundles() -> dict[str, Path]:
+    """Return the folders of the shipped bundles by name: `pretrained`, the default, and `pretrained:ecgnet`.
+
+    Beside them lie weights that are none (the delineator's).
+    """
+    folders = sorted((path.parent for path in PRETRAINED.glob("*/hashes.json")), key=lambda f: f.name != "pretrained")
+    bundles = [folder for folder in folders if "outputs" in json.loads((folder / "config.json").read_text())]
+    return {f.name if f.name == "pretrained" else f"pretrained:{f.name}": f for f in bundles}
 
 
 def verified_parts(folder: Path) -> dict[str, bytes]:

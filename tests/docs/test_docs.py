@@ -275,29 +275,11 @@ def load_tables() -> Any:
 
 def copy_of_pages(folder: Path) -> Path:
     """Copy what tables.py reads into `folder`."""
-    for name in (
-        "README.md",
-        "docs/benchmarks.md",
-        "docs/methods/evaluation.md",
-        "docs/how-to/label-map.md",
-        "benchmarks/calibration.json",
-        "benchmarks/coverage.json",
-        "benchmarks/learning_curve.json",
-        "docs/reference/formats.md",
-        "docs/reference/data-sets.md",
-        "docs/methods/simulator.md",
-        "docs/methods/delineation.md",
-        "benchmarks/delineation.json",
-        "benchmarks/segments.json",
-        "benchmarks/simulator.json",
-        "docs/methods/measurements.md",
-        "docs/methods/criteria.md",
-        "benchmarks/measure.json",
-        "recipes/pretrained.json",
-        "benchmarks/results.json",
-        "benchmarks/fuzz.json",
-        "benchmarks/exactness.json",
-    ):
+    pages = {page for page, _ in load_tables().TABLES.values()}
+    figures = [
+        path.relative_to(ROOT).as_posix() for part in ("benchmarks", "recipes") for path in (ROOT / part).glob("*.json")
+    ]
+    for name in (*pages, *figures):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
@@ -323,12 +305,12 @@ def test_a_changed_figure_makes_the_table_stale(tmp_path):
 def test_benchmarks_that_were_not_run_say_so(tmp_path):
     copy, tables = copy_of_pages(tmp_path), load_tables()
     (copy / "benchmarks/results.json").unlink(missing_ok=True)
-    assert "not measured yet" in tables.benchmarks(copy).lower()
+    assert "not measured yet" in tables.speed.benchmarks(copy).lower()
     row = {"stage": "s", "peer": "p", "ratio": {"median": 2.0, "low": 1.5, "high": 2.5}, "ours": 1.0, "theirs": 2.0,
            "agreement": {"max_abs_difference": 1e-7}}  # fmt: skip
     (copy / "benchmarks").mkdir(exist_ok=True)
     (copy / "benchmarks/results.json").write_text(json.dumps([row]))
-    assert "| s | p | 2.0 [1.5, 2.5] | 1 | 2 | max abs difference: 1e-07 |" in tables.benchmarks(copy)
+    assert "| s | p | 2.0 [1.5, 2.5] | 1 | 2 | max abs difference: 1e-07 |" in tables.speed.benchmarks(copy)
 
 
 def test_missing_markers_are_an_error():

@@ -19,12 +19,13 @@ from ecglens.cohort import Batch
 from ecglens.errors import ContractError, SignalError, UsageError
 from ecglens.explainers.baselines import energy, r_distance, random, slope
 from ecglens.explainers.deeplift import deeplift
+from ecglens.explainers.fillers import FILLERS, Recording
 from ecglens.explainers.gradcam import gradcam, guided_gradcam
 from ecglens.explainers.gradient import IntegratedGradients, SmoothGrad, gradient_x_input, guided_backprop, saliency
 from ecglens.explainers.linter import complaints, refuse_unsuitable
 from ecglens.explainers.lrp import LRP, fold_batch_norm
 from ecglens.explainers.perturbation import Occlusion, Shapley
-from ecglens.explainers.regions import FILLERS, Region, lead_groups, time_windows
+from ecglens.explainers.regions import Region, lead_groups, time_windows
 from ecglens.fiducials import MARKS, Fiducials
 from ecglens.leads import STANDARD_LEADS, limb_residual
 from ecglens.models.layers import Residual
@@ -301,7 +302,7 @@ def test_fillers_keep_the_limb_laws_and_leave_the_rest_alone(einthoven: np.ndarr
     times = np.zeros(N, bool)
     times[30:50] = True
     region = Region("limb", lead_groups(STANDARD_LEADS)["limb"], times)
-    filled = FILLERS[name](einthoven, region, STANDARD_LEADS, "a")
+    filled = FILLERS[name](recorded(einthoven), region)
     residual = limb_residual(filled, STANDARD_LEADS)
     assert residual is not None
     assert residual < 1e-5
@@ -312,7 +313,11 @@ def test_fillers_keep_the_limb_laws_and_leave_the_rest_alone(einthoven: np.ndarr
 
 def test_hiding_iii_alone_breaks_them(einthoven: np.ndarray) -> None:
     region = Region("III", lead_groups(STANDARD_LEADS, together=False)["III"], np.ones(N, bool))
-    assert limb_residual(FILLERS["zero"](einthoven, region, STANDARD_LEADS, "a"), STANDARD_LEADS) > 0.1  # type: ignore[operator]
+    assert limb_residual(FILLERS["zero"](recorded(einthoven), region), STANDARD_LEADS) > 0.1  # type: ignore[operator]
+
+
+def recorded(signal: np.ndarray) -> Recording:
+    return Recording(signal, STANDARD_LEADS, "a", np.array([20, 80, 145, 190]))
 
 
 def test_windows_cover_every_sample_of_every_lead() -> None:

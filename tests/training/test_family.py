@@ -72,6 +72,22 @@ def test_each_record_is_scored_once_by_its_own_bundle(cohort: Cohort, folds: Fam
     assert told["per_class"][name]["sensitivity"]["value"] == pytest.approx(called.sum() / whole.labels[name].sum())
 
 
+def test_a_family_is_assessed_by_each_folds_own_decisions(cohort: Cohort, folds: Family) -> None:
+    whole, parts = evaluate_family(folds.run, cohort, n_resamples=200)
+    told = whole.as_dict()
+    for k, name in enumerate(whole.labels.columns):
+        said, truth = whole.probabilities[name].to_numpy(), whole.labels[name].to_numpy()
+        assert told["calibration"]["per_class"][name]["brier"]["value"] == pytest.approx(np.mean((said - truth) ** 2))
+        called = np.concatenate([(p.probabilities[name] >= p.thresholds[name]).to_numpy() for p in parts.values()])
+        assert told["cooccurrence"]["true_and_called"][k][k] == (called & (truth == 1)).sum()
+        for group in (entry for entry in told["subgroups"] if entry["class"] == name and entry["by"] == "sex"):
+            women = (cohort.metadata.loc[whole.labels.index, "sex"] == group["group"]).to_numpy()
+            if group["sensitivity"]["value"] is not None:
+                share = (called & (truth == 1) & women).sum() / (truth[women] == 1).sum()
+                assert group["sensitivity"]["value"] == pytest.approx(share)
+                assert group["auroc"]["value"] == pytest.approx(roc_auc_score(truth[women], said[women]))
+
+
 def test_the_average_of_all_folds_is_refused_on_anybody_of_them(cohort: Cohort, folds: Family) -> None:
     for fold in (1, 2, 3):
         with pytest.raises(LeakError, match="trained this bundle"):

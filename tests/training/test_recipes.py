@@ -78,3 +78,20 @@ def test_the_papers_recipes_train(small_cohort: Cohort, tmp_path: Path, style: s
     trained = train(small_cohort, recipe, tmp_path / "run")
     assert trained.bundle.preprocessing == recipe.preprocessing
     assert len(trained.run.read_table("history")) == 2  # type: ignore[arg-type]
+
+
+def test_calibration_and_thresholds_reach_the_bundle(small_cohort: Cohort, tmp_path: Path) -> None:
+    asked = replace(recipe_for("lenet"), epochs=1, calibration="temperature", thresholds="specificity-0.80")
+    found = train(small_cohort, asked, tmp_path / "run").bundle
+    kept = found.details["thresholds"]["specificity-0.80"]
+    assert found.details["calibration"] == "temperature"
+    assert [output.offset for output in found.outputs] == [0.0] * len(found.outputs)
+    assert found.thresholds == tuple(kept[name] for name in found.classes)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"calibration": "isotonic"}, {"thresholds": "youden"}, {"thresholds": "specificity-2"}]
+)
+def test_what_cannot_be_calibrated_is_refused_before_training(wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        replace(recipe_for("lenet"), **wrong)

@@ -32,7 +32,7 @@ def _examine() -> Outcome:
     cache = default_cache()
     home = next(path for path in (cache, *cache.parents) if path.exists())
     writable = os.access(home, os.W_OK)
-    bundles = {folder.name: list(Bundle.load(folder).classes) for folder in shipped_bundles()}
+    bundles = {name: list(Bundle.load(folder).classes) for name, folder in shipped_bundles().items()}
     load_delineator()  # raises where a byte of it was changed
     problems = [] if writable else [f"the cache folder {cache} cannot be written: prepared signals are not kept"]
     problems += [] if bundles else ["no shipped bundle: reinstall ecglens"]

@@ -174,6 +174,8 @@ def _write(result: Evaluation, found: dict, where: Path, out: Path | None, name:
     folder = out / name if out is not None else where / "evaluations" / name
     with Run(out if out is not None else where).writing():
         table = result.probabilities.add_prefix("probability ").join(result.labels.add_prefix("label "))
+        if result.decided is not None:
+            table = table.join(result.decided.add_prefix("called "))
         write_text(folder / "predictions.csv", table.to_csv(index_label="record_id"))
         write_text(folder / "scores.csv", result.scores.to_csv(index=False))
         write_json(folder / "evaluation.json", clean({"schema": 1} | found))
@@ -208,8 +210,6 @@ def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
 
 def _trust_in_words(found: dict) -> str:
     """Say whether the probabilities may be taken at their word, and what other thresholds would do."""
-    if "calibration" not in found:  # a family: each fold has a network, and a calibration, of its own
-        return ""
     rows = []
     for name, told in found["calibration"]["per_class"].items():
         said, brier = told["mean_probability"], told["brier"]

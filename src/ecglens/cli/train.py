@@ -33,6 +33,10 @@ def train(
         None, help="0: every statement counts; 50: TrustECG's rule. Default: the recipe's."
     ),
     balance: str = typer.Option("", help="Weight of rare classes: none, sqrt, full. Default: the recipe's."),
+    calibration: str = typer.Option("", help="Scaling of probabilities: platt, temperature. Default: the recipe's."),
+    thresholds: str = typer.Option(
+        "", help="Rule of the thresholds: f1, or specificity-0.95 (any share). Default: the recipe's."
+    ),
     folds: str = typer.Option("", help="all: cross-validation by patient, one bundle per fold."),
     seeds: int = typer.Option(1, min=1, help="Networks that differ in their seed alone; they are averaged."),
     epochs: int = typer.Option(0, min=0, help="Epochs; 0: as in the recipe."),
@@ -52,7 +56,8 @@ def train(
     # What is not asked for is not written down, so that a run can be resumed by a later version that asks for more.
     asked |= {"dataset": dataset} if dataset is not None else {}
     asked |= {"recipe_name": recipe} if recipe != "ours" else {}
-    asked |= {"balance": balance} if balance else {}
+    named = {"balance": balance, "calibration": calibration, "thresholds": thresholds}
+    asked |= {name: value for name, value in named.items() if value}
     asked |= {"drop_empty_classes": True} if drop_empty_classes else {}
     asked |= {"folds": folds, "seeds": seeds} if folds or seeds > 1 else {}
     raise typer.Exit(conclude(lambda: _train(asked, out, seed, resume, no_cache), as_json))
@@ -84,7 +89,7 @@ def _recipe(asked: dict) -> Recipe:
     from ecglens.training.recipes import recipe_for
 
     recipe = recipe_for(asked["model"], asked.get("recipe_name", "ours"))
-    changes = {name: asked[name] for name in ("epochs", "balance") if asked.get(name)}
+    changes = {name: asked[name] for name in ("epochs", "balance", "calibration", "thresholds") if asked.get(name)}
     if asked["min_likelihood"] is not None:
         changes["min_likelihood"] = asked["min_likelihood"]
     return replace(recipe, **changes)

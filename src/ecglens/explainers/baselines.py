@@ -8,6 +8,7 @@ from torch import nn
 
 from ecglens.cohort import Batch
 from ecglens.errors import SignalError
+from ecglens.explainers.fillers import r_peak_times
 from ecglens.explanation import Attribution
 from ecglens.runs.draws import record_keys, uniform
 from ecglens.shapes import Targets
@@ -37,13 +38,7 @@ def r_distance(network: nn.Module, batch: Batch, targets: Targets) -> Attributio
     signal = np.asarray(batch.signal)
     maps = []
     for k in range(len(signal)):
-        marks = None if batch.fiducials is None else batch.fiducials[k]
-        peaks = (
-            np.array([])
-            if marks is None
-            else np.unique(marks["II" if "II" in marks.leads else marks.leads[0], "R_peak"])
-        )
-        peaks = peaks[~np.isnan(peaks)]
+        peaks = np.empty(0) if batch.fiducials is None else r_peak_times(batch.fiducials[k])
         if not len(peaks):
             raise SignalError(batch.record_ids[k], "beats", "none", "at least one R peak", kind="no_beats")
         at = (batch.start[k] if batch.start else 0.0) + np.arange(signal.shape[-1]) / batch.fs

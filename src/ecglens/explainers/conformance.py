@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,10 +22,13 @@ from torch import nn
 
 from ecglens.bundle import as_tensor
 from ecglens.cohort import Batch
-from ecglens.explainers.explain import Method, borrowed
+from ecglens.explainers.explain import borrowed, one_by_one
 from ecglens.explainers.gradient import IntegratedGradients
 from ecglens.explainers.linter import complaints
+from ecglens.explainers.methods import Method
+from ecglens.explainers.perturbation import SEGMENT, Hiding
 from ecglens.explanation import Attribution
+from ecglens.fiducials import Fiducials
 from ecglens.leads import STANDARD_LEADS
 from ecglens.models.ecgnet import ECGNet
 
@@ -55,17 +58,21 @@ class _Interruption(Exception):
     """Raised inside a network to see whether it is left as it was."""
 
 
-def conformance(network: nn.Module, method: Method, name: str, signal: np.ndarray, fs: float = 100.0) -> list[Result]:
+def conformance(
+    network: nn.Module, method: Method, name: str, signal: np.ndarray, fs: float = 100.0,
+    fiducials: tuple[Fiducials, ...] | None = None,
+) -> list[Result]:  # fmt: skip
     """Return what `method` keeps and breaks of its promises on `network`; one result, if the linter refuses it.
 
-    signal   [batch, lead, time], three records or more of 12 leads
-    name     of the method, which decides what is promised
+    signal     [batch, lead, time], three records or more of 12 leads
+    name       of the method, which decides what is promised
+    fiducials  one per record, for methods that need them
     """
     with torch.no_grad(), borrowed(network) as lent:
         n_outputs = lent(as_tensor(signal[:1])).shape[1]
         if complaints(lent, name, as_tensor(signal[:1])):
             return [Result("refused by the linter", None, 0.0, 0.0)]
-    batch = Batch(signal, fs, STANDARD_LEADS, tuple(f"r{k}" for k in range(len(signal))))
+    batch = Batch(signal, fs, STANDARD_LEADS, tuple(f"r{k}" for k in range(len(signal))), (), fiducials)
     targets = np.eye(n_outputs)
 
     def maps(net: nn.Module = network, b: Batch = batch, rows: np.ndarray = targets) -> Attribution:
@@ -84,7 +91,7 @@ def conformance(network: nn.Module, method: Method, name: str, signal: np.ndarra
         _difference_of_targets(whole, name, targets, maps),
         _adds_up(whole, method),
         _blind_lead(network, name, batch, maps),
-        _permuted_leads(network, name, batch, whole, maps),
+        _permuted_leads(network, method, name, batch, whole, maps),
     ]
     return checks
 
@@ -95,10 +102,7 @@ def _finite(whole: Attribution, shape: tuple[int, ...]) -> Result:
 
 
 def _one_by_one(whole: Attribution, batch: Batch, maps: Callable[..., Attribution]) -> Result:
-    single = [
-        maps(b=Batch(np.asarray(batch.signal)[k : k + 1], batch.fs, batch.leads, batch.record_ids[k : k + 1]))
-        for k in range(len(batch.record_ids))
-    ]
+    single = [maps(b=one) for one in one_by_one(batch)]
     return _alike("a batch is its records one by one", whole.values, np.concatenate([one.values for one in single]))
 
 
@@ -166,12 +170,14 @@ def _blind_lead(network: nn.Module, name: str, batch: Batch, maps: Callable[...,
 
 
 def _permuted_leads(
-    network: nn.Module, name: str, batch: Batch, whole: Attribution, maps: Callable[..., Attribution]
+    network: nn.Module, method: Method, name: str, batch: Batch, whole: Attribution, maps: Callable[..., Attribution]
 ) -> Result:
     promise = "permuted leads permute the map"
     entry, shared = _entry(network), isinstance(network, ECGNet) and network.embedding is None
-    # Occlusion and Shapley hide the limb leads together, so that a permutation would change what is asked.
-    if (entry is None and not shared) or name in {"random", "smoothgrad", "occlusion", "shapley"}:
+    # Where limb leads are hidden together, or by their own marks, a permutation would change what is asked.
+    hiding = method.explainer if isinstance(method.explainer, Hiding) else None
+    grouped = hiding is not None and (hiding.together or hiding.by == SEGMENT)
+    if (entry is None and not shared) or grouped or name in {"random", "smoothgrad"}:
         return Result(promise, None, 0.0, _ALIKE)
     order = np.random.default_rng(0).permutation(len(batch.leads))
     turned = copy.deepcopy(network)
@@ -179,7 +185,7 @@ def _permuted_leads(
     if layer is not None:
         with torch.no_grad():
             layer.weight[:] = layer.weight[:, torch.from_numpy(order)].clone()
-    other = Batch(np.asarray(batch.signal)[:, order], batch.fs, batch.leads, batch.record_ids)
+    other = replace(batch, signal=np.asarray(batch.signal)[:, order])
     return _alike(promise, maps(net=turned, b=other).values, whole.values[:, :, order])
 
 

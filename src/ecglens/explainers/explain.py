@@ -1,169 +1,199 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`explain`: an ECG, a bundle, targets and a method in, explanations of the prediction as it is made out.
+"""`explain`: an ECG, a bundle, targets and methods in, explanations of the prediction as it is made out.
 
 Preprocessing, windows, evaluation mode and the combination of windows happen here and nowhere else: an explainer
 sees a network and a batch of windows. What is explained is the combined logit, the very number that `predict` turns
-into a probability.
+into a probability, or that probability.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ecglens.bundle import Bundle, as_tensor, evaluating
 from ecglens.cohort import Batch
 from ecglens.ecg import ECG
-from ecglens.errors import UsageError
-from ecglens.explainers.attention import attention, receptive_field
-from ecglens.explainers.baselines import energy, r_distance, random, slope
-from ecglens.explainers.deeplift import deeplift
-from ecglens.explainers.gradcam import gradcam, guided_gradcam, keeps_leads_apart, step_length
-from ecglens.explainers.gradient import IntegratedGradients, SmoothGrad, gradient_x_input, guided_backprop, saliency
+from ecglens.explainers.gradient import IntegratedGradients
 from ecglens.explainers.linter import refuse_unsuitable
-from ecglens.explainers.lrp import LRP
-from ecglens.explainers.perturbation import Occlusion, Shapley
+from ecglens.explainers.methods import ALIKE, BEATS, EXPLAINERS, PATH, WAVES, Method, find_method
+from ecglens.explainers.output import LOGIT, AsPredicted, WindowsTogether, refuse_output, slopes
+from ecglens.explainers.perturbation import Hiding
 from ecglens.explanation import NOT_TESTED, Attribution, Explanation
 from ecglens.fiducials import MARKS, Fiducials
 from ecglens.models.average import Average
 from ecglens.prediction.predict import predict_raw
 from ecglens.shapes import Targets
+from ecglens.waveform.delineate import delineate
 from ecglens.waveform.rpeaks import detect_r_peaks
 
-Explainer = Callable[[nn.Module, Batch, Targets], Attribution]
+__all__ = ["EXPLAINERS", "AsPredicted", "Method", "attribute", "borrowed", "explain", "find_method", "refuse"]
+
 _INCOMPLETE = 0.01  # of the difference that a map promises to sum to: above, it carries a warning
+ALL = "all"
 
 
 @dataclass(frozen=True)
-class Method:
-    """An explainer and what has to be said of its maps.
+class Question:
+    """What is asked of a bundle.
 
-    explainer       a function, or a frozen dataclass whose fields are its parameters
-    unit            of its values
-    resolution      samples of the network's grid below which it cannot tell instants apart, or a function of the
-                    network and a window
-    resolves_leads  whether it can tell leads apart, or such a function
-    baseline        what absence means to it, None where it has none
-    sees            "window": one window at a time, and the parts are added up; "record": the record as it is predicted
-    by_layers       goes back by rules through layers: the linter looks at the network first, and of an average of
-                    networks each member is explained by itself
-    complete        promises to sum to f(x) - f(baseline)
-    needs_beats     needs marks of the waves
+    targets   names: outputs, or differences such as "MI - NORM"
+    rows      the same as weights over the outputs [target, output]
+    output    "logit" or "probability"
+    verdict   of an audit of the method on these very weights
     """
 
-    explainer: Explainer
-    unit: str
-    resolution: int | Callable[[nn.Module, Tensor], int] = 1
-    resolves_leads: bool | Callable[[nn.Module, Tensor], bool] = True
-    baseline: str | None = None
-    sees: str = "window"
-    by_layers: bool = False
-    complete: bool = False
-    needs_beats: bool = False
+    targets: tuple[str, ...]
+    rows: np.ndarray
+    output: str = LOGIT
+    verdict: str = NOT_TESTED
 
-    @property
-    def parameters(self) -> dict[str, object]:
-        """The explainer's parameters."""
-        return dict(vars(self.explainer)) if is_dataclass(self.explainer) else {}
-
-
-_GRADIENT, _LOGIT = "logit per unit of the prepared signal", "logit"
-_OF_ITSELF = "nothing of the network"
-
-# The methods by name: one file and one line here adds another.
-EXPLAINERS: dict[str, Method] = {
-    "saliency": Method(saliency, _GRADIENT),
-    "smoothgrad": Method(SmoothGrad(), _GRADIENT),
-    "gradient_x_input": Method(gradient_x_input, _LOGIT),
-    "integrated_gradients": Method(IntegratedGradients(), _LOGIT, baseline="0", complete=True),
-    "guided_backprop": Method(guided_backprop, _GRADIENT, by_layers=True),
-    "gradcam": Method(gradcam, "weighted activation", step_length, keeps_leads_apart, by_layers=True),
-    "guided_gradcam": Method(guided_gradcam, "weighted activation x gradient", by_layers=True),
-    "deeplift": Method(deeplift, _LOGIT, baseline="0", by_layers=True, complete=True),
-    "lrp": Method(LRP(), _LOGIT, by_layers=True),
-    "lrp_z_plus": Method(LRP(z_plus=True), _LOGIT, by_layers=True),
-    "occlusion": Method(Occlusion(), _LOGIT, 20, True, "line", "record"),
-    "shapley": Method(Shapley(by="window"), _LOGIT, 50, True, "line", "record", complete=True),
-    "attention": Method(attention, "share of attention", receptive_field, by_layers=True),
-    "random": Method(random, _OF_ITSELF),
-    "energy": Method(energy, _OF_ITSELF),
-    "slope": Method(slope, _OF_ITSELF),
-    "r_distance": Method(r_distance, _OF_ITSELF, 1, False, sees="record", needs_beats=True),
-}
+    @classmethod
+    def of(cls, bundle: Bundle, targets: Sequence[str], output: str = LOGIT, verdict: str = NOT_TESTED) -> Question:
+        """Return the question; `all` stands for all outputs. Raises UsageError for an unknown target."""
+        named = [name for target in targets for name in (bundle.classes if target == ALL else (target,))]
+        names = tuple(dict.fromkeys(named))
+        return cls(names, np.stack([bundle.target_row(name) for name in names]), output, verdict)
 
 
 def explain(
     bundle: Bundle,
     ecg: ECG,
     targets: Sequence[str],
-    method: str | Method = "saliency",
+    method: str | Method | Sequence[str | Method] = "saliency",
     *,
+    output: str = LOGIT,
     fiducials: Fiducials | None = None,
     verdict: str = NOT_TESTED,
 ) -> list[Explanation]:
-    """Return one explanation per target, on the grid the network sees.
+    """Return one explanation per method and target, on the grid the network sees; the ECG is prepared once for all.
 
-    targets    outputs by name, or differences such as "MI - NORM"
-    method     a name of `EXPLAINERS`, or one with other parameters: `Method(Occlusion(by="segment"), "logit", ...)`
-    fiducials  marks of the waves, for methods that need them; R peaks are found where they suffice
+    targets    outputs by name, differences such as "MI - NORM", or "all"
+    method     a name of `EXPLAINERS`, or one with other parameters: `Method(Occlusion(by="segment"), "logit", ...)`, or
+               several
+    output     "logit", or "probability" as calibrated, where the method has a rule for it
+    fiducials  marks of the waves, for methods that need them; without them they are looked for
     verdict    of an audit of this method on these very weights
 
     Raises UsageError for an unknown target or method, ContractError where the linter refuses the method on this
     network, SignalError for an ECG without the beats a method needs, and whatever `predict` would raise for this ECG.
     """
-    name, chosen = (method, find_method(method)) if isinstance(method, str) else (_name_of(method), method)
-    rows = np.stack([bundle.target_row(target) for target in targets])
+    asked = [method] if isinstance(method, str | Method) else list(method)
+    methods = [find_method(each) if isinstance(each, str) else each for each in asked]
+    question = Question.of(bundle, targets, output, verdict)
+    for each in methods:
+        refuse(bundle, question, each)
     batch = bundle.preprocessing.apply([ecg])
-    signal = np.asarray(batch.signal)
-    if chosen.needs_beats or fiducials is not None:
-        batch = replace(batch, fiducials=(fiducials or r_peaks_as_marks(ecg),))
-    probabilities = bundle.activate(predict_raw(bundle, [signal[0]]))[0]
-    found = _attribute(bundle, batch, rows, name, chosen)
-    window = as_tensor(bundle.preprocessing.cut(signal, batch.fs)[0, :1])
-    member = _members(bundle.network)[0]
-    resolution, apart = chosen.resolution, chosen.resolves_leads
-    resolution = resolution(member, window) if callable(resolution) else resolution
-    apart = apart(member, window) if callable(apart) else apart
+    probabilities = bundle.activate(predict_raw(bundle, [np.asarray(batch.signal)[0]]))[0]
+    marks = Marks([ecg], None if fiducials is None else (fiducials,))
+    explanations: list[Explanation] = []
+    for each in methods:
+        own = replace(batch, fiducials=marks.for_method(each))
+        found = attribute(bundle, own, question.rows, each, output)
+        explanations += explanations_of(bundle, own, 0, question, each, found, probabilities)
+    return explanations
+
+
+def refuse(bundle: Bundle, question: Question, method: Method) -> None:
+    """Raise ContractError where the method is wrong on this bundle, as the linter has it, or has no such output."""
+    refuse_output(bundle, question.rows, method, question.output)
+    if method.by_layers:
+        window = torch.zeros(1, len(bundle.preprocessing.leads), bundle.preprocessing.windows.length)
+        with borrowed(bundle.network) as network:
+            for member in _members(network):
+                refuse_unsuitable(member, method.title, window)
+
+
+class Marks:
+    """Marks of the waves of some ECGs: those given, or else found when a method asks for them, each kind once."""
+
+    def __init__(self, ecgs: Sequence[ECG], given: tuple[Fiducials, ...] | None = None) -> None:
+        """`given`: one per ECG; they serve every method."""
+        self.ecgs, self.given = ecgs, given
+        self._found: dict[str, tuple[Fiducials, ...]] = {}
+
+    def for_method(self, method: Method) -> tuple[Fiducials, ...] | None:
+        """Return what the method needs, one per ECG, or None."""
+        if self.given is not None or not method.marks:
+            return self.given
+        if method.marks not in self._found:
+            find = {WAVES: delineate, BEATS: r_peaks_as_marks}[method.marks]
+            self._found[method.marks] = tuple(find(ecg) for ecg in self.ecgs)
+        return self._found[method.marks]
+
+
+def r_peaks_as_marks(ecg: ECG) -> Fiducials:
+    """Return R peaks, found in all leads together, as marks without waves."""
+    peaks = detect_r_peaks(ecg)
+    times = np.full((len(ecg.leads), len(peaks.times), len(MARKS)), np.nan)
+    times[:, :, MARKS.index("R_peak")] = peaks.times
+    why = "only R peaks were looked for"
+    absent: dict[tuple[str, int | None, str], str] = {(lead, None, w): why for lead in ecg.leads for w in ("P", "T")}
+    return Fiducials(times, ecg.leads, peaks.method, absent=absent)
+
+
+def explanations_of(
+    bundle: Bundle, batch: Batch, k: int, question: Question, method: Method, found: Attribution,
+    probabilities: np.ndarray,
+) -> list[Explanation]:  # fmt: skip
+    """Return the explanations of record `k` of a batch, one per target, from the attribution of the whole batch.
+
+    probabilities   of that record [output]
+    """
+    resolution, apart = _resolution(bundle, batch, k, method)
+    parameters = {"output": question.output} | _windows(bundle, batch.signal.shape[-1], batch.fs) | method.parameters
+    names = bundle.classes
     return [
         Explanation(
-            found.values[0, k],
+            found.values[k, j],
             batch.fs,
             batch.leads,
-            ecg.record_id,
+            batch.record_ids[k],
             target,
-            rows[k],
-            bundle.classes,
-            name,
-            start=ecg.start,
-            parameters=_windows(bundle, signal.shape[-1], batch.fs) | chosen.parameters,
-            unit=chosen.unit,
-            probability=float(probabilities[bundle.classes.index(target)]) if target in bundle.classes else None,
-            baseline=chosen.baseline,
-            completeness_gap=None if found.gap is None else abs(float(found.gap[0, k])),
-            error=None if found.error is None else found.error[0, k],
-            resolution_ms=1000 * resolution / batch.fs,
+            question.rows[j],
+            names,
+            method.title,
+            start=batch.start[k] if batch.start else 0.0,
+            parameters=parameters,
+            unit=method.unit.replace(LOGIT, question.output),
+            probability=float(probabilities[names.index(target)]) if target in names else None,
+            baseline=method.absence,
+            completeness_gap=None if found.gap is None else abs(float(found.gap[k, j])),
+            error=None if found.error is None else found.error[k, j],
+            resolution_ms=1000 * resolution,
             resolves_leads=apart,
-            verdict=verdict,
-            warnings=_warnings(chosen, found, k),
+            verdict=question.verdict,
+            warnings=_warnings(method, found, k, j, question.output),
         )
-        for k, target in enumerate(targets)
+        for j, target in enumerate(question.targets)
     ]
 
 
-def _warnings(method: Method, found: Attribution, k: int) -> tuple[str, ...]:
+def _resolution(bundle: Bundle, batch: Batch, k: int, method: Method) -> tuple[float, bool]:
+    """Return how finely in time the method can speak, in s, and whether it can tell leads apart."""
+    member, length = _members(bundle.network)[0], bundle.preprocessing.windows.length
+    window = as_tensor(np.asarray(batch.signal)[k : k + 1, :, :length])
+    apart = method.resolves_leads
+    apart = apart(member, window) if callable(apart) else apart
+    if isinstance(method.explainer, Hiding):
+        return method.explainer.resolution(batch, k), apart
+    samples = method.resolution(member, window) if callable(method.resolution) else method.resolution
+    return samples / batch.fs, apart
+
+
+def _warnings(method: Method, found: Attribution, k: int, j: int, output: str) -> tuple[str, ...]:
     """Say where a map that promises to add up does not."""
     if not method.complete or found.gap is None:
         return ()
-    gap, total = abs(float(found.gap[0, k])), float(found.values[0, k].sum() + found.gap[0, k])
+    gap, total = abs(float(found.gap[k, j])), float(found.values[k, j].sum() + found.gap[k, j])
     if gap <= _INCOMPLETE * abs(total):
         return ()
-    return (f"does not add up: {gap:.3g} of {total:.3g} logit is missing",)
+    return (f"does not add up: {gap:.3g} of {total:.3g} {output} is missing",)
 
 
 def _windows(bundle: Bundle, n_samples: int, fs: float) -> dict[str, object]:
@@ -177,81 +207,82 @@ def _windows(bundle: Bundle, n_samples: int, fs: float) -> dict[str, object]:
     }
 
 
-def find_method(name: str) -> Method:
-    """Return a method by name. Raises UsageError for an unknown one, with the nearest known one."""
-    if name not in EXPLAINERS:
-        near = difflib.get_close_matches(name, EXPLAINERS, 1)
-        raise UsageError("explain", "method", name, ", ".join(EXPLAINERS), f"did you mean {near[0]}?" if near else "")
-    return EXPLAINERS[name]
+# -------------------------------------------------------------------------------------------- from windows to records
 
 
-def _name_of(method: Method) -> str:
-    own = method.explainer
-    return getattr(own, "__name__", type(own).__name__).lower()
+def attribute(bundle: Bundle, batch: Batch, rows: Targets, method: Method, output: str = LOGIT) -> Attribution:
+    """Return the attribution of the combined output, [record, target, lead, time] on the grid of the prepared records.
 
-
-def r_peaks_as_marks(ecg: ECG) -> Fiducials:
-    """Return R peaks, found in all leads together, as marks without waves."""
-    peaks = detect_r_peaks(ecg)
-    times = np.full((len(ecg.leads), len(peaks.times), len(MARKS)), np.nan)
-    times[:, :, MARKS.index("R_peak")] = peaks.times
-    why = "only R peaks were looked for"
-    absent: dict[tuple[str, int | None, str], str] = {(lead, None, w): why for lead in ecg.leads for w in ("P", "T")}
-    return Fiducials(times, ecg.leads, peaks.method, absent=absent)
-
-
-class AsPredicted(nn.Module):
-    """A bundle's network on whole prepared records: cut into windows, answered, combined, as `predict` does.
-
-    For methods that only ask what the answer would be; no gradients go through.
+    Records of a batch go through the network together, and none can change another's map.
     """
-
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__()
-        self.network, self.preprocessing, self.fs = bundle.network, bundle.preprocessing, bundle.fs
-
-    @torch.no_grad()
-    def forward(self, signal: Tensor) -> Tensor:
-        """Return combined logits [record, output] of prepared records [record, lead, time]."""
-        windows = self.preprocessing.cut(signal.numpy(), self.fs)
-        outputs = self.network(as_tensor(windows.reshape(-1, *windows.shape[2:]))).numpy()
-        combined = self.preprocessing.windows.combined(outputs.reshape(*windows.shape[:2], -1).astype(np.float64))
-        return torch.from_numpy(combined.astype(np.float32))
-
-
-def _members(network: nn.Module) -> list[nn.Module]:
-    """Return the networks behind an average, or the network itself."""
-    return list(network.members) if isinstance(network, Average) else [network]
-
-
-def _attribute(bundle: Bundle, batch: Batch, rows: Targets, name: str, method: Method) -> Attribution:
-    """Return the attribution of the combined output, [1, target, lead, time] on the grid of the prepared record."""
     with borrowed(bundle.network) as network:
         if method.sees == "record":
-            return method.explainer(AsPredicted(bundle), batch, rows)
-        windows = bundle.preprocessing.cut(np.asarray(batch.signal), batch.fs)[0]
-        ids = tuple(f"{batch.record_ids[0]}/{k}" for k in range(len(windows)))
-        cut = Batch(windows, batch.fs, batch.leads, ids)
-        if not method.by_layers:
-            return _joined(bundle, method.explainer(network, cut, rows), batch.signal.shape[-1])
-        members = _members(network)
-        for member in members:
-            refuse_unsuitable(member, name, as_tensor(windows[:1]))
-        each = [_joined(bundle, method.explainer(m, cut, rows), batch.signal.shape[-1]) for m in members]
+            return method.explainer(AsPredicted(bundle, output), batch, rows)
+        if output == LOGIT or method.probability == ALIKE:
+            return _of_windows(bundle, network, batch, rows, method)
+        each = [_of_probability(bundle, one, rows, method) for one in one_by_one(batch)]
+    errors = [one.error for one in each if one.error is not None]
+    gaps = [one.gap for one in each if one.gap is not None]
+    return Attribution(
+        np.concatenate([one.values for one in each]),
+        np.concatenate(errors) if errors else None,
+        np.concatenate(gaps) if gaps else None,
+    )
+
+
+def _of_probability(bundle: Bundle, one: Batch, rows: Targets, method: Method) -> Attribution:
+    """Return the attribution of the probabilities of a batch of one record, see `output`."""
+    if method.probability == PATH:
+        explainer = method.explainer
+        if isinstance(explainer, IntegratedGradients):  # windows share the path: none may get more points by itself
+            explainer = replace(explainer, steps=explainer.steps * 2**explainer.doublings, doublings=0)
+        return _of_windows(bundle, WindowsTogether(bundle), one, rows, replace(method, explainer=explainer))
+    combined = predict_raw(bundle, [np.asarray(one.signal)[0]])[0]
+    found = _of_windows(bundle, bundle.network, one, rows @ slopes(bundle, combined), method)
+    return replace(found, gap=None)  # a slope times a signal sums to no probability
+
+
+def _of_windows(bundle: Bundle, network: nn.Module, batch: Batch, rows: Targets, method: Method) -> Attribution:
+    """Return the attribution of the mean over windows, for methods that see one window at a time."""
+    windows = bundle.preprocessing.cut(np.asarray(batch.signal), batch.fs)
+    ids = tuple(f"{record}/{k}" for record in batch.record_ids for k in range(windows.shape[1]))
+    cut = Batch(windows.reshape(-1, *windows.shape[2:]), batch.fs, batch.leads, ids)
+    n_samples = batch.signal.shape[-1]
+    members = _members(network) if method.by_layers else [network]
+    each = [_joined(bundle, method.explainer(m, cut, rows), windows.shape[1], n_samples) for m in members]
+    if len(each) == 1:
+        return each[0]
     gaps = [one.gap for one in each if one.gap is not None]
     values = np.asarray(np.mean([one.values for one in each], axis=0), dtype=np.float32)
     return Attribution(values, gap=np.asarray(np.mean(gaps, axis=0)) if gaps else None)
 
 
-def _joined(bundle: Bundle, each: Attribution, n_samples: int) -> Attribution:
-    """Return the attribution of the combined output from those of its windows: the mean, laid back on the record."""
+def _joined(bundle: Bundle, each: Attribution, n_windows: int, n_samples: int) -> Attribution:
+    """Return the attribution of the combined output from those of its windows: the mean, laid back on the records."""
     join = bundle.preprocessing.windows.join
-    n_windows = len(each.values)
+
+    def by_record(values: np.ndarray) -> np.ndarray:
+        return values.reshape(-1, n_windows, *values.shape[1:])
+
     error = None
     if each.error is not None:  # windows are drawn apart, so variances add up
-        error = np.sqrt(join(each.error[None] ** 2, n_samples) / n_windows)
-    gap = None if each.gap is None else each.gap.mean(axis=0, keepdims=True)
-    return Attribution(join(each.values[None], n_samples), error, gap)
+        error = np.sqrt(join(by_record(each.error) ** 2, n_samples) / n_windows)
+    gap = None if each.gap is None else by_record(each.gap).mean(axis=1)
+    return Attribution(join(by_record(each.values), n_samples), error, gap)
+
+
+def one_by_one(batch: Batch) -> Iterator[Batch]:
+    """Yield the records of a batch as batches of one."""
+    for k in range(len(batch.record_ids)):
+        yield Batch(
+            np.asarray(batch.signal)[k : k + 1], batch.fs, batch.leads, batch.record_ids[k : k + 1],
+            batch.start[k : k + 1], None if batch.fiducials is None else batch.fiducials[k : k + 1],
+        )  # fmt: skip
+
+
+def _members(network: nn.Module) -> list[nn.Module]:
+    """Return the networks behind an average, or the network itself."""
+    return list(network.members) if isinstance(network, Average) else [network]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ecglens.cohort import Batch
 from ecglens.errors import ContractError
-from ecglens.explainers.gradient import guided_backprop, signal_of
+from ecglens.explainers.gradient import gradients_of, guided_backprop, signal_of
 from ecglens.explanation import Attribution
 from ecglens.shapes import Targets
 
@@ -90,10 +90,7 @@ def _features_and_gradients(network: nn.Module, signal: Tensor, targets: Targets
     if features.ndim != 3 or features.shape[-1] < 2:
         found = f"output {tuple(features.shape)}"
         raise ContractError("network", "last block", found, "[row, channel, step] with time left", kind="method")
-    gradients = [
-        torch.autograd.grad(values[:, k].sum(), features, retain_graph=k + 1 < len(rows))[0] for k in range(len(rows))
-    ]
-    return features.detach(), torch.stack(gradients)
+    return features.detach(), torch.stack(gradients_of(values, features))
 
 
 def on_samples(maps: np.ndarray, n_samples: int) -> np.ndarray:

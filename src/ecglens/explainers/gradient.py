@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ecglens.bundle import as_tensor
 from ecglens.cohort import Batch
+from ecglens.errors import ContractError, UsageError
 from ecglens.explainers.rules import Rule, backward_by
 from ecglens.explanation import Attribution
 from ecglens.runs.draws import normal, record_keys
@@ -57,6 +58,10 @@ class SmoothGrad:
     noise: float = 0.1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.n < 1 or not 0 <= self.noise < np.inf:
+            raise UsageError("explain", "n, noise", f"{self.n}, {self.noise}", "1 copy or more, noise of 0 or more")
+
     def __call__(self, network: nn.Module, batch: Batch, targets: Targets) -> Attribution:
         """Return the mean gradient and its sampling error."""
         signal = signal_of(batch)
@@ -90,6 +95,11 @@ class IntegratedGradients:
     steps: int = 32
     tolerance: float = 0.01
     doublings: int = 2
+
+    def __post_init__(self) -> None:
+        if not (self.steps >= 1 and self.tolerance >= 0 and 0 <= self.doublings <= 10):
+            found = f"{self.steps}, {self.tolerance}, {self.doublings}"
+            raise UsageError("explain", "steps, tolerance, doublings", found, "1 or more, 0 or more, 0 to 10")
 
     def __call__(self, network: nn.Module, batch: Batch, targets: Targets) -> Attribution:
         """Return integrated gradients and their completeness gap."""
@@ -142,11 +152,28 @@ def gradients_at(network: nn.Module, signal: Tensor, targets: Targets) -> tuple[
     rows = torch.from_numpy(np.asarray(targets, dtype=np.float32))
     with torch.enable_grad():
         values = network(point) @ rows.T
-        # Records do not depend on each other in evaluation mode, so the sum over the batch has each one's gradient.
-        gradients = [
-            torch.autograd.grad(values[:, k].sum(), point, retain_graph=k + 1 < len(rows))[0] for k in range(len(rows))
-        ]
+        gradients = gradients_of(values, point)
     return values.detach(), torch.stack(gradients, dim=1)
+
+
+def gradients_of(values: Tensor, point: Tensor) -> list[Tensor]:
+    """Return the gradient of each column of `values` [batch, target] by `point`, one backward pass each.
+
+    Raises ContractError for a network that no gradient goes through.
+    """
+    # Records do not depend on each other in evaluation mode, so the sum over the batch has each one's gradient.
+    gradients = []
+    for k in range(values.shape[1]):
+        more = k + 1 < values.shape[1]
+        column = values[:, k].sum()
+        found = torch.autograd.grad(column, point, retain_graph=more, allow_unused=True)[0] if column.grad_fn else None
+        if found is None:
+            raise ContractError(
+                "network", "gradient", "none from its outputs to its input", "operations that have gradients",
+                "choose a method that only asks for predictions, such as occlusion", kind="method",
+            )  # fmt: skip
+        gradients.append(found)
+    return gradients
 
 
 @torch.no_grad()

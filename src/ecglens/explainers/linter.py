@@ -21,6 +21,7 @@ from ecglens.errors import ContractError
 from ecglens.explainers import deeplift, lrp
 from ecglens.explainers.gradcam import last_block
 from ecglens.explainers.rules import leaves
+from ecglens.models.ecgnet import ECGNet
 from ecglens.models.layers import Add
 
 # What only moves, copies or picks values: relevance passes through as gradients do.
@@ -139,6 +140,11 @@ def _for_guided_gradcam(network: nn.Module, run: _Run) -> Iterator[str]:
     yield from _for_gradcam(network, run)
 
 
+def _for_attention(network: nn.Module, run: _Run) -> Iterator[str]:
+    if not isinstance(network, ECGNet):
+        yield "no attention over leads and time, as ECGNet has"
+
+
 _CHECKS: dict[str, Callable[[nn.Module, _Run], Iterator[str]]] = {
     "guided_backprop": _for_guided,
     "gradcam": _for_gradcam,
@@ -146,4 +152,5 @@ _CHECKS: dict[str, Callable[[nn.Module, _Run], Iterator[str]]] = {
     "deeplift": _for_deeplift,
     "lrp": _for_lrp,
     "lrp_z_plus": _for_lrp,
+    "attention": _for_attention,
 }

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, linear
 
 from ecglens.cohort import Batch
-from ecglens.errors import ContractError
+from ecglens.errors import ContractError, UsageError
 from ecglens.explainers.gradient import gradients_at, signal_of, target_values
 from ecglens.explainers.rules import Rule, backward_by, gradient_of, leaves
 from ecglens.explanation import Attribution
@@ -45,6 +45,10 @@ class LRP:
 
     epsilon: float = 1e-3
     z_plus: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon < 1:
+            raise UsageError("explain", "epsilon", self.epsilon, "above 0, below 1")
 
     def __call__(self, network: nn.Module, batch: Batch, targets: Targets) -> Attribution:
         """Return relevance, and the part of each target's value that biases and stabiliser kept.

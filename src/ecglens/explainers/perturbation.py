@@ -14,97 +14,154 @@ import torch
 from torch import Tensor, nn
 
 from ecglens.cohort import Batch
-from ecglens.errors import SignalError
+from ecglens.errors import SignalError, UsageError
+from ecglens.explainers.fillers import Recording, find_filler
 from ecglens.explainers.gradient import target_values
-from ecglens.explainers.regions import Region, find_filler, segments, time_windows
+from ecglens.explainers.regions import Region, segments, time_windows, wave_length, whole_leads
 from ecglens.explanation import Attribution
 from ecglens.runs.draws import record_keys, uniform
 from ecglens.shapes import Targets
 
 _TOGETHER = 128  # perturbed copies predicted at once
+WINDOW, SEGMENT, LEAD = "window", "segment", "lead"
+_REGIONS = (WINDOW, SEGMENT, LEAD)
 
 
 @dataclass(frozen=True)
-class Occlusion:
-    """How much the target falls when a region is hidden (Zeiler and Fergus 2014, arXiv 1311.2901).
+class Hiding:
+    """Which regions are hidden, and by what.
 
-    by        "window": lead group x stretch of `length` s every `stride` s; "segment": lead group x P, QRS, ST, T, rest
-    filler    what is put in place, see `regions.FILLERS`
+    by        "window": lead group x stretch of `length` s; "segment": lead group x P, QRS, ST, T, rest, by the marks
+              of the record; "lead": lead group x all of the time
+    filler    what is put in place, see `fillers.FILLERS`
     together  hide the limb leads together; False: each lead by itself, as TrustECG does
+    """
+
+    by: str = WINDOW
+    length: float = 0.2
+    filler: str = "line"
+    together: bool = True
+
+    def __post_init__(self) -> None:
+        if self.by not in _REGIONS:
+            raise UsageError("explain", "by", self.by, ", ".join(_REGIONS))
+        if not 0 < self.length < np.inf:
+            raise UsageError("explain", "length", self.length, "a positive number of s")
+        find_filler(self.filler)
+
+    def step(self) -> float:
+        """Return how far apart windows begin, in s."""
+        return self.length
+
+    def regions(self, batch: Batch, k: int) -> list[Region]:
+        """Return the regions of record `k`. Raises SignalError (kind `no_beats`) for segments without marked beats."""
+        n_samples = batch.signal.shape[-1]
+        if self.by == LEAD:
+            return whole_leads(batch.leads, n_samples, self.together)
+        if self.by == WINDOW:
+            length, stride = (max(1, round(seconds * batch.fs)) for seconds in (self.length, self.step()))
+            return time_windows(batch.leads, n_samples, length, stride, self.together, batch.fs)
+        if batch.fiducials is None or batch.fiducials[k].n_beats == 0:
+            raise SignalError(
+                batch.record_ids[k], "beats", "none", "marks of P, QRS and T",
+                "use a method by window (--set by=window)", kind="no_beats",
+            )  # fmt: skip
+        start = batch.start[k] if batch.start else 0.0
+        return segments(batch.fiducials[k], batch.leads, batch.fs, start, n_samples, self.together)
+
+    def resolution(self, batch: Batch, k: int) -> float:
+        """Return how finely in time the regions of record `k` can speak, in s: by segment, the longest wave."""
+        if self.by == WINDOW:
+            return min(self.length, batch.signal.shape[-1] / batch.fs)
+        samples = batch.signal.shape[-1] if self.by == LEAD else wave_length(self.regions(batch, k))
+        return samples / batch.fs
+
+
+@dataclass(frozen=True)
+class Occlusion(Hiding):
+    """How much the target falls when a region is hidden (Zeiler and Fergus 2014, arXiv 1311.2901).
 
     A region's fall is spread evenly over its samples, and where windows overlap the mean is taken, so that values are
     per sample; a region's own fall is its number of samples times that.
+
+    stride  a window begins every so many s; the other parameters as in `Hiding`
     """
 
-    by: str = "window"
-    length: float = 0.2
     stride: float = 0.1
-    filler: str = "line"
-    together: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.by == WINDOW and not 0 < self.stride <= self.length:
+            raise UsageError("explain", "stride", self.stride, f"above 0, up to the length of {self.length:g} s")
+
+    def step(self) -> float:
+        """Return how far apart windows begin, in s."""
+        return self.stride
 
     def __call__(self, network: nn.Module, batch: Batch, targets: Targets) -> Attribution:
         """Return the fall of each target per sample of the region. Raises SignalError by segment without beats."""
         maps = []
-        for k, signal in enumerate(np.asarray(batch.signal)):
-            regions = regions_of(batch, k, self.by, self.length, self.stride, self.together)
-            falls = self._falls(network, signal, regions, batch, k, targets)
-            maps.append(_spread(falls, regions, signal.shape))
+        for k in range(len(batch.record_ids)):
+            recording, regions = Recording.of(batch, k), self.regions(batch, k)
+            maps.append(_spread(self._falls(network, recording, regions, targets), regions, recording.signal.shape))
         return Attribution(np.stack(maps).astype(np.float32))
 
     def _falls(
-        self, network: nn.Module, signal: np.ndarray, regions: Sequence[Region], batch: Batch, k: int, targets: Targets
+        self, network: nn.Module, recording: Recording, regions: Sequence[Region], targets: Targets
     ) -> np.ndarray:
         """Return whole minus hidden [region, target]."""
         fill = find_filler(self.filler)
-        whole = target_values(network, _tensor([signal]), targets).numpy()
+        whole = target_values(network, _tensor([recording.signal]), targets).numpy()
         hidden = []
         for first in range(0, len(regions), _TOGETHER):
-            chunk = regions[first : first + _TOGETHER]
-            copies = [fill(signal, region, batch.leads, batch.record_ids[k]) for region in chunk]
+            copies = [fill(recording, region) for region in regions[first : first + _TOGETHER]]
             hidden.append(target_values(network, _tensor(copies), targets).numpy())
         return np.asarray(whole - np.concatenate(hidden))
 
 
 @dataclass(frozen=True)
-class Shapley:
+class Shapley(Hiding):
     """The mean contribution of each region over orders in which regions appear (Shapley 1953; Castro et al. 2009).
 
     orders    drawn, each with its reverse, which halves the error for the same work
     seed      of the orders; a record's orders depend on the seed and its name alone
-    by, length, filler, together   as in `Occlusion`; windows do not overlap
 
-    Contributions of one order add up to the difference between the ECG and the filler alone, so their means do. The
-    sampling error comes from the spread over pairs of orders. Source: Castro et al., Comput Oper Res 36 (2009) 1726.
+    Other parameters as in `Hiding`; windows lie side by side. Contributions of one order add up to the difference
+    between the ECG and the filler alone, so their means do. The sampling error comes from the spread over pairs of
+    orders. Source: Castro et al., Comput Oper Res 36 (2009) 1726.
     """
 
+    by: str = SEGMENT
+    length: float = 0.5
     orders: int = 16
     seed: int = 0
-    by: str = "segment"
-    length: float = 0.5
-    filler: str = "line"
-    together: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.orders < 2:
+            raise UsageError("explain", "orders", self.orders, "2 or more")
 
     def __call__(self, network: nn.Module, batch: Batch, targets: Targets) -> Attribution:
         """Return contributions per sample, their sampling error, and what is missing from their promised sum."""
         maps, errors, gaps = [], [], []
-        for k, signal in enumerate(np.asarray(batch.signal)):
-            regions = regions_of(batch, k, self.by, self.length, self.length, self.together)
-            pairs, difference = self._contributions(network, signal, regions, batch, k, targets)
+        for k in range(len(batch.record_ids)):
+            recording, regions = Recording.of(batch, k), self.regions(batch, k)
+            pairs, difference = self._contributions(network, recording, regions, targets)
             mean = pairs.mean(axis=0)  # [region, target]
             error = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs)) if len(pairs) > 1 else np.full_like(mean, np.nan)
-            maps.append(_spread(mean, regions, signal.shape))
-            errors.append(_spread(error, regions, signal.shape))
+            maps.append(_spread(mean, regions, recording.signal.shape))
+            errors.append(_spread(error, regions, recording.signal.shape))
             gaps.append(difference - mean.sum(axis=0))
         return Attribution(
             np.stack(maps).astype(np.float32), np.stack(errors).astype(np.float32), np.stack(gaps).astype(np.float32)
         )
 
     def _contributions(
-        self, network: nn.Module, signal: np.ndarray, regions: Sequence[Region], batch: Batch, k: int, targets: Targets
+        self, network: nn.Module, recording: Recording, regions: Sequence[Region], targets: Targets
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return contributions [pair of orders, region, target] and the whole difference [target]."""
-        empty = _hide_all(signal, regions, batch, k, self.filler)
-        keys = record_keys([f"{batch.record_ids[k]}/{order}" for order in range(max(1, self.orders // 2))])
+        signal, empty = recording.signal, _hide_all(recording, regions, self.filler)
+        keys = record_keys([f"{recording.record_id}/{order}" for order in range(self.orders // 2)])
         drawn = np.argsort(uniform(self.seed, "shapley", keys, len(regions)), axis=1)
         pairs = []
         for order in drawn:
@@ -134,25 +191,12 @@ class Shapley:
         return added
 
 
-def regions_of(batch: Batch, k: int, by: str, length: float, stride: float, together: bool) -> list[Region]:
-    """Return the regions of record `k` of a batch. Raises SignalError for segments of a record without marks."""
-    n_samples = batch.signal.shape[-1]
-    if by == "window":
-        samples = [max(1, round(seconds * batch.fs)) for seconds in (length, stride)]
-        return time_windows(batch.leads, n_samples, samples[0], samples[1], together, batch.fs)
-    if batch.fiducials is None:
-        raise SignalError(batch.record_ids[k], "beats", "none marked", "marks of P, QRS and T", kind="no_beats")
-    start = batch.start[k] if batch.start else 0.0
-    return segments(batch.fiducials[k], batch.leads, batch.fs, start, n_samples, together)
-
-
-def _hide_all(signal: np.ndarray, regions: Sequence[Region], batch: Batch, k: int, filler: str) -> np.ndarray:
+def _hide_all(recording: Recording, regions: Sequence[Region], filler: str) -> np.ndarray:
     """Return the filler alone: every region hidden, each with all of its leads' samples that are hidden as well."""
-    fill, out = find_filler(filler), signal.copy()
+    fill, out = find_filler(filler), recording.signal.copy()
     for rows in {region.leads for region in regions}:
         times = np.any([region.times for region in regions if region.leads == rows], axis=0)
-        whole = Region("all", rows, times)
-        out[list(rows)] = fill(signal, whole, batch.leads, batch.record_ids[k])[list(rows)]
+        out[list(rows)] = fill(recording, Region("all", rows, times))[list(rows)]
     return out
 
 

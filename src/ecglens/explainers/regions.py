@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Regions of an ECG that are hidden from a network, and what is put in their place.
+"""Regions of an ECG that are hidden from a network; `fillers` says what is put in their place.
 
 I, II, III, aVR, aVL and aVF are two measurements shown six times: III is II less I, whatever the heart does. Changing
 one of them alone makes a signal that no heart and no electrode can make, and a network's answer to it says nothing of
@@ -8,15 +8,14 @@ ECGs. So the limb leads are hidden together, and fillers that keep these sums ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ecglens.errors import SignalError, UsageError
 from ecglens.fiducials import Fiducials
-from ecglens.leads import LIMB_LEADS, derive_limb_lead
-from ecglens.runs.draws import normal, record_keys
+from ecglens.leads import LIMB_LEADS
 
 SEGMENT_EDGES = {"P": ("P_onset", "P_offset"), "QRS": ("QRS_onset", "QRS_offset"), "ST": ("QRS_offset", "T_onset"),
          "T": ("T_onset", "T_offset")}  # fmt: skip
@@ -91,65 +90,17 @@ def segments(
     return regions
 
 
-# --------------------------------------------------------------------------------------------------------- fillers
-
-# (signal [lead, time], region, lead names, record id) -> signal with the region replaced
-Filler = Callable[[np.ndarray, Region, Sequence[str], str], np.ndarray]
-
-
-def fill_zero(signal: np.ndarray, region: Region, leads: Sequence[str], record_id: str) -> np.ndarray:
-    """Return the signal with 0 in the region: TrustECG's way; a jump at each border."""
-    return _replaced(signal, region, np.zeros_like(signal))
+def whole_leads(leads: Sequence[str], n_samples: int, together: bool = True) -> list[Region]:
+    """Return the regions lead group x all of the time."""
+    return [Region(name, rows, np.ones(n_samples, bool)) for name, rows in lead_groups(leads, together).items()]
 
 
-def fill_mean(signal: np.ndarray, region: Region, leads: Sequence[str], record_id: str) -> np.ndarray:
-    """Return the signal with each lead's mean in the region."""
-    return _replaced(signal, region, np.broadcast_to(signal.mean(axis=1, keepdims=True), signal.shape))
+def wave_length(regions: Sequence[Region]) -> int:
+    """Return the longest unbroken stretch of P, QRS, ST or T among `segments`, in samples; of the rest without them."""
+    waves = [region for region in regions if not region.name.endswith(f" {REST}")] or list(regions)
+    return max(_longest_run(region.times) for region in waves)
 
 
-def fill_line(signal: np.ndarray, region: Region, leads: Sequence[str], record_id: str) -> np.ndarray:
-    """Return the signal with straight lines between the borders of the region: no wave, no jump, sums of leads kept."""
-    return _replaced(signal, region, _lines(signal, region.times))
-
-
-def fill_noise(signal: np.ndarray, region: Region, leads: Sequence[str], record_id: str) -> np.ndarray:
-    """Return the signal with lines and noise of each lead's own level in the region; limb leads derived from I and II.
-
-    The level is that of the second differences, by their median, so that waves do not count.
-    """
-    rough = np.abs(np.diff(signal, n=2, axis=1))
-    level = np.median(rough, axis=1) / 0.6745 / np.sqrt(6.0)  # second differences of white noise: variance 6
-    drawn = np.stack([normal(0, f"fill/{lead}", record_keys([record_id]), signal.shape[1])[0] for lead in leads])
-    noise = (level[:, None] * drawn).astype(np.float32)
-    if {"I", "II"} <= set(leads):
-        for k, lead in enumerate(leads):
-            if lead in LIMB_LEADS and lead not in ("I", "II"):
-                noise[k] = derive_limb_lead(noise, leads, lead)
-    return _replaced(signal, region, _lines(signal, region.times) + noise)
-
-
-FILLERS: dict[str, Filler] = {"zero": fill_zero, "mean": fill_mean, "line": fill_line, "noise": fill_noise}
-
-
-def find_filler(name: str) -> Filler:
-    """Return a filler by name. Raises UsageError for an unknown one."""
-    if name not in FILLERS:
-        raise UsageError("explain", "filler", name, ", ".join(FILLERS))
-    return FILLERS[name]
-
-
-def _replaced(signal: np.ndarray, region: Region, with_what: np.ndarray) -> np.ndarray:
-    out = signal.copy()
-    rows = np.array(region.leads)[:, None]
-    columns = np.flatnonzero(region.times)
-    out[rows, columns] = with_what[rows, columns]
-    return out
-
-
-def _lines(signal: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return straight lines through what is not in `times` [time], per lead; where nothing is left, the mean."""
-    kept = np.flatnonzero(~times)
-    if not len(kept):
-        return np.broadcast_to(signal.mean(axis=1, keepdims=True), signal.shape)
-    at = np.arange(signal.shape[1])
-    return np.stack([np.interp(at, kept, row[kept]) for row in signal]).astype(np.float32)
+def _longest_run(times: np.ndarray) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], times, [False]]).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max(initial=0))

@@ -94,6 +94,7 @@ def assess(
     thresholds: Sequence[float | None],
     points: Mapping[str, Mapping[str, float | None]] | None = None,
     *,
+    decided: pd.DataFrame | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Assessment:
@@ -104,6 +105,8 @@ def assess(
     metadata                sex, age, device, site of the records, in their order
     thresholds              that decide, one per class
     points                  {rule: {class: threshold}}: further operating points, from validation records
+    decided                 [record x class] 1 or 0, where thresholds differ from record to record (a family's); then
+                            `thresholds` say nothing
     """
     classes = tuple(str(name) for name in labels.columns)
     truth, said = labels.to_numpy(float), probabilities.to_numpy(float)
@@ -111,12 +114,17 @@ def assess(
     cuts = [np.nan if cut is None else cut for cut in thresholds]
     called = np.column_stack([decide(said[:, k], cut) if not np.isnan(cut) else np.full(len(said), np.nan)
                               for k, cut in enumerate(cuts)])  # fmt: skip
+    groups = subgroup_table(truth, said, classes, people, metadata, thresholds, **draws)
+    if decided is not None:
+        called = decided.to_numpy(float)
+        at = subgroup_table(truth, called, classes, people, metadata, [0.5] * len(classes), **draws)
+        groups = groups.where(groups["metric"] == "auroc", at)  # both have the same rows
     return Assessment(
         calibration_table(truth, said, classes, people, **draws),
         _reliability(truth, said, classes, people),
         decision_curve(truth, said, classes, people, n_resamples=n_resamples, seed=seed),
         _operating_points(truth, said, classes, people, points or {}, draws),
-        subgroup_table(truth, said, classes, people, metadata, thresholds, **draws),
+        groups,
         cooccurrence(truth, called),
         classes,
     )

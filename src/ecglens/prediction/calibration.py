@@ -109,8 +109,7 @@ def calibrate(bundle: Bundle, valid: Prepared, *, method: str = METHODS[0], rule
 
     Raises UsageError for an unknown method or rule.
     """
-    if method not in METHODS:
-        raise UsageError("calibrate", "method", method, " or ".join(METHODS))
+    check_choice(method, rule)
     labels = valid.cohort.labels[list(bundle.classes)].to_numpy()
     raw = predict_raw(bundle, valid.signals)
     outputs = [_scaled(output, raw[:, k], labels[:, k], method) for k, output in enumerate(bundle.outputs)]
@@ -122,6 +121,14 @@ def calibrate(bundle: Bundle, valid: Prepared, *, method: str = METHODS[0], rule
     }
     details = {**bundle.details, "calibration": method, "thresholds": thresholds}
     return deciding_by(replace(scaled, details=details), rule)
+
+
+def check_choice(method: str, rule: str) -> None:
+    """Raise UsageError for a method of calibration, or a rule of thresholds, that there is not."""
+    if method not in METHODS:
+        raise UsageError("calibrate", "method", method, " or ".join(METHODS))
+    if rule != "f1":
+        _share_of(rule)
 
 
 def deciding_by(bundle: Bundle, rule: str) -> Bundle:

@@ -34,6 +34,7 @@ class Evaluation:
     labels          the same shape, NaN unknown
     excluded        what was left out, and why
     assessment      calibration, decision curves, operating points, subgroups; None where only scores were asked for
+    decided         [record x class] 1 or 0, where not one threshold decides for all records (a family's)
     """
 
     scores: pd.DataFrame
@@ -45,6 +46,7 @@ class Evaluation:
     n_patients: int
     excluded: tuple[Excluded, ...]
     assessment: Assessment | None = None
+    decided: pd.DataFrame | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import pandas as pd
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import ContractError, UsageError
+from ecglens.prediction.assess import assess
 from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, people_of, prepare_strangers, score_prepared
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
@@ -122,9 +123,14 @@ def _together(cohort: Cohort, parts: Mapping[int, Evaluation], n_resamples: int,
     scores["threshold"] = np.nan  # each fold has its own
     excluded = {entry.record_id: entry for part in parts.values() for entry in part.excluded}
     known = labels.notna().any(axis=1).to_numpy()
+    assessment = assess(
+        labels, probabilities, people, used.metadata, [None] * labels.shape[1], decided=decided,
+        n_resamples=n_resamples, seed=seed,
+    )  # fmt: skip
     return Evaluation(
         scores, probabilities, labels, dict.fromkeys(labels.columns), cohort.label_rule, int(known.sum()),
         len({person for person, k in zip(people, known, strict=True) if k}), tuple(excluded.values()),
+        assessment, decided,
     )  # fmt: skip
 
 

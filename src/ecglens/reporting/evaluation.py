@@ -107,8 +107,9 @@ def _curves(told: Mapping[str, Any], predictions: pd.DataFrame, where: str) -> S
         rocs[name] = (roc.false_positive_rate, roc.sensitivity, interval(figures["auroc"]))
         prevalence = float(np.nanmean(labels))
         prs[name] = (pr.recall, pr.precision, prevalence, interval(figures["average_precision"]))
-        if figures["threshold"] is not None:
-            counts = confusion(labels, decide(said, figures["threshold"]))
+        called = _called(name, figures["threshold"], predictions)
+        if called is not None:
+            counts = confusion(labels, called)
             tables[name] = np.array([[counts.tn, counts.fp], [counts.fn, counts.tp]])
     if not rocs:
         return None
@@ -124,6 +125,13 @@ def _curves(told: Mapping[str, Any], predictions: pd.DataFrame, where: str) -> S
         caption = f"Decisions at the validation thresholds, {_n(told)}: counts, and shares of each row."
         curves.append(_figure(plot_confusion(tables), caption, "Confusion tables"))
     return Section(f"Curves and decisions: {where}", "", tuple(curves))
+
+
+def _called(name: str, threshold: float | None, predictions: pd.DataFrame) -> np.ndarray | None:
+    """Return who was called: by the threshold, or, in a family, by the threshold of each record's own fold."""
+    if f"called {name}" in predictions:
+        return predictions[f"called {name}"].to_numpy(float) == 1
+    return None if threshold is None else decide(predictions[f"probability {name}"].to_numpy(float), threshold)
 
 
 # ------------------------------------------------------------------------------------- to believe it, and to act on it

@@ -91,8 +91,8 @@ def train_family(
             tell = _counted(progress, f"{member.name}, {number + 1} of {len(members)}")
             bundle = _train_member(cohort, everybody, recipe, where, member, arguments or {}, tell)
             groups.setdefault(member.group, []).append(bundle)
-        bundles = {name: _joined(name, own, everybody, members) for name, own in groups.items()}
-        bundles["final"] = _final(bundles, everybody, members, cross_validate)
+        bundles = {name: _joined(name, own, everybody, members, recipe) for name, own in groups.items()}
+        bundles["final"] = _final(bundles, everybody, members, recipe, cross_validate)
         for name, bundle in bundles.items():
             bundle.save(run.bundle_folder(name))
         excluded = _excluded(run, members)
@@ -215,22 +215,26 @@ def _excluded(run: Run, members: Sequence[_Member]) -> tuple[Excluded, ...]:
     return tuple(Excluded(str(row.record_id), str(row.kind), str(row.reason)) for row in unusable.itertuples())
 
 
-def _joined(name: str, own: Sequence[Bundle], everybody: Prepared, members: Sequence[_Member]) -> Bundle:
+def _joined(
+    name: str, own: Sequence[Bundle], everybody: Prepared, members: Sequence[_Member], recipe: Recipe
+) -> Bundle:
     """Return the bundle of one group: its only member, or the average of its seeds, which saw the same people."""
     if len(own) == 1:
         return replace(own[0], name=f"{own[0].name}, {name}")
     folds = next(member.folds for member in members if member.group == name)
     joined = average(own, f"{own[0].name}, {name}, mean of {len(own)} seeds", own[0].trained_on)
-    return calibrate(joined, _folds(everybody, folds["valid"]))
+    return calibrate(joined, _folds(everybody, folds["valid"]), method=recipe.calibration, rule=recipe.thresholds)
 
 
 def _final(
-    bundles: Mapping[str, Bundle], everybody: Prepared, members: Sequence[_Member], cross_validate: bool
+    bundles: Mapping[str, Bundle], everybody: Prepared, members: Sequence[_Member], recipe: Recipe, cross_validate: bool
 ) -> Bundle:
     own = list(bundles.values())
     name = f"mean of {len(own)} {'folds' if cross_validate else 'seeds'}"
     if not cross_validate:
-        return calibrate(average(own, name, own[0].trained_on), _folds(everybody, members[0].folds["valid"]))
+        valid = _folds(everybody, members[0].folds["valid"])
+        joined = average(own, name, own[0].trained_on)
+        return calibrate(joined, valid, method=recipe.calibration, rule=recipe.thresholds)
     salt = hash_of([bundle.weights_sha256 for bundle in own])[:16]
     seen = TrainedOn.of(salt, train=(everybody.cohort.patient_keys, everybody.fingerprints))
     return average(own, name, seen)

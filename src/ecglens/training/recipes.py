@@ -9,6 +9,7 @@ from typing import Any
 
 from ecglens.errors import UsageError
 from ecglens.models.registry import MODELS
+from ecglens.prediction.calibration import check_choice
 from ecglens.preprocessing.pipeline import Admission, Bandpass, Preprocessing, Resample, Standardize
 from ecglens.preprocessing.windows import Windows
 from ecglens.training.augmentation import Augmentation
@@ -34,6 +35,8 @@ class Recipe:
     balance          how much rare classes count (`loss.class_weights`)
     min_likelihood   label rule of PTB-XL
     keep_unlabelled  keep records without a label of the task, as negatives
+    calibration      how probabilities are scaled on validation (`calibration.METHODS`)
+    thresholds       the rule by which validation chooses where "yes" begins (`calibration.RULES`)
     """
 
     model: str
@@ -50,6 +53,11 @@ class Recipe:
     balance: str = "sqrt"
     min_likelihood: float = 0.0
     keep_unlabelled: bool = False
+    calibration: str = "platt"
+    thresholds: str = "f1"
+
+    def __post_init__(self) -> None:
+        check_choice(self.calibration, self.thresholds)  # now, not when the network is trained
 
     def as_config(self) -> dict[str, Any]:
         """Return the recipe as JSON-ready data."""

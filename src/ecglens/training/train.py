@@ -290,10 +290,10 @@ def _bundle(
             "recipe": recipe.as_config(), "arguments": dict(arguments), "seed": seed, "best_epoch": state.best_epoch,
             "n_records": {name: len(part.cohort) for name, part in prepared.items()},
             "n_patients": {name: part.cohort.n_patients for name, part in prepared.items()},
-            "selected_on": "macro AUROC of the validation records; thresholds maximise F1 there",
+            "selected_on": f"macro AUROC of the validation records; thresholds by {recipe.thresholds} there",
         },
     )  # fmt: skip
-    return calibrate(bare, valid)
+    return calibrate(bare, valid, method=recipe.calibration, rule=recipe.thresholds)
 
 
 def _note_data(run: Run, cohort: Cohort, prepared: Mapping[str, Prepared]) -> None:
