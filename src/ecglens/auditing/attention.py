@@ -30,7 +30,7 @@ from ecglens.auditing.maps import Cases, members_of
 from ecglens.auditing.work import Asked, Found, Test, Work
 from ecglens.bundle import as_tensor
 from ecglens.errors import ContractError
-from ecglens.explainers.explain import EXPLAINERS, Method
+from ecglens.explainers.methods import EXPLAINERS, Method
 from ecglens.models.ecgnet import ECGNet
 from ecglens.runs.draws import derived_seed
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecglens.auditing import attention, faithfulness, planted, randomization, regression, stability
-from ecglens.auditing.maps import is_slow, members_of
+from ecglens.auditing.maps import is_dear, is_slow, members_of
 from ecglens.auditing.twins import schedule_for
 from ecglens.auditing.verdict import TestResult, Verdict, best_method, decide, rule_of, untested
 from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
@@ -25,8 +25,8 @@ from ecglens.auditing.worlds import why
 from ecglens.bundle import Bundle, as_tensor
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError
-from ecglens.explainers.explain import EXPLAINERS, Method
 from ecglens.explainers.linter import complaints
+from ecglens.explainers.methods import EXPLAINERS, Method
 from ecglens.models.ecgnet import ECGNet
 from ecglens.runs.cache import Cache
 from ecglens.runs.files import write_json
@@ -222,8 +222,7 @@ class _Done:
 
 def _costs(methods: Mapping[str, Method]) -> dict[str, int]:
     """Return how long a method takes beside the quickest, roughly: for the time left."""
-    dear = {"smoothgrad": 8, "integrated_gradients": 8, "deeplift": 4, "lrp": 2, "lrp_z_plus": 2}
-    return {name: 15 if is_slow(method) else dear.get(name, 1) for name, method in methods.items()}
+    return {name: 12 if is_slow(method) else 8 if is_dear(method) else 1 for name, method in methods.items()}
 
 
 def _refuse_leak(work: Work) -> None:

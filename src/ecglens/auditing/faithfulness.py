@@ -24,13 +24,14 @@ from ecglens.auditing.estimate import estimate
 from ecglens.auditing.maps import Cases, logits_of
 from ecglens.auditing.verdict import RULES, TestResult, judge
 from ecglens.auditing.work import Asked, Found, Test, Work
-from ecglens.explainers.explain import Method
-from ecglens.explainers.regions import Region, find_filler, lead_groups
+from ecglens.explainers.fillers import Recording, find_filler
+from ecglens.explainers.methods import Method
+from ecglens.explainers.regions import Region, lead_groups
 from ecglens.runs.draws import record_keys, uniform
 
 WINDOW = 0.1  # s
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)  # of all regions, that are hidden (or shown)
-FILLERS = ("zero", "mean", "line", "noise")  # zero is TrustECG's
+FILLERS = ("zero", "mean", "line", "matched_noise")  # zero is TrustECG's
 ORDERS = 3  # random ones, of which the mean is compared with
 SETS, SIZES = 16, (0.01, 0.05, 0.2)  # random sets of regions per size, for sensitivity-n and infidelity
 
@@ -65,15 +66,18 @@ class Grid:
         n_leads = 1 + max(max(rows) for rows in self.groups)
         return self.sums(np.ones((n_leads, self.n_samples)))
 
-    def hide(
-        self, signal: np.ndarray, hidden: np.ndarray, filler: str, leads: tuple[str, ...], name: str
-    ) -> np.ndarray:
-        """Return the signal [lead, time] with regions hidden [region, bool], all of a group's at once."""
-        fill, out = find_filler(filler), signal
-        for rows, windows in zip(self.groups, hidden.reshape(len(self.groups), -1), strict=True):
-            if windows.any():
-                times = np.repeat(windows, self.window)[: self.n_samples]
-                out = fill(out, Region("hidden", rows, times), leads, name)
+    def recordings(self, signal: np.ndarray, leads: tuple[str, ...], name: str) -> list[Recording]:
+        """Return each group of leads of a record by itself: what is hidden in one of them does not touch the others."""
+        return [Recording(signal[list(rows)], tuple(leads[k] for k in rows), name) for rows in self.groups]
+
+    def hide(self, recordings: list[Recording], hidden: np.ndarray, filler: str) -> np.ndarray:
+        """Return the record [lead, time] with regions hidden [region, bool], all of a group's at once."""
+        fill = find_filler(filler)
+        out = np.empty((sum(map(len, self.groups)), self.n_samples), np.float32)
+        for rows, group, windows in zip(self.groups, recordings, hidden.reshape(len(recordings), -1), strict=True):
+            times = np.repeat(windows, self.window)[: self.n_samples]
+            whole = Region("hidden", tuple(range(len(rows))), times)
+            out[list(rows)] = fill(group, whole) if windows.any() else group.signal
         return out
 
 
@@ -156,10 +160,9 @@ def effects(work: Work, cases: Cases, grid: Grid, ranked: np.ndarray) -> np.ndar
     everything = np.ones(grid.n_regions, bool)
     for c in range(len(cases)):
         masks = [np.isin(np.arange(grid.n_regions), ranked[c, :count]) for count in counts]
-        copies = []
-        for filler in FILLERS:
-            for hidden in (everything, *masks, *(~mask for mask in masks)):
-                copies.append(grid.hide(cases.signals[c], hidden, filler, cases.leads, cases.record_ids[c]))
+        own = grid.recordings(cases.signals[c], cases.leads, cases.record_ids[c])
+        shown = (everything, *masks, *(~mask for mask in masks))
+        copies = [grid.hide(own, hidden, filler) for filler in FILLERS for hidden in shown]
         values = (logits_of(work.bundle, np.stack(copies)) @ column[c]).reshape(len(FILLERS), -1)
         k = len(counts)
         out[:, 0, c] = whole[c] - values[:, 1 : 1 + k]
@@ -213,7 +216,8 @@ def _random_sets(work: Work, cases: Cases, grid: Grid) -> tuple[np.ndarray, np.n
     whole = (logits_of(work.bundle, cases.signals) * cases.rows).sum(axis=1)
     falls = np.empty(sets.shape[:2])
     for c in range(len(cases)):
-        copies = [grid.hide(cases.signals[c], s, "mean", cases.leads, cases.record_ids[c]) for s in sets[c]]
+        own = grid.recordings(cases.signals[c], cases.leads, cases.record_ids[c])
+        copies = [grid.hide(own, hidden, "mean") for hidden in sets[c]]
         falls[c] = whole[c] - logits_of(work.bundle, np.stack(copies)) @ cases.rows[c]
     return sets, falls
 

@@ -15,8 +15,11 @@ from torch import nn
 
 from ecglens.bundle import Bundle, as_tensor
 from ecglens.cohort import Batch
-from ecglens.explainers.explain import AsPredicted, Method, borrowed
-from ecglens.explainers.linter import refuse_unsuitable
+from ecglens.explainers.explain import Question, attribute, borrowed, refuse
+from ecglens.explainers.gradient import IntegratedGradients, SmoothGrad
+from ecglens.explainers.methods import Method
+from ecglens.explainers.output import AsPredicted
+from ecglens.explainers.perturbation import WINDOW, Hiding, Shapley
 from ecglens.fiducials import Fiducials
 from ecglens.models.average import Average
 
@@ -91,29 +94,14 @@ def maps_of(bundle: Bundle, cases: Cases, method: Method, name: str) -> np.ndarr
 
 
 def maps_of_targets(bundle: Bundle, cases: Cases, rows: np.ndarray, method: Method, name: str) -> np.ndarray:
-    """Return the maps of all `rows` [target, output] for each case, float32 [case, target, lead, time]."""
+    """Return the maps of all `rows` [target, output] for each case, float32 [case, target, lead, time].
+
+    name   of the method, for the linter. Raises what the method raises.
+    """
+    named = method if method.name else dataclasses.replace(method, name=name)
+    refuse(bundle, Question(("audit",) * len(rows), rows), named)
     chunks = [range(i, min(i + _TOGETHER, len(cases))) for i in range(0, len(cases), _TOGETHER)]
-    return np.concatenate([_maps(bundle, cases.take(chunk), rows, method, name) for chunk in chunks])
-
-
-def _maps(bundle: Bundle, cases: Cases, rows: np.ndarray, method: Method, name: str) -> np.ndarray:
-    batch = cases.batch()
-    with borrowed(bundle.network) as network:
-        if method.sees == "record":
-            return method.explainer(AsPredicted(bundle), batch, rows).values
-        windows = bundle.preprocessing.cut(cases.signals, cases.fs)
-        shape = windows.shape[:2]
-        ids = tuple(f"{record}/{k}" for record in cases.record_ids for k in range(shape[1]))
-        cut = Batch(windows.reshape(-1, *windows.shape[2:]), cases.fs, cases.leads, ids)
-        members = members_of(network) if method.by_layers else [network]
-        total = np.zeros((len(cases), len(rows), *cases.signals.shape[1:]), np.float64)
-        for member in members:
-            if method.by_layers:
-                refuse_unsuitable(member, name, as_tensor(windows[0, :1]))
-            pieces = method.explainer(member, cut, rows).values
-            pieces = pieces.reshape(*shape, *pieces.shape[1:])
-            total += bundle.preprocessing.windows.join(pieces, cases.signals.shape[-1])
-    return np.asarray(total / len(members), dtype=np.float32)
+    return np.concatenate([attribute(bundle, cases.take(chunk).batch(), rows, named).values for chunk in chunks])
 
 
 def members_of(network: nn.Module) -> list[nn.Module]:
@@ -137,4 +125,9 @@ def target_logits(bundle: Bundle, cases: Cases, signals: np.ndarray | None = Non
 
 def is_slow(method: Method) -> bool:
     """Tell whether a map costs hundreds of predictions: it then gets fewer records."""
-    return method.sees == "record" and not method.needs_beats
+    return isinstance(method.explainer, Hiding) and method.explainer.by == WINDOW
+
+
+def is_dear(method: Method) -> bool:
+    """Tell whether a map costs dozens of passes through the network."""
+    return isinstance(method.explainer, SmoothGrad | IntegratedGradients | Shapley) and not is_slow(method)

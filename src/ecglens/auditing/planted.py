@@ -15,20 +15,20 @@ Lead and time together; in time alone the map is summed over the leads, and what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ecglens.auditing.estimate import estimate
-from ecglens.auditing.maps import Cases, maps_of
+from ecglens.auditing.maps import Cases, logits_of, maps_of, target_logits
 from ecglens.auditing.twins import macro_auroc
 from ecglens.auditing.verdict import RULES, USES_SHORTCUT, TestResult, judge
 from ecglens.auditing.work import Found, Test, Work
-from ecglens.auditing.worlds import SHORTCUT
+from ecglens.auditing.worlds import SHORTCUT, cases_at, in_turns, on_grid
 from ecglens.bundle import Bundle
 from ecglens.errors import ContractError
-from ecglens.explainers.explain import EXPLAINERS, Method
+from ecglens.explainers.methods import EXPLAINERS, Method
 from ecglens.statistics.metrics import auroc
 
 LEEWAY = 0.02  # s, of the pointing game
@@ -64,7 +64,7 @@ class Planted:
         for key, (values, chance) in found.items():
             results[f"{self.figure}_{key}"] = estimate(values, cases.patients, on, float(np.nanmean(chance)))  # type: ignore[arg-type]
         # In mode A a lead is not unique, so that there the comparison with the energy is in time.
-        which = "mass" if self.decides or self.figure == "shortcut" else "time_mass"
+        which = "rank" if self.decides or self.figure == "shortcut" else "time_rank"
         values, chance = found[which]
         beyond = self.energy[which][:n]
         main = estimate(values - beyond, cases.patients, on, float(np.nanmean(chance - beyond)))  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def _on_twin(work: Work, world: str, figure: str, decides: bool = False) -> Plan
 def prepare_weights(work: Work) -> Planted:
     """The audited weights on simulated people of those of their classes that they tell (AUROC of the class)."""
     world = work.world("weights")
-    raw = logits_for(work.bundle, world.signals)
+    raw = logits_of(work.bundle, world.signals)
     told = {}
     for k, name in enumerate(world.cohort.classes):
         column = work.bundle.classes.index(name)
@@ -158,49 +158,35 @@ def prepare_weights(work: Work) -> Planted:
                    energy_of(work.bundle, cases))  # fmt: skip
 
 
-def logits_for(bundle: Bundle, signals: np.ndarray) -> np.ndarray:
-    """Return the bundle's logits [record, output]."""
-    from ecglens.auditing.maps import logits_of
-
-    return logits_of(bundle, signals)
-
-
 def prepare_shortcut(work: Work) -> Planted:
-    """Mode C on a twin: its class goes with a mark. Does the map show the mark, where the twin uses it?"""
-    twin, world = work.twin("C"), work.world("C")
-    assert world.cohort.evidence is not None
-    column = twin.classes.index(SHORTCUT)
-    test = np.flatnonzero(world.test)
-    marked = np.array(["shortcut" in world.cohort.evidence[int(i)].parts for i in test])
-    ill = world.labels[test, world.cohort.classes.index(SHORTCUT)] == 1
-    raw = logits_for(twin, world.signals[test])[:, column]
-    if not (marked[~ill].any() and (~marked[~ill]).any()):
-        raise ContractError("world C", "marks", "none without the class", "some", kind="empty")
-    # Among those without the class the mark alone can raise the logit.
-    by_mark = float(auroc(marked[~ill].astype(float), raw[~ill]))
-    if by_mark < USES_SHORTCUT:
-        raise ContractError(
-            "twin in world C", "AUROC of the mark alone", f"{by_mark:.2f}", f"{USES_SHORTCUT:g} or more",
-            "the twin does not use the shortcut, so no map has to show it", kind="unused",
-        )  # fmt: skip
-    both = [int(i) for i, m, y in zip(test, marked, ill, strict=True) if m and y]
-    chosen = [i for i, _ in _among(world, both, work)]
-    from ecglens.auditing.worlds import cases_at, on_grid
+    """Mode C on a twin: its class goes with a mark. Does the map show the mark, where the twin uses it?
 
-    truth = np.stack([on_grid(world.cohort.evidence[i]["shortcut"].mask, world, world.cohort[i].fs) for i in chosen])
-    marks = tuple(world.cohort.fiducials[i] for i in chosen) if world.cohort.fiducials is not None else None
+    Whether it does is asked of the twin itself: the same ECGs without the mark.
+    """
+    twin, world = work.twin("C"), work.world("C")
+    evidence = world.cohort.evidence
+    assert evidence is not None
+    ill = world.labels[:, world.cohort.classes.index(SHORTCUT)] == 1
+    both = [int(i) for i in np.flatnonzero(world.test & ill) if "shortcut" in evidence[int(i)].parts]
+    only = np.zeros((len(world.cohort), 1))
+    only[both] = 1
+    drawn = in_turns(only, (SHORTCUT,), (SHORTCUT,), world.cohort.record_ids, work.size.cases // 2, work.seed)
+    chosen = [i for i, _ in drawn]
+    truth = np.stack([on_grid(evidence[i]["shortcut"].mask, world, world.cohort[i].fs) for i in chosen])
+    marks = None if world.cohort.fiducials is None else tuple(world.cohort.fiducials[i] for i in chosen)
     cases = cases_at(world.cohort, world.signals, chosen, [SHORTCUT] * len(chosen), twin.classes, world.fs, world.leads,
                      marks, truth)  # fmt: skip
-    about = {"auroc_of_mark_alone": by_mark, "lead": str(world.leads[int(truth[0].any(axis=1).argmax())])}
+    without = [replace(world.cohort[i], signal=world.cohort[i].signal - evidence[i]["shortcut"].weight) for i in chosen]
+    plain = np.asarray(twin.preprocessing.apply(without).signal)  # the mark is a bump upwards: its size is the mark
+    fall = estimate(target_logits(twin, cases) - target_logits(twin, cases, plain), cases.patients, "twins", 0.0)
+    if fall.low is None or fall.low <= USES_SHORTCUT:
+        raise ContractError(
+            "twin in world C", "fall of the logit without the mark", f"{fall.value:.2f}, lower bound {fall.low}",
+            f"a lower bound above {USES_SHORTCUT:g}", "the twin does not use the mark, so no map has to show it",
+            kind="unused",
+        )  # fmt: skip
+    about = {"fall_without_mark": fall.as_dict(), "lead": str(world.leads[int(truth[0].any(axis=1).argmax())])}
     return Planted(twin, cases, about, work, "shortcut", energy_of(twin, cases))
-
-
-def _among(world: Any, records: list[int], work: Work) -> list[tuple[int, str]]:
-    from ecglens.auditing.worlds import in_turns
-
-    only = np.zeros((len(world.cohort), 1))
-    only[records] = 1
-    return in_turns(only, (SHORTCUT,), (SHORTCUT,), world.cohort.record_ids, work.size.cases // 2, work.seed)
 
 
 def _names(figure: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from ecglens.auditing.similarity import spearman_of_sizes, spearman_signed, ssim
 from ecglens.auditing.verdict import RULES, TestResult, judge
 from ecglens.auditing.work import Asked, Found, Test, Work
 from ecglens.bundle import Bundle
-from ecglens.explainers.explain import Method
+from ecglens.explainers.methods import Method
 from ecglens.explainers.rules import leaves
 from ecglens.runs.draws import derived_seed
 
@@ -45,7 +45,8 @@ class Cascade:
         return self.asked.facts | {"stages": [name for name, _ in self.stages]}
 
     def run(self, name: str, method: Method) -> Found:
-        """Return the similarity with redrawn weights; methods that are slow are asked at the last stage only."""
+        """Return the similarity with redrawn weights; stages before the last, on a third of the records, are for the
+        picture, and slow methods are not asked there."""
         n = self.work.count(method, self.work.size.redrawn)
         before = self.work.maps(name, method)[:n]
         cases = self.asked.cases.first(len(before))
@@ -55,8 +56,9 @@ class Cascade:
             last = k == len(self.stages) - 1
             if is_slow(method) and not last:
                 continue
-            after = maps_of(redrawn, cases, method, name)
-            found = _alike(before, after)
+            some = len(cases) if last else max(1, len(cases) // 3)
+            after = maps_of(redrawn, cases.first(some), method, name)
+            found = _alike(before[:some], after)
             for figure, values in found.items():
                 curve.setdefault(figure, []).append(round(float(values.mean()), 4))
         main = estimate(found["randomization"], cases.patients, "weights", 0.0)

@@ -30,7 +30,7 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.ecg import ECG
 from ecglens.errors import ContractError
-from ecglens.explainers.explain import Method
+from ecglens.explainers.methods import Method
 from ecglens.fiducials import Fiducials
 from ecglens.leads import LIMB_LEADS
 from ecglens.preprocessing.prepare import prepare as prepare_cohort

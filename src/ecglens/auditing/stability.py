@@ -21,7 +21,7 @@ from ecglens.auditing.maps import Cases, maps_of
 from ecglens.auditing.similarity import spearman_of_sizes
 from ecglens.auditing.work import Found, Test, Work
 from ecglens.bundle import Bundle
-from ecglens.explainers.explain import Method
+from ecglens.explainers.methods import Method
 from ecglens.runs.draws import normal, record_keys
 
 SHIFTS = (1, 2, 4, 8)  # samples

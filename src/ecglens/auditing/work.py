@@ -11,26 +11,28 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from ecglens.auditing import worlds
-from ecglens.auditing.maps import Cases, is_slow, logits_of, maps_of
+from ecglens.auditing.maps import Cases, is_dear, is_slow, logits_of, maps_of
 from ecglens.auditing.twins import Schedule, classifier, refuse_ignorant
 from ecglens.auditing.verdict import KNOWS_ITS_TASK, On, TestResult
 from ecglens.auditing.worlds import World
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, EcglensError
-from ecglens.explainers.explain import Method, r_peaks_as_marks
+from ecglens.explainers.methods import Method
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.files import write_npy
 from ecglens.runs.progress import Progress, silent
 from ecglens.statistics.bootstrap import MACRO, score_table
+from ecglens.waveform.delineate import delineate
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is asked for. Methods that cost hundreds of predictions per map get a third of the records.
+    """How much is asked for. Methods that cost hundreds of predictions per map get a third of the records, those that
+    cost dozens a half.
 
     simulated, measured   people simulated for twins that classify, that measure
     cases      records explained on the weights, and on the twins of planted truth
@@ -126,7 +128,7 @@ class Work:
 
     def count(self, method: Method, n: int) -> int:
         """Return how many of `n` records a method gets."""
-        return max(1, n // 3) if is_slow(method) else n
+        return max(1, n // 3 if is_slow(method) else n // 2 if is_dear(method) else n)
 
     def world(self, name: str) -> World:
         """Return world A, B or C, or that of the audited weights' own classes."""
@@ -222,7 +224,7 @@ def _real(bundle: Bundle, made: Prepared, n: int, seed: int) -> Asked:
     auroc = _macro(bundle, signals, cohort, known)
     chosen = worlds.in_turns(cohort.labels.to_numpy(), cohort.classes, known, cohort.record_ids, n, seed)
     at = [i for i, _ in chosen]
-    marks = tuple(r_peaks_as_marks(cohort[i]) for i in at)
+    marks = tuple(delineate(cohort[i]) for i in at)
     cases = worlds.cases_at(cohort, signals, at, [name for _, name in chosen], bundle.classes, made.fs,
                             bundle.preprocessing.leads, marks)  # fmt: skip
     return Asked(
