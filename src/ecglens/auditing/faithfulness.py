@@ -30,7 +30,7 @@ from ecglens.explainers.regions import Region, lead_groups
 from ecglens.runs.draws import record_keys, uniform
 
 WINDOW = 0.1  # s
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)  # of all regions, that are hidden (or shown)
+SHARES = (0.02, 0.05, 0.15, 0.4)  # of all regions, that are hidden (or shown)
 FILLERS = ("zero", "mean", "line", "matched_noise")  # zero is TrustECG's
 ORDERS = 3  # random ones, of which the mean is compared with
 SETS, SIZES = 16, (0.01, 0.05, 0.2)  # random sets of regions per size, for sensitivity-n and infidelity

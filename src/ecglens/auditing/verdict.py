@@ -2,15 +2,15 @@
 """The rules by which an explanation method passes or fails on a model. All that decides stands in this file.
 
 The rules and their thresholds were written down before any model was audited, and nothing here was fitted to results.
-One figure was exchanged after a rehearsal on a toy network, before any audit: planted truth was first scored by the share
-of the map that lies inside the evidence. That share is not the same for a map and for its square, so that comparing a
-gradient with a squared signal compared two scales; the rank figure asks only where the largest values are.
+One figure was exchanged after a rehearsal on a toy network, before any audit: planted truth was first scored by the
+share of the map that lies inside the evidence. That share is not the same for a map and for its square, so that
+comparing a gradient with a squared signal compared two scales; the rank asks only where the largest values are.
 
 A method passes where all four hold, each with a 95 % interval by patient bootstrap on the far side of its threshold:
 
-planted        On networks whose evidence is known, more of the map's strongest places lie inside it than of the squared
-               signal's: of as many places as the evidence has, the share that is evidence (relevance rank). Why not just
-               "more than by chance": lesions sit in QRS and T, where any picture of the waves is drawn, too.
+planted        On networks whose evidence is known, more of the map's strongest places lie inside it than of the
+               squared signal's: of as many places as the evidence has, the share that is evidence (relevance rank). Why
+               not just "more than by chance": lesions sit in QRS and T, where any picture of the waves is drawn, too.
 deletion       Hiding first what the map marks makes the logit fall faster than hiding in random order, whatever is put
                in place. Why every filler: a fall that comes with one of them only is the filler's doing.
 randomization  Once the weights are drawn anew the map is another one: the rank correlation of |map| before and after
@@ -53,7 +53,7 @@ class Rule:
 RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (
-        Rule("planted", "twins", "share of the strongest places that are planted evidence, less that of the energy", 0.0, True, None),
+        Rule("planted", "twins", "strongest places that are planted evidence, less those of the energy", 0.0, True, None),
         Rule("deletion", "weights", "fall of the logit beyond random order, the worst of all fillers", 0.0, True, 0.0),
         Rule("randomization", "weights", "rank correlation of |map| with that of redrawn weights", 0.5, False, 0.0),
         Rule("temporal", "twins", "peak inside the regressed wave less the largest outside, the worst of P, R, T",

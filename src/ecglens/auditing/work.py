@@ -42,14 +42,14 @@ class Size:
     epochs     of a twin
     """
 
-    simulated: int = 600
-    measured: int = 900
-    cases: int = 40
-    redrawn: int = 21
-    stable: int = 12
-    regressed: int = 24
+    simulated: int = 500
+    measured: int = 600
+    cases: int = 30
+    redrawn: int = 15
+    stable: int = 9
+    regressed: int = 18
     seeds: int = 5
-    epochs: int = 40
+    epochs: int = 30
 
 
 QUICK = Size()
