@@ -47,7 +47,7 @@ def _audit(where: str, asked: dict[str, Any], out: Path, seed: int, resume: bool
     from ecglens.runs.cache import Cache, default_cache
 
     bundle = Bundle.load(where)
-    arguments = {"bundle": where} | {name: value for name, value in asked.items() if value}
+    arguments = {"bundle": where, "asked": {name: value for name, value in asked.items() if value}}
     found = audit_bundle(
         bundle, out, data=_held_out(bundle, asked), train_data=_to_train_on(bundle, asked),
         size=FULL if asked["full"] else QUICK, seed=seed, resume=resume, arguments=arguments,
