@@ -3,62 +3,211 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecglens.cli.arguments import BundleOption, Files, Json, Start, Stop, ecg_files, stretch_name
-from ecglens.cli.console import Outcome, ProgressLine, clean, conclude, exit_code_for, say
+from ecglens.cli.arguments import FOLDER, Dataset, Json, Start, Stop, ecg_files, stretch_name
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, clean, conclude, exit_code_for, say
 
 if TYPE_CHECKING:
     from ecglens.bundle import Bundle
+    from ecglens.cohort import Cohort
     from ecglens.ecg import ECG
     from ecglens.errors import EcglensError
+    from ecglens.explainers.explained import ExplainedCohort
+    from ecglens.explainers.methods import Method
     from ecglens.explanation import Explanation
     from ecglens.prediction.predict import Prediction
 
 
-PREDICTED = "predicted"
+PREDICTED, ALL, PRETRAINED = "predicted", "all", "pretrained"
 Stretch = tuple[float | None, float | None]  # start and stop in s, None: the recording's own
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FILE ...]", help="ECG files (WFDB: the .hea), or folders of them; with --data a bundle."),
+]
 
 
 def explain(
-    files: Files,
+    paths: Paths = None,
     target: str = typer.Option(
-        PREDICTED,
-        help="An output (MI), a difference (MI - NORM), several by comma, or predicted: what the bundle decides.",
+        "",
+        help="An output (MI), a difference (MI - NORM), all, several by comma, or predicted: what the bundle decides. "
+        "Default: predicted; with --data: all.",
     ),
     method: str = typer.Option("saliency", help="Explanation method, or several by comma; see the reference."),
-    bundle: BundleOption = "pretrained",
+    parameters: list[str] = typer.Option([], "--set", metavar="NAME=VALUE", help="A parameter of the methods."),
+    output: str = typer.Option("logit", help="What is explained: logit, or the probability made of it."),
+    bundle: str = typer.Option("", help="A bundle, a run folder, or the shipped `pretrained`, which is the default."),
     start: Start = None,
     stop: Stop = None,
+    data: str = typer.Option("", help="Explain all records of a cohort instead of files: " + FOLDER),
+    dataset: Dataset = None,
+    fold: str = typer.Option("", help="With --data: as in evaluate; default: 10 where there are folds, else all."),
+    limit: int = typer.Option(0, min=0, help="With --data: the first so many records by name; 0: all."),
+    resume: bool = typer.Option(False, "--resume", help="With --data: go on where a run was cut off."),
     out: Path = typer.Option(Path("explained"), help="Folder for attributions (.npy), pictures and pages."),
     as_json: Json = False,
 ) -> None:
-    """Explain a prediction: attribution [lead, time] as .npy, the picture on ECG paper, and a page per ECG.
+    """Explain predictions: attribution [lead, time] as .npy, the picture on ECG paper, and a page per ECG.
 
     Example: ecglens explain my-ecg.hea --target MI --method saliency --out explained/
+    A cohort: ecglens explain BUNDLE --data ptbxl/ --target all --method saliency --out runs/maps
     """
-    raise typer.Exit(conclude(lambda: _explain(files, target, method, bundle, (start, stop), out), as_json))
+    asked = Asked(target, method, tuple(parameters), output)
+    if data:
+        chosen = CohortChoice(data, dataset, fold, limit, resume)
+        verb = partial(_explain_cohort, paths or [], bundle, (start, stop), asked, chosen, out)
+    else:
+        given = {"--dataset": dataset is not None, "--fold": fold, "--limit": limit, "--resume": resume}
+        verb = partial(_explain_files, paths or [], bundle, (start, stop), asked, given, out)
+    raise typer.Exit(conclude(verb, as_json))
 
 
-def _explain(paths: list[Path], target: str, method: str, bundle_name: str, stretch: Stretch, out: Path) -> Outcome:
+@dataclass(frozen=True)
+class Asked:
+    """What is to be explained and how, as typed."""
+
+    target: str
+    method: str
+    parameters: tuple[str, ...]
+    output: str
+
+    def methods(self) -> list[Method]:
+        """Return the methods with their parameters. Raises UsageError."""
+        from ecglens.errors import UsageError
+        from ecglens.explainers.methods import find_methods
+
+        given = {}
+        for text in self.parameters:
+            name, sign, value = text.partition("=")
+            if not sign:
+                raise UsageError("explain", "--set", text, "NAME=VALUE")
+            given[name.strip()] = value.strip()
+        return find_methods(self.method, given)
+
+    def targets(self, default: str) -> list[str]:
+        """Return the names of the targets."""
+        return list(dict.fromkeys(name.strip() for name in (self.target or default).split(",")))
+
+
+@dataclass(frozen=True)
+class CohortChoice:
+    """Which records of which cohort."""
+
+    data: str
+    dataset: str | None
+    fold: str
+    limit: int
+    resume: bool
+
+
+# ------------------------------------------------------------------------------------------------------------- cohort
+
+
+def _explain_cohort(
+    paths: list[Path], bundle_name: str, stretch: Stretch, asked: Asked, chosen: CohortChoice, out: Path
+) -> Outcome:
     from ecglens.bundle import Bundle
-    from ecglens.errors import ContractError, InputError, UnsafeError
-    from ecglens.explainers.explain import find_method
+    from ecglens.cli.evaluate import choose_fold, load_for
+    from ecglens.errors import UsageError
+    from ecglens.explainers.cohort import explain_cohort, explain_family
+    from ecglens.prediction.family import folds_of
+    from ecglens.runs.run import Run
+
+    where = _which_bundle(paths, bundle_name)
+    if stretch != (None, None):
+        raise UsageError("explain", "--start, --stop", "with --data", "ECG files", "explain the files of that stretch")
+    targets, methods, bundle = asked.targets(ALL), asked.methods(), Bundle.load(where)
+    if PREDICTED in targets:
+        raise UsageError(
+            "explain", "target", PREDICTED, f"{ALL}, or outputs by name: a cohort has the same for all records"
+        )
+    cohort = load_for(bundle, chosen.data, chosen.dataset)
+    folds = folds_of(where, cohort)
+    part, name = choose_fold(cohort, chosen.fold) if folds is None else choose_fold(folds, chosen.fold or ALL)
+    part = _first(part, chosen.limit)
+    told = {"data": chosen.data, "fold": name, "limit": chosen.limit}
+    how: dict[str, Any] = {
+        "output": asked.output,
+        "resume": chosen.resume,
+        "arguments": told,
+        "progress": ProgressLine(),
+    }
+    if folds is None:
+        explained = explain_cohort(bundle, part, targets, methods, out, **how)
+    else:
+        explained = explain_family(Run(Path(where)), part, targets, methods, out, **how)
+    return _cohort_outcome(explained, bundle.name, name, len(part))
+
+
+def _which_bundle(paths: list[Path], bundle_name: str) -> str:
+    """Return the bundle that a call with --data names. Raises UsageError for ECG files, or two bundles."""
+    from ecglens.errors import UsageError
+
+    files = [path for path in paths if os.path.isfile(path)]
+    if files or len(paths) > 1:
+        found = f"{(files or paths)[-1]} as well"
+        raise UsageError("explain", "--data", found, "one bundle or none", "give either files or --data")
+    if paths and bundle_name:
+        raise UsageError("explain", "--bundle", f"{bundle_name} and {paths[0]}", "one bundle")
+    return str(paths[0]) if paths else bundle_name or PRETRAINED
+
+
+def _first(cohort: Cohort, limit: int) -> Cohort:
+    """Return the first records by name, which is the order they are explained in."""
+    by_name = sorted(range(len(cohort)), key=lambda i: cohort.record_ids[i])
+    return cohort.take(by_name[:limit]) if limit else cohort
+
+
+def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_records: int) -> Outcome:
+    left_out = explained.excluded[explained.excluded["part"] != "loading"]
+    cohort = explained.about["arguments"]["cohort"]
+    kinds = {str(kind): int(n) for kind, n in left_out["kind"].value_counts().items()}
+    told = {
+        "run": str(explained.run.folder), "bundle": bundle, "fold": fold, "records": n_records,
+        "explained": len(explained), "maps": len(explained.maps), "methods": list(explained.methods),
+        "targets": list(explained.targets), "output": explained.about["arguments"]["output"],
+        "with_warnings": int(explained.maps["warnings"].notna().sum()), "left_out": kinds,
+    }  # fmt: skip
+    text = (
+        f"{len(explained):,} of {n_records:,} records of {cohort}, fold {fold}, explained "
+        f"by {bundle}: {len(explained.maps):,} maps of {', '.join(explained.targets)} by {', '.join(explained.methods)}"
+    )
+    if told["with_warnings"]:
+        text += f"\n{told['with_warnings']} maps carry a warning, see tables/maps.csv"
+    if kinds:
+        words = ", ".join(f"{kind} {n}" for kind, n in kinds.items())
+        text += f"\nLeft out: {words}; listed in {explained.run.folder / 'tables' / 'excluded.csv'}"
+    return Outcome(told, text, "", PARTLY if kinds else 0)
+
+
+# -------------------------------------------------------------------------------------------------------------- files
+
+
+def _explain_files(
+    paths: list[Path], bundle_name: str, stretch: Stretch, asked: Asked, given: dict[str, Any], out: Path
+) -> Outcome:
+    from ecglens.bundle import Bundle
+    from ecglens.errors import ContractError, InputError, UnsafeError, UsageError
+    from ecglens.explainers.explain import Question, refuse
     from ecglens.formats.read import read
     from ecglens.runs.files import write_json
     from ecglens.runs.lock import writing
 
-    bundle = Bundle.load(bundle_name)
-    methods = list(dict.fromkeys(name.strip() for name in method.split(",")))
-    for name in methods:
-        find_method(name)
-    targets = list(dict.fromkeys(name.strip() for name in target.split(",")))
-    for name in targets:
-        if name != PREDICTED:
-            bundle.target_row(name)
+    for option in (name for name, value in given.items() if value):
+        raise UsageError("explain", option, "without --data", "a cohort", "give --data, or leave it out")
+    if not paths:
+        raise UsageError("explain", "FILE", "none", "ECG files, or --data with a data set")
+    bundle, methods, targets = Bundle.load(bundle_name or PRETRAINED), asked.methods(), asked.targets(PREDICTED)
+    question = Question.of(bundle, [t for t in targets if t != PREDICTED] or [ALL], asked.output)
+    for method in methods:
+        refuse(bundle, question, method)
     files, progress = ecg_files(paths), ProgressLine()
     entries: list[dict[str, Any]] = []
     errors: list[EcglensError] = []
@@ -68,7 +217,7 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, stre
             try:
                 ecg = read(path, *stretch)
                 name = _free_name(stretch_name(ecg.record_id, *stretch), names)
-                entries += _explain_one(bundle, ecg, path, targets, methods, out / name)
+                entries += _explain_one(bundle, ecg, path, targets, methods, asked.output, out / name)
                 names.append(name)
             except (InputError, UnsafeError, ContractError) as error:
                 errors.append(error)
@@ -88,7 +237,7 @@ def _explain(paths: list[Path], target: str, method: str, bundle_name: str, stre
 
 
 def _explain_one(
-    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], methods: list[str], stem: Path
+    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], methods: list[Method], output: str, stem: Path
 ) -> list[dict[str, Any]]:
     from ecglens.explainers.explain import explain as explain_ecg
     from ecglens.plotting.attribution import plot_explanation
@@ -100,7 +249,7 @@ def _explain_one(
 
     prediction = predict(bundle, ecg)
     named = _named(targets, prediction)
-    explanations = [found for method in methods for found in explain_ecg(bundle, ecg, named, method)]
+    explanations = explain_ecg(bundle, ecg, named, methods, output=output)
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
@@ -160,6 +309,8 @@ def _entry(explanation: Explanation, path: Path) -> dict[str, Any]:
         "leads": list(explanation.leads),
         "fs": explanation.fs,
         "start": explanation.start,
+        "output": explanation.parameters["output"],
+        "parameters": dict(explanation.parameters),
         "unit": explanation.unit,
         "resolution_ms": explanation.resolution_ms,
         "verdict": explanation.verdict,

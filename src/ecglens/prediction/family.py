@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,19 +59,32 @@ def evaluate_family(
     decisions are each network's own, at its own thresholds. Raises ContractError where the run is no family of folds
     or the cohort another one, LeakError where a bundle has seen a patient of its own fold.
     """
+    known = _with_folds(run, cohort)
+    parts: dict[int, Evaluation] = {}
+    for fold, bundle, part in bundles_of(run, known):
+        strangers = prepare_strangers(bundle, part, cache=cache, progress=progress)
+        parts[fold] = score_prepared(bundle, strangers, n_resamples=n_resamples, seed=seed, progress=progress)
+    return _together(known, parts, n_resamples, seed), parts
+
+
+def bundles_of(run: Run, cohort: Cohort) -> Iterator[tuple[int, Bundle, Cohort]]:
+    """Yield each fold with the bundle that has seen nobody of it, and the records of `cohort` that are in it.
+
+    Raises ContractError where the run is no family of folds or the cohort another one.
+    """
+    known = _with_folds(run, cohort)
+    for fold in sorted({int(fold) for fold in known.metadata["fold"]}):
+        yield fold, Bundle.load(run.bundle_folder(f"fold-{fold}")), known.where(fold=fold)
+
+
+def _with_folds(run: Run, cohort: Cohort) -> Cohort:
     known = folds_of(run.folder, cohort)
     if known is None or not len(known):
         raise ContractError(
             run.folder, "family", f"no bundles per fold for {cohort.name}",
             "a run of `ecglens train --folds all` on this data", "for other data use its bundle `final`",
         )  # fmt: skip
-    cohort = known
-    parts: dict[int, Evaluation] = {}
-    for fold in sorted({int(fold) for fold in cohort.metadata["fold"]}):
-        bundle = Bundle.load(run.bundle_folder(f"fold-{fold}"))
-        strangers = prepare_strangers(bundle, cohort.where(fold=fold), cache=cache, progress=progress)
-        parts[fold] = score_prepared(bundle, strangers, n_resamples=n_resamples, seed=seed, progress=progress)
-    return _together(cohort, parts, n_resamples, seed), parts
+    return known
 
 
 def compare(a: Evaluation, b: Evaluation, people: Mapping[str, str], *, seed: int = 0) -> pd.DataFrame:

@@ -62,6 +62,17 @@ class Journal:
             rows = self._db.execute("SELECT key, value FROM entries WHERE stage = ? ORDER BY rowid", (stage,))
             return {key: json.loads(value) for key, value in rows}
 
+    def keys(self, stage: str) -> set[str]:
+        """Return what is finished in `stage`, without the results. Raises FormatError where the journal is damaged."""
+        with self._faults():
+            return {key for (key,) in self._db.execute("SELECT key FROM entries WHERE stage = ?", (stage,))}
+
+    def result(self, stage: str, key: str) -> Any:
+        """Return the result of `key` of `stage`, None where it is not finished. Raises FormatError where damaged."""
+        with self._faults():
+            row = self._db.execute("SELECT value FROM entries WHERE stage = ? AND key = ?", (stage, key)).fetchone()
+            return None if row is None else json.loads(row[0])
+
     def forget(self, stage: str) -> None:
         """Remove all entries of `stage`."""
         with self._faults():
