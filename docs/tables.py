@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import data, evaluation, networks, simulator, speed, waveform
+from tabulated import audit, data, evaluation, networks, simulator, speed, waveform
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -42,6 +42,8 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "balance": ("docs/methods/networks.md", networks.balance),
     "subclasses": ("docs/methods/networks.md", networks.subclasses),
     "papers": ("docs/methods/networks.md", networks.papers),
+    "audits": ("docs/methods/audit.md", audit.audits),
+    "claims": ("docs/methods/audit.md", audit.claims),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }

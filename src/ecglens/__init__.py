@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Attribution": "ecglens.explanation",
+    "Audit": "ecglens.auditing.audit",
     "Batch": "ecglens.cohort",
     "Bundle": "ecglens.bundle",
     "Cohort": "ecglens.cohort",
@@ -45,6 +46,8 @@ _HOMES = {
     "Section": "ecglens.report",
     "Table": "ecglens.report",
     "WaveMap": "ecglens.waveform.wave_map",
+    "audit": "ecglens.auditing.audit",
+    "audit_report": "ecglens.reporting.audit",
     "build_run_report": "ecglens.reporting.run",
     "decide_all": "ecglens.waveform.criteria",
     "delineate": "ecglens.waveform.delineate",
@@ -52,6 +55,7 @@ _HOMES = {
     "evaluate": "ecglens.prediction.evaluate",
     "explain": "ecglens.explainers.explain",
     "find_duplicates": "ecglens.datasets.duplicates",
+    "find_verdicts": "ecglens.auditing.verdicts",
     "learning_curve": "ecglens.training.learning_curve",
     "load_butqdb": "ecglens.datasets.butqdb",
     "load_challenge2021": "ecglens.datasets.challenge2021",

@@ -8,7 +8,7 @@ on where it was. What a method raises leaves its own cell "not tested" with the 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecglens.auditing import attention, faithfulness, planted, randomization, regression, stability
-from ecglens.auditing.maps import is_dear, is_slow, members_of
+from ecglens.auditing.maps import is_dear, members_of
 from ecglens.auditing.twins import schedule_for
 from ecglens.auditing.verdict import TestResult, Verdict, best_method, decide, rule_of, untested
 from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
@@ -80,6 +80,7 @@ def audit(
     data: Cohort | None = None,
     train_data: Cohort | None = None,
     methods: Mapping[str, Method] | None = None,
+    tests: Sequence[Test] | None = None,
     size: Size = QUICK,
     seed: int = 0,
     resume: bool = False,
@@ -93,17 +94,19 @@ def audit(
                 asked; without them they are asked about simulated people of those of its classes that can be simulated
     train_data  real records on which twins are trained to measure, beside the simulated ones
     methods     by name; default: every one of `EXPLAINERS` that the linter does not refuse on this network
+    tests       default: all `TESTS`; what is left out is not tested
 
     Raises LeakError where `data` holds patients the bundle was trained on, UsageError where `out` holds another run,
     and ContractError where an audit that is resumed had other arguments. All else that goes wrong is told in a cell.
     """
     began = time.monotonic()
     chosen, refused = suitable(bundle) if methods is None else (dict(methods), {})
+    wanted = TESTS if tests is None else tuple(tests)
     run = Run(Path(out))
     with run.writing():
         told = dict(arguments or {}) | {
             "weights_sha256": bundle.weights_sha256, "size": vars(size), "methods": list(chosen),
-            "data": _about(data), "train_data": _about(train_data),
+            "tests": [test.name for test in wanted], "data": _about(data), "train_data": _about(train_data),
         }  # fmt: skip
         run = Run.create(run.folder, "audit", told, seed, resume)
         work = Work(bundle, size, seed, schedule_for(bundle, size.epochs), data=data, train_data=train_data,
@@ -111,7 +114,7 @@ def audit(
         if data is not None:
             _refuse_leak(work)
         with run.journal() as journal:
-            figures, evidence = _all_tests(work, chosen, journal, progress)
+            figures, evidence = _all_tests(work, wanted, chosen, journal, progress)
             spent = sum(journal.entries("seconds").values()) or time.monotonic() - began
         verdicts = {name: decide(results) for name, results in figures.items()}
         verdicts |= {name: Verdict("not tested", reason, {}) for name, reason in refused.items()}
@@ -141,13 +144,13 @@ def suitable(bundle: Bundle) -> tuple[dict[str, Method], dict[str, str]]:
 
 
 def _all_tests(
-    work: Work, methods: Mapping[str, Method], journal: Journal, progress: Progress
+    work: Work, tests: Sequence[Test], methods: Mapping[str, Method], journal: Journal, progress: Progress
 ) -> tuple[dict[str, dict[str, TestResult]], dict[str, Any]]:
     """Return every figure by method and name, and the evidence by test."""
     figures: dict[str, dict[str, TestResult]] = {name: {} for name in methods}
     evidence: dict[str, Any] = {}
-    done = _Done(journal, _costs(methods), progress)
-    for test in TESTS:
+    done = _Done(journal, _costs(methods), len(tests), progress)
+    for test in tests:
         asked = {name: method for name, method in methods.items() if test.wants(name)}
         if not asked or (test.name == "temporal_real" and work.train_data is None):
             continue
@@ -204,9 +207,9 @@ def _one(test: Test, setting: Setting | None, reason: str, name: str, method: Me
 class _Done:
     """What is finished, and how much is left to do."""
 
-    def __init__(self, journal: Journal, costs: Mapping[str, int], progress: Progress) -> None:
+    def __init__(self, journal: Journal, costs: Mapping[str, int], n_tests: int, progress: Progress) -> None:
         self.journal, self.costs, self.progress = journal, costs, progress
-        self.total = sum(costs.values()) * len(TESTS)
+        self.total = sum(costs.values()) * n_tests
         self.so_far = 0
 
     def entry(self, test: Test, name: str) -> dict[str, Any] | None:
@@ -222,7 +225,7 @@ class _Done:
 
 def _costs(methods: Mapping[str, Method]) -> dict[str, int]:
     """Return how long a method takes beside the quickest, roughly: for the time left."""
-    return {name: 12 if is_slow(method) else 8 if is_dear(method) else 1 for name, method in methods.items()}
+    return {name: 4 if is_dear(method) else 1 for name, method in methods.items()}
 
 
 def _refuse_leak(work: Work) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ecglens.auditing.estimate import estimate
-from ecglens.auditing.maps import Cases, logits_of
+from ecglens.auditing.maps import Cases, logits_of, target_logits
 from ecglens.auditing.verdict import RULES, TestResult, judge
 from ecglens.auditing.work import Asked, Found, Test, Work
 from ecglens.explainers.fillers import Recording, find_filler
@@ -30,8 +30,8 @@ from ecglens.explainers.regions import Region, lead_groups
 from ecglens.runs.draws import record_keys, uniform
 
 WINDOW = 0.1  # s
-SHARES = (0.02, 0.05, 0.15, 0.4)  # of all regions, that are hidden (or shown)
-FILLERS = ("zero", "mean", "line", "matched_noise")  # zero is TrustECG's
+SHARES = (0.02, 0.1, 0.3)  # of all regions, that are hidden (or shown)
+FILLERS = ("zero", "line", "matched_noise")  # zero is TrustECG's, and the mean of a signal without its baseline
 ORDERS = 3  # random ones, of which the mean is compared with
 SETS, SIZES = 16, (0.01, 0.05, 0.2)  # random sets of regions per size, for sensitivity-n and infidelity
 
@@ -156,7 +156,7 @@ def effects(work: Work, cases: Cases, grid: Grid, ranked: np.ndarray) -> np.ndar
     column = cases.rows
     counts = [max(1, round(share * grid.n_regions)) for share in SHARES]
     out = np.empty((len(FILLERS), 2, len(cases), len(counts)))
-    whole = (logits_of(work.bundle, cases.signals) * column).sum(axis=1)
+    whole = target_logits(work.bundle, cases)
     everything = np.ones(grid.n_regions, bool)
     for c in range(len(cases)):
         masks = [np.isin(np.arange(grid.n_regions), ranked[c, :count]) for count in counts]
@@ -213,7 +213,7 @@ def _random_sets(work: Work, cases: Cases, grid: Grid) -> tuple[np.ndarray, np.n
         for j in range(SETS):
             chosen = np.argsort(uniform(work.seed, f"audit/sets/{k}/{j}", keys, grid.n_regions), axis=1)[:, :count]
             np.put_along_axis(sets[:, k * SETS + j], chosen, True, axis=1)
-    whole = (logits_of(work.bundle, cases.signals) * cases.rows).sum(axis=1)
+    whole = target_logits(work.bundle, cases)
     falls = np.empty(sets.shape[:2])
     for c in range(len(cases)):
         own = grid.recordings(cases.signals[c], cases.leads, cases.record_ids[c])

@@ -123,11 +123,8 @@ def target_logits(bundle: Bundle, cases: Cases, signals: np.ndarray | None = Non
     return np.asarray((values * cases.rows).sum(axis=1))
 
 
-def is_slow(method: Method) -> bool:
-    """Tell whether a map costs hundreds of predictions: it then gets fewer records."""
-    return isinstance(method.explainer, Hiding) and method.explainer.by == WINDOW
-
-
 def is_dear(method: Method) -> bool:
-    """Tell whether a map costs dozens of passes through the network."""
-    return isinstance(method.explainer, SmoothGrad | IntegratedGradients | Shapley) and not is_slow(method)
+    """Tell whether a map costs dozens of passes through the network, or hundreds: it then gets fewer records."""
+    explainer = method.explainer
+    by_windows = isinstance(explainer, Hiding) and explainer.by == WINDOW
+    return by_windows or isinstance(explainer, SmoothGrad | IntegratedGradients | Shapley)

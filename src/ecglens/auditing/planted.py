@@ -23,7 +23,7 @@ import numpy as np
 from ecglens.auditing.estimate import estimate
 from ecglens.auditing.maps import Cases, logits_of, maps_of, target_logits
 from ecglens.auditing.twins import macro_auroc
-from ecglens.auditing.verdict import RULES, USES_SHORTCUT, TestResult, judge
+from ecglens.auditing.verdict import RULES, USES_SHORTCUT, On, TestResult, judge
 from ecglens.auditing.work import Found, Test, Work
 from ecglens.auditing.worlds import SHORTCUT, cases_at, in_turns, on_grid
 from ecglens.bundle import Bundle
@@ -59,15 +59,15 @@ class Planted:
         cases = self.cases.first(n)
         maps = maps_of(self.bundle, cases, method, name)
         found = truth_figures(maps, cases)
-        on = "weights" if self.figure == "planted_weights" else "twins"
+        on: On = "weights" if self.figure == "planted_weights" else "twins"
         results: dict[str, TestResult] = {}
         for key, (values, chance) in found.items():
-            results[f"{self.figure}_{key}"] = estimate(values, cases.patients, on, float(np.nanmean(chance)))  # type: ignore[arg-type]
+            results[f"{self.figure}_{key}"] = estimate(values, cases.patients, on, float(np.nanmean(chance)))
         # In mode A a lead is not unique, so that there the comparison with the energy is in time.
         which = "rank" if self.decides or self.figure == "shortcut" else "time_rank"
         values, chance = found[which]
         beyond = self.energy[which][:n]
-        main = estimate(values - beyond, cases.patients, on, float(np.nanmean(chance - beyond)))  # type: ignore[arg-type]
+        main = estimate(values - beyond, cases.patients, on, float(np.nanmean(chance - beyond)))
         results = {self.figure: judge(RULES["planted"], main) if self.decides else main} | results
         by_lead = np.abs(maps).sum(axis=2)
         share = by_lead / np.maximum(by_lead.sum(axis=1, keepdims=True), 1e-30)

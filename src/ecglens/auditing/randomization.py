@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from ecglens.auditing.estimate import estimate
-from ecglens.auditing.maps import Cases, is_slow, maps_of, members_of
+from ecglens.auditing.maps import Cases, is_dear, maps_of, members_of
 from ecglens.auditing.similarity import spearman_of_sizes, spearman_signed, ssim
 from ecglens.auditing.verdict import RULES, TestResult, judge
 from ecglens.auditing.work import Asked, Found, Test, Work
@@ -46,7 +46,7 @@ class Cascade:
 
     def run(self, name: str, method: Method) -> Found:
         """Return the similarity with redrawn weights; stages before the last, on a third of the records, are for the
-        picture, and slow methods are not asked there."""
+        picture, and dear methods are not asked there."""
         n = self.work.count(method, self.work.size.redrawn)
         before = self.work.maps(name, method)[:n]
         cases = self.asked.cases.first(len(before))
@@ -54,7 +54,7 @@ class Cascade:
         found: dict[str, np.ndarray] = {}
         for k, (_, redrawn) in enumerate(self.stages):
             last = k == len(self.stages) - 1
-            if is_slow(method) and not last:
+            if is_dear(method) and not last:
                 continue
             some = len(cases) if last else max(1, len(cases) // 3)
             after = maps_of(redrawn, cases.first(some), method, name)

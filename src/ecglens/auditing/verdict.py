@@ -53,7 +53,7 @@ class Rule:
 RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (
-        Rule("planted", "twins", "strongest places that are planted evidence, less those of the energy", 0.0, True, None),
+        Rule("planted", "twins", "strongest places that are evidence, less those of the energy", 0.0, True, None),
         Rule("deletion", "weights", "fall of the logit beyond random order, the worst of all fillers", 0.0, True, 0.0),
         Rule("randomization", "weights", "rank correlation of |map| with that of redrawn weights", 0.5, False, 0.0),
         Rule("temporal", "twins", "peak inside the regressed wave less the largest outside, the worst of P, R, T",

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from ecglens.auditing import worlds
-from ecglens.auditing.maps import Cases, is_dear, is_slow, logits_of, maps_of
+from ecglens.auditing.maps import Cases, is_dear, logits_of, maps_of
 from ecglens.auditing.twins import Schedule, classifier, refuse_ignorant
 from ecglens.auditing.verdict import KNOWS_ITS_TASK, On, TestResult
 from ecglens.auditing.worlds import World
@@ -31,8 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Size:
-    """How much is asked for. Methods that cost hundreds of predictions per map get a third of the records, those that
-    cost dozens a half.
+    """How much is asked for. Methods that cost dozens of passes through the network per map get a third of the records.
 
     simulated, measured   people simulated for twins that classify, that measure
     cases      records explained on the weights, and on the twins of planted truth
@@ -43,7 +42,7 @@ class Size:
     """
 
     simulated: int = 500
-    measured: int = 600
+    measured: int = 500
     cases: int = 30
     redrawn: int = 15
     stable: int = 9
@@ -128,7 +127,7 @@ class Work:
 
     def count(self, method: Method, n: int) -> int:
         """Return how many of `n` records a method gets."""
-        return max(1, n // 3 if is_slow(method) else n // 2 if is_dear(method) else n)
+        return max(1, n // 3 if is_dear(method) else n)
 
     def world(self, name: str) -> World:
         """Return world A, B or C, or that of the audited weights' own classes."""
@@ -174,7 +173,7 @@ class Work:
         return asked
 
     def maps(self, name: str, method: Method) -> np.ndarray:
-        """Return the maps of the audited weights' cases [case, lead, time]; of a slow method, those of a third."""
+        """Return the maps of the audited weights' cases [case, lead, time]; of a dear method, those of a third."""
 
         def make() -> np.ndarray:
             cases = self.asked().cases.first(self.count(method, self.size.cases))

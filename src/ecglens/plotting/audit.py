@@ -17,7 +17,7 @@ from ecglens.plotting.curves import DASHES
 from ecglens.plotting.style import INK, OKABE_ITO, PAPER, QUIET, SIGNED, UNSIGNED, ecglens_style, line_style, new_figure
 
 # The side of the threshold that passes is told by place, shape and word, never by colour alone.
-_MARKS = {True: ("o", INK), False: ("X", OKABE_ITO["vermillion"]), None: ("o", QUIET)}
+_MARKS = {True: ("o", INK), False: ("x", OKABE_ITO["vermillion"]), None: ("o", QUIET)}
 Point = tuple[float, float | None, float | None, bool | None]  # value, low, high, passed
 
 
@@ -40,7 +40,7 @@ def plot_rules(
             axes = figure.add_axes(where)
             _rule_panel(axes, title, points, threshold, chance)
             axes.set_yticks(range(len(methods)), [printable(m, 30) for m in methods] if index == 0 else [])
-        figure.text(left / width, 1 - 4.5 / height, "\u25cf holds   \u2716 fails   \u2013 not tested", size=8.5)
+        figure.text(left / width, 1 - 4.5 / height, "\u25cf holds   \u00d7 fails   \u2013 not tested", size=8.5)
         figure.text(
             (left + 2 * (wide + gap)) / width, 1 - 4.5 / height, "solid line: threshold   dashed: chance", size=8.5
         )
@@ -63,7 +63,7 @@ def _rule_panel(axes: Axes, title: str, points: Sequence[Point | None], threshol
         marker, colour = _MARKS[passed]
         if low is not None and high is not None:
             axes.plot([low, high], [row, row], color=colour, lw=1.3, solid_capstyle="butt")
-        axes.plot(value, row, marker=marker, color=colour, ms=4.5, mec=PAPER, mew=0.5)
+        axes.plot(value, row, marker=marker, color=colour, ms=4.5, mew=1.4)
     axes.margins(x=0.08)
     axes.locator_params(axis="x", nbins=4)
 
@@ -110,7 +110,7 @@ def plot_deletion(
     n_columns = min(5, len(curves))
     n_rows = math.ceil(len(curves) / n_columns)
     cell_w, cell_h, left, top = 36.0, 33.0, 14.0, 14.0
-    width, height = left + n_columns * cell_w, top + n_rows * cell_h + 6.0
+    width, height = left + max(n_columns * cell_w, 34.0 * len(fillers) + 40.0), top + n_rows * cell_h + 6.0
     limits = [min(0.0, *(c.min() for c in curves.values())), max(c.max() for c in curves.values())]
     with ecglens_style():
         figure = new_figure(width, height)

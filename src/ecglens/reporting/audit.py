@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of an audit: the table a regulator reads first, then the evidence test by test, what it cannot show, data."""
+"""The page of an audit: the table a regulator reads first, the evidence test by test, what it cannot show, data."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def _verdicts(told: Told) -> Section:
     caption = (
         "95 % intervals by patient bootstrap. "
         f"Planted truth, on twins: share of the strongest places that are evidence, less that of the signal's energy; "
-        f"{told.counts('planted')}. Deletion, on these weights: fall of the logit beyond random order, the worst filler; "
-        f"{told.counts('deletion')}. Randomisation, on these weights: rank correlation with the map of redrawn weights; "
-        f"{told.counts('randomization')}. Temporal, on twins: peak inside the wave that is read less the largest value "
-        f"outside, the worst of P, R and T; {told.counts('temporal')}."
+        f"{told.counts('planted')}. Deletion, on these weights: fall of the logit beyond random order, the worst "
+        f"filler; {told.counts('deletion')}. Randomisation, on these weights: rank correlation with the map of redrawn "
+        f"weights; {told.counts('randomization')}. Temporal, on twins: peak inside the wave that is read less the "
+        f"largest value outside, the worst of P, R and T; {told.counts('temporal')}."
     )
     text = (
         "A method passes where all four hold. Where one could not be tested it is not tested, whatever the others say. "
@@ -124,10 +124,10 @@ def _limits() -> Section:
             "Planted truth and regression are tested on twins: networks of the same architecture that learnt another "
             "task. What holds for them need not hold for these weights. Deletion and randomisation are asked of the "
             "weights themselves, but have no truth to compare with.",
-            "A simulated lesion is simpler than a disease. In a dipole the lead of a finding is not unique, which is why "
-            "leads are scored where a lesion is planted in one lead alone.",
+            "A simulated lesion is simpler than a disease. In a dipole the lead of a finding is not unique, which is "
+            "why leads are scored where a lesion is planted in one lead alone.",
             "Hiding parts of an ECG makes signals that no heart makes; that is why every filler has to agree.",
-            "Nothing here says that the model is right, fair or fit for use, nor that its reasons are a cardiologist's.",
+            "Nothing here says that the model is right, fair or fit for use, nor that its reasons are a doctor's.",
         ),
     )
 
@@ -138,9 +138,9 @@ def _data(told: Told) -> Section:
     about = told.evidence.get("deletion", {}).get("facts")
     if about:
         text = [
-            f"These weights were asked about {about['data']}: {about['n_records']} usable records, {about['excluded']} left "
-            f"out. On them the model tells its classes with a macro AUROC of {estimate_text(about['auroc'], 3)}. Label "
-            f"rule: {about['label_rule']}.",
+            f"These weights were asked about {about['data']}: {about['n_records']} usable records, {about['excluded']} "
+            f"left out. On them the model tells its classes with a macro AUROC of {estimate_text(about['auroc'], 3)}. "
+            f"Label rule: {about['label_rule']}.",
             "Explained: " + ", ".join(f"{name} {n}" for name, n in about["per_class"].items()) + " records.",
         ]
     for test, found in told.evidence.items():
@@ -148,13 +148,10 @@ def _data(told: Told) -> Section:
             facts = found.get("facts")
             counted = f"{facts['n']} records of {facts['n_patients']} patients" if facts else NOT_TESTED
             rows.append((test, counted, found.get("refused", "")))
-    caption = (
-        "Methods that cost hundreds of predictions per map have a third of the records, those that cost dozens of passes "
-        "a half."
-    )
+    caption = "Methods that cost dozens of passes through the network per map have a third of the records."
     how = (
-        f"Gates: the model must tell its classes (lower end of the macro AUROC {KNOWS_ITS_TASK:g} or more), a twin its own "
-        f"({TWIN_KNOWS:g}), and a twin that measures must explain half of the variance between people (R² by lead "
+        f"Gates: the model must tell its classes (lower end of the macro AUROC {KNOWS_ITS_TASK:g} or more), a twin its "
+        f"own ({TWIN_KNOWS:g}), and a twin that measures must explain half of the variance between people (R² by lead "
         f"{TWIN_MEASURES:g} or more)."
     )
     table = Table(("test", "records", "why not"), tuple(rows), caption)

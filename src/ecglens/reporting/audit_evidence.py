@@ -126,15 +126,15 @@ def faithfulness(told: Told) -> Section | None:
     tables = (
         told.table({f"deletion_{f}": words[f] for f in fillers},
                    f"Deletion beyond random order, in logits, by filler. {told.counts('deletion')}."),
-        told.table({f"insertion_{f}": words[f] for f in fillers}, "Insertion beyond random order, in logits, by filler."),
+        told.table({f"insertion_{f}": words[f] for f in fillers}, "Insertion beyond random order, in logits."),
         told.table({"sensitivity_n": "sensitivity-n (1: perfect)", "infidelity": "infidelity (0: perfect)"},
                    "Correlation of what the map says that sets of regions carry with the logit's fall; share of those "
                    "falls that it leaves unexplained."),
     )  # fmt: skip
     holds = told.that_pass("deletion")
     conclusion = (
-        f"For {len(holds)} of {len(told.asked)} methods hiding what the map marks lowers the logit faster than hiding at "
-        "random, whatever the filler."
+        f"For {len(holds)} of {len(told.asked)} methods hiding what the map marks lowers the logit faster than hiding "
+        "at random, whatever the filler."
     )
     how = (
         f"{facts['regions']} regions of {facts['window_ms']:.0f} ms and a lead (limb leads together), "
@@ -228,9 +228,9 @@ def _readers(facts: Mapping[str, Any]) -> Table:
     ]  # fmt: skip
     one = next(iter(facts["readers"].values()))["r2"]
     caption = (
-        f"How well the twins read amplitudes: N = {one['n']} records of {one['n_patients']} patients, {facts['trained_on']} "
-        "others to train on; beside Table 3 of Wagner et al., whose targets and records are others. The gate looks at R² "
-        "by lead: over all leads together, knowing each lead's mean is enough for a high one."
+        f"How well the twins read amplitudes: N = {one['n']} records of {one['n_patients']} patients, "
+        f"{facts['trained_on']} others to train on; beside Table 3 of Wagner et al., whose targets and records are "
+        "others. The gate looks at R² by lead: over all leads together, knowing each lead's mean is enough."
     )
     header = ("wave", "MAE, mV", "R²", "R² by lead", "paper, LeNet: MAE", "R²", "paper, XResNet: MAE", "R²")
     return Table(header, tuple(rows), caption)
@@ -251,8 +251,8 @@ def _wave(wave: str, facts: Mapping[str, Any], made: Mapping[str, Any]) -> Figur
     )
     caption = (
         f"Maps of a network that reads the amplitude of {wave}. Left: share of the target's lead in the map's norm "
-        "(boxes: quartiles, lines: 5 to 95 %). Right: where in a beat the map lies; above it the mean beat. As Figure 3 "
-        "of Wagner et al. 2023."
+        "(boxes: quartiles, lines: 5 to 95 %). Right: where in a beat the map lies; above it the mean beat. As in "
+        "Figure 3 of Wagner et al. 2023."
     )
     return drawn(picture, caption, f"Spatial and temporal specificity of {wave}")
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-
 from ecglens.explanation import NOT_TESTED
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Table
