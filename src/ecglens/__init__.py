@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Attribution": "ecglens.explanation",
+    "Audit": "ecglens.auditing.audit",
     "Batch": "ecglens.cohort",
     "Bundle": "ecglens.bundle",
     "Cohort": "ecglens.cohort",
@@ -47,6 +48,8 @@ _HOMES = {
     "Shares": "ecglens.shares",
     "Table": "ecglens.report",
     "WaveMap": "ecglens.waveform.wave_map",
+    "audit": "ecglens.auditing.audit",
+    "audit_report": "ecglens.reporting.audit",
     "build_run_report": "ecglens.reporting.run",
     "decide_all": "ecglens.waveform.criteria",
     "delineate": "ecglens.waveform.delineate",
@@ -55,6 +58,7 @@ _HOMES = {
     "explain": "ecglens.explainers.explain",
     "explain_cohort": "ecglens.explainers.cohort",
     "find_duplicates": "ecglens.datasets.duplicates",
+    "find_verdicts": "ecglens.auditing.verdicts",
     "learning_curve": "ecglens.training.learning_curve",
     "load_butqdb": "ecglens.datasets.butqdb",
     "load_challenge2021": "ecglens.datasets.challenge2021",

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+from ecglens.auditing.audit import Audit as Audit
+from ecglens.auditing.audit import audit as audit
+from ecglens.auditing.verdicts import find_verdicts as find_verdicts
 from ecglens.bundle import Bundle as Bundle
 from ecglens.bundle import Output as Output
 from ecglens.cohort import Batch as Batch
@@ -52,6 +55,7 @@ from ecglens.report import Figure as Figure
 from ecglens.report import Report as Report
 from ecglens.report import Section as Section
 from ecglens.report import Table as Table
+from ecglens.reporting.audit import audit_report as audit_report
 from ecglens.reporting.html import render as render
 from ecglens.reporting.html import write_report as write_report
 from ecglens.reporting.record import record_report as record_report

@@ -11,6 +11,7 @@ import typer
 
 from ecglens import __version__
 from ecglens.cli import (
+    audit,
     check,
     compare,
     convert,
@@ -48,6 +49,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("audit")(audit.audit)
 app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 

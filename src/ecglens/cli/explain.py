@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +13,10 @@ import typer
 
 from ecglens.cli.arguments import FOLDER, Dataset, Json, Start, Stop, ecg_files, stretch_name
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, clean, conclude, exit_code_for, say
+from ecglens.cli.verdicts import default_method, drawn_methods, verdict_of, verdicts_on
 
 if TYPE_CHECKING:
+    from ecglens.auditing.verdicts import Verdicts
     from ecglens.bundle import Bundle
     from ecglens.cohort import Cohort
     from ecglens.ecg import ECG
@@ -42,7 +44,11 @@ def explain(
         help="An output (MI), a difference (MI - NORM), all, several by comma, or predicted: what the bundle decides. "
         "Default: predicted; with --data: all.",
     ),
-    method: str = typer.Option("saliency", help="Explanation method, or several by comma; see the reference."),
+    method: str = typer.Option(
+        "",
+        help="Explanation method, or several by comma. Default: the best that passed the audit of these weights; "
+        "saliency where there was none.",
+    ),
     parameters: list[str] = typer.Option([], "--set", metavar="NAME=VALUE", help="A parameter of the methods."),
     output: str = typer.Option("logit", help="What is explained: logit, or the probability made of it."),
     bundle: str = typer.Option("", help="A bundle, a run folder, or the shipped `pretrained`, which is the default."),
@@ -53,6 +59,8 @@ def explain(
     fold: str = typer.Option("", help="With --data: as in evaluate; default: 10 where there are folds, else all."),
     limit: int = typer.Option(0, min=0, help="With --data: the first so many records by name; 0: all."),
     resume: bool = typer.Option(False, "--resume", help="With --data: go on where a run was cut off."),
+    audit: str = typer.Option("", help="Folder or audit.json with verdicts; default: beside the bundle, or shipped."),
+    even_if_failed: bool = typer.Option(False, "--even-if-failed", help="Draw methods that failed the audit, stamped."),
     out: Path = typer.Option(Path("explained"), help="Folder for attributions (.npy), pictures and pages."),
     as_json: Json = False,
 ) -> None:
@@ -61,7 +69,7 @@ def explain(
     Example: ecglens explain my-ecg.hea --target MI --method saliency --out explained/
     A cohort: ecglens explain BUNDLE --data ptbxl/ --target all --method saliency --out runs/maps
     """
-    asked = Asked(target, method, tuple(parameters), output)
+    asked = Asked(target, method, tuple(parameters), output, audit, even_if_failed)
     if data:
         chosen = CohortChoice(data, dataset, fold, limit, resume)
         verb = partial(_explain_cohort, paths or [], bundle, (start, stop), asked, chosen, out)
@@ -79,9 +87,11 @@ class Asked:
     method: str
     parameters: tuple[str, ...]
     output: str
+    audit: str = ""
+    even_if_failed: bool = False
 
-    def methods(self) -> list[Method]:
-        """Return the methods with their parameters. Raises UsageError."""
+    def methods(self, verdicts: Verdicts) -> list[Method]:
+        """Return the methods with their parameters that may be drawn. Raises UsageError, UnsafeError."""
         from ecglens.errors import UsageError
         from ecglens.explainers.methods import find_methods
 
@@ -91,7 +101,8 @@ class Asked:
             if not sign:
                 raise UsageError("explain", "--set", text, "NAME=VALUE")
             given[name.strip()] = value.strip()
-        return find_methods(self.method, given)
+        named = self.method or default_method(verdicts, self.even_if_failed)
+        return drawn_methods(find_methods(named, given), verdicts, self.even_if_failed)
 
     def targets(self, default: str) -> list[str]:
         """Return the names of the targets."""
@@ -125,7 +136,8 @@ def _explain_cohort(
     where = _which_bundle(paths, bundle_name)
     if stretch != (None, None):
         raise UsageError("explain", "--start, --stop", "with --data", "ECG files", "explain the files of that stretch")
-    targets, methods, bundle = asked.targets(ALL), asked.methods(), Bundle.load(where)
+    targets, bundle = asked.targets(ALL), Bundle.load(where)
+    methods = asked.methods(verdicts_on(bundle, where, asked.audit))
     if PREDICTED in targets:
         raise UsageError(
             "explain", "target", PREDICTED, f"{ALL}, or outputs by name: a cohort has the same for all records"
@@ -212,7 +224,10 @@ def _explain_files(
         raise UsageError("explain", option, "without --data", "a cohort", "give --data, or leave it out")
     if not paths:
         raise UsageError("explain", "FILE", "none", "ECG files, or --data with a data set")
-    bundle, methods, targets = Bundle.load(bundle_name or PRETRAINED), asked.methods(), asked.targets(PREDICTED)
+    where = bundle_name or PRETRAINED
+    bundle, targets = Bundle.load(where), asked.targets(PREDICTED)
+    verdicts = verdicts_on(bundle, where, asked.audit)
+    methods = asked.methods(verdicts)
     question = Question.of(bundle, [t for t in targets if t != PREDICTED] or [ALL], asked.output)
     for method in methods:
         refuse(bundle, question, method)
@@ -225,7 +240,8 @@ def _explain_files(
             try:
                 ecg = read(path, *stretch)
                 name = _free_name(stretch_name(ecg.record_id, *stretch), names)
-                entries += _explain_one(bundle, ecg, path, targets, methods, asked.output, out / name)
+                found = {method.title: verdict_of(method, verdicts) for method in methods}
+                entries += _explain_one(bundle, ecg, path, targets, methods, asked.output, found, out / name)
                 names.append(name)
             except (InputError, UnsafeError, ContractError) as error:
                 errors.append(error)
@@ -245,8 +261,9 @@ def _explain_files(
 
 
 def _explain_one(
-    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], methods: list[Method], output: str, stem: Path
-) -> list[dict[str, Any]]:
+    bundle: Bundle, ecg: ECG, path: Path, targets: list[str], methods: list[Method], output: str,
+    verdicts: dict[str, str], stem: Path,
+) -> list[dict[str, Any]]:  # fmt: skip
     from ecglens.explainers.explain import explain as explain_ecg
     from ecglens.plotting.attribution import plot_explanation
     from ecglens.plotting.side_by_side import plot_explanations
@@ -260,7 +277,8 @@ def _explain_one(
     prediction = predict(bundle, ecg)
     named = _named(targets, prediction)
     marks = delineate(ecg)
-    explanations = explain_ecg(bundle, ecg, named, methods, output=output, fiducials=marks if marks.n_beats else None)
+    found = explain_ecg(bundle, ecg, named, methods, output=output, fiducials=marks if marks.n_beats else None)
+    explanations = [replace(one, verdict=verdicts[one.method]) for one in found]
     with_attention = any(method.title == "attention" for method in methods)
     hidden = explain_ecg(bundle, ecg, named, BESIDE_ATTENTION, output=output) if with_attention else []
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}

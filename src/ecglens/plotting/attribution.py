@@ -32,6 +32,7 @@ _NO_SIGN = {
     "nothing of the network": "large here, whatever the network",
 }
 LINE_MM, LINE_LETTERS = 4.6, 160  # of the sentence under the legend
+STAMP = "FAILED THE AUDIT"
 VERDICT_WORDS = {
     "passes": "passes on this model",
     "fails": "fails on this model, do not rely on it",
@@ -70,6 +71,8 @@ def plot_explanation(
         _draw_legend(axes, explanation, scale, colours, signed)
         for index, line in enumerate(lines):
             axes.text(5, -LEGEND_MM - LINE_MM * index, printable(line, LINE_LETTERS), size=8.5, va="top")
+        if explanation.verdict == "fails":
+            _stamp(axes, paper)
     return figure
 
 
@@ -201,6 +204,14 @@ def _draw_header(axes: Axes, paper: Paper, explanation: Explanation) -> None:
     axes.annotate(
         f"Audit: {VERDICT_WORDS[explanation.verdict]}", xy=(1, 0), xycoords=line, size=8.5, weight="bold",
         color=OKABE_ITO["vermillion"] if explanation.verdict == "fails" else INK, va="bottom",
+    )  # fmt: skip
+
+
+def _stamp(axes: Axes, paper: Paper) -> None:
+    """Write across the whole picture that its method failed: a picture is cut out and passed on without its header."""
+    axes.text(
+        WIDTH_MM / 2, paper.height / 2, STAMP, size=40, weight="bold", rotation=20, ha="center", va="center",
+        color=OKABE_ITO["vermillion"], alpha=0.35, zorder=6,
     )  # fmt: skip
 
 
