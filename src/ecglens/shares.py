@@ -271,7 +271,8 @@ def _told(explanation: Explanation, shares: Shares, rows: Sequence[int], segment
         leads = ALL_LEADS
     signs = f" ({positive:.0%} positive, {negative:.0%} negative)" if negative > 0 else ""
     of_leads, span = (f" of {leads}", "lead-time") if leads != ALL_LEADS else ("", "time")
-    verb = "is" if len(names) == 1 or leads == ALL_LEADS else "are"
+    one = len(names) == 1 and LIMB not in names[0]
+    verb = "is" if one or leads == ALL_LEADS else "are"
     kind = "map" if explanation.unit in NO_CLAIM else f"absolute map of {explanation.target}"
     return (
         f"{positive + negative:.0%} of the {kind}{signs} lies {_in(shares.segments[segment])}{of_leads}, which {verb} "
