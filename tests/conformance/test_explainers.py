@@ -22,6 +22,7 @@ from ecglens.leads import STANDARD_LEADS
 from ecglens.models.ecgnet import ECGNet
 from ecglens.models.lenet import LeNet, initialized
 from ecglens.models.resnet1d import ResNet1d
+from ecglens.models.transecg import TransECG
 from ecglens.models.xresnet1d import XResNet1d
 from ecglens.shapes import Targets
 
@@ -32,6 +33,7 @@ NETWORKS = {
     "ecgnet": (ECGNet, {"widths": (3, 4, 5), "hidden": 4}),
     "ecgnet-lead": (ECGNet, {"widths": (3, 4, 5), "hidden": 4, "lead_embedding": True}),
     "ecgnet-class": (ECGNet, {"widths": (3, 4, 5), "hidden": 4, "lead_embedding": True, "per_class": True}),
+    "transecg": (TransECG, {"n_leads": 12, "length": 160, "width": 12, "depth": 2, "heads": 3, "hidden": 8}),
 }
 # The same methods with fewer draws and coarser regions: what they promise does not hang on it.
 FEWER = {
@@ -41,7 +43,10 @@ FEWER = {
     "shapley": Shapley(orders=4),
 }
 REFUSED = {(f"ecgnet{kind}", "deeplift") for kind in ("", "-lead", "-class")}
-METHODS = [name for name in EXPLAINERS if name != "attention"]
+REFUSED |= {
+    ("transecg", name) for name in ("deeplift", "lrp", "lrp_z_plus", "gradcam", "guided_gradcam", "guided_backprop")
+}
+METHODS = [name for name in EXPLAINERS if not name.startswith("attention")]
 SIGNAL = np.random.default_rng(0).normal(size=(3, 12, 160)).astype(np.float32)
 
 
@@ -81,9 +86,17 @@ def test_promises_are_kept(name: str, method: str) -> None:
         assert sum(result.kept is True for result in results) >= 5
 
 
-@pytest.mark.parametrize("name", ["ecgnet", "ecgnet-lead", "ecgnet-class"])
-def test_attention_keeps_its_promises(name: str) -> None:
-    assert broken(conformance(network_of(name), find_method("attention"), "attention", SIGNAL)) == {}
+ATTENTION = ("attention", "attention_rollout", "attention_gradient")
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [*((f"ecgnet{kind}", "attention") for kind in ("", "-lead", "-class")), *(("transecg", m) for m in ATTENTION)],
+)
+def test_attention_keeps_its_promises(name: str, method: str) -> None:
+    results = conformance(network_of(name), find_method(method), method, SIGNAL)
+    assert broken(results) == {}
+    assert len(results) > 1  # not refused
 
 
 # --- explainers that break one promise each: the battery must name it ------------------------------------------------

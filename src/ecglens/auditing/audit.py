@@ -27,7 +27,6 @@ from ecglens.cohort import Cohort
 from ecglens.errors import ContractError
 from ecglens.explainers.linter import complaints
 from ecglens.explainers.methods import EXPLAINERS, Method
-from ecglens.models.ecgnet import ECGNet
 from ecglens.runs.cache import Cache
 from ecglens.runs.files import write_json
 from ecglens.runs.journal import Journal
@@ -131,8 +130,6 @@ def suitable(bundle: Bundle) -> tuple[dict[str, Method], dict[str, str]]:
     chosen, refused = {}, {}
     for name, method in EXPLAINERS.items():
         found = complaints(member, name, window) if method.by_layers else []
-        if name == "attention" and not isinstance(member, ECGNet):
-            found = ["the network has no attention over leads and time"]
         if found:
             refused[name] = f"refused on this network: {'; '.join(found)}"
         else:

@@ -22,6 +22,7 @@ from torch import nn
 
 from ecglens.bundle import as_tensor
 from ecglens.cohort import Batch
+from ecglens.explainers.attention import OF_CLASS_TOKENS
 from ecglens.explainers.explain import borrowed, one_by_one
 from ecglens.explainers.gradient import IntegratedGradients
 from ecglens.explainers.linter import complaints
@@ -38,10 +39,10 @@ _ALIKE, _ROUNDING = 5e-4, 1e-7
 _ADDS_UP = 0.01
 # Methods whose maps are sums over the targets' weights, and those that look at the input lead by lead.
 _NOT_LINEAR = {
-    "gradcam", "guided_gradcam", "guided_backprop", "attention", "integrated_gradients",
+    "gradcam", "guided_gradcam", "guided_backprop", "integrated_gradients", "attention", *OF_CLASS_TOKENS,
     "random", "energy", "slope", "r_distance",
 }  # fmt: skip
-_NOT_BY_LEAD = {"gradcam", "guided_gradcam", "attention", "random", "energy", "slope", "r_distance"}
+_NOT_BY_LEAD = {"gradcam", "guided_gradcam", "attention", *OF_CLASS_TOKENS, "random", "energy", "slope", "r_distance"}
 
 
 @dataclass(frozen=True)

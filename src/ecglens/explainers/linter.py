@@ -23,6 +23,7 @@ from ecglens.explainers.gradcam import last_block
 from ecglens.explainers.rules import leaves
 from ecglens.models.ecgnet import ECGNet
 from ecglens.models.layers import Add, WeightedSum
+from ecglens.models.transecg import TransECG
 
 # What only moves, copies or picks values: relevance passes through as gradients do.
 _MOVING = {
@@ -75,8 +76,8 @@ def _run(network: nn.Module, signal: Tensor, whole: tuple[type[nn.Module], ...])
 
         return hook
 
-    def count(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
-        run.steps = output.shape[-1] if output.ndim == 3 else 0
+    def count(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        run.steps = output.shape[-1] if isinstance(output, Tensor) and output.ndim == 3 else 0
 
     hooks = [layer.register_forward_hook(note(name)) for name, layer in run.layers]
     with contextlib.suppress(ContractError):  # no blocks stated: then none are counted
@@ -147,8 +148,13 @@ def _for_guided_gradcam(network: nn.Module, run: _Run) -> Iterator[str]:
 
 
 def _for_attention(network: nn.Module, run: _Run) -> Iterator[str]:
-    if not isinstance(network, ECGNet):
-        yield "no attention over leads and time, as ECGNet has"
+    if not isinstance(network, ECGNet | TransECG):
+        yield "no attention over leads and time, as ECGNet has, and no class token, as TransECG"
+
+
+def _for_class_tokens(network: nn.Module, run: _Run) -> Iterator[str]:
+    if not isinstance(network, TransECG):
+        yield "no class token that attends, as TransECG has"
 
 
 _LRP = ("lrp", "lrp_z_plus")
@@ -160,4 +166,6 @@ _CHECKS: dict[str, Callable[[nn.Module, _Run], Iterator[str]]] = {
     "lrp": _for_lrp,
     "lrp_z_plus": _for_lrp,
     "attention": _for_attention,
+    "attention_rollout": _for_class_tokens,
+    "attention_gradient": _for_class_tokens,
 }

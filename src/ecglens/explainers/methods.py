@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from ecglens.cohort import Batch
 from ecglens.errors import UsageError
-from ecglens.explainers.attention import attention, not_shown, receptive_field
+from ecglens.explainers.attention import (
+    attention,
+    attention_gradient,
+    attention_rollout,
+    not_shown,
+    receptive_field,
+    tells_leads_apart,
+)
 from ecglens.explainers.baselines import energy, r_distance, random, slope
 from ecglens.explainers.deeplift import deeplift
 from ecglens.explainers.gradcam import gradcam, guided_gradcam, keeps_leads_apart, step_length
@@ -104,7 +111,7 @@ def _as(kind: type, name: str, text: str) -> object:
 
 
 _GRADIENT, _LOGIT = "logit per unit of the prepared signal", "logit"
-_OF_ITSELF = "nothing of the network"
+_OF_ITSELF, _SHARE = "nothing of the network", "share of attention"
 POINT, PATH, ASK, ALIKE = "at the point", "along a path", "by asking", "alike"  # see `output`
 
 
@@ -133,7 +140,16 @@ EXPLAINERS: dict[str, Method] = {
     "occlusion_lead_zero": _hiding(Occlusion(by=LEAD, filler="zero", together=False)),
     "occlusion_lead_mean": _hiding(Occlusion(by=LEAD, filler="mean", together=False)),
     "shapley": _hiding(Shapley()),
-    "attention": Method(attention, "share of attention", receptive_field, by_layers=True, not_shown=not_shown),
+    "attention": Method(
+        attention, _SHARE, receptive_field, tells_leads_apart, by_layers=True, not_shown=not_shown
+    ),
+    "attention_rollout": Method(
+        attention_rollout, _SHARE, receptive_field, tells_leads_apart, by_layers=True, not_shown=not_shown
+    ),
+    "attention_gradient": Method(
+        attention_gradient, "attention x its gradient", receptive_field, tells_leads_apart, by_layers=True,
+        not_shown=not_shown,
+    ),
     "random": Method(random, _OF_ITSELF, probability=ALIKE),
     "energy": Method(energy, _OF_ITSELF, probability=ALIKE),
     "slope": Method(slope, _OF_ITSELF, probability=ALIKE),

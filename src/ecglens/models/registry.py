@@ -13,6 +13,7 @@ from ecglens.models.average import Average
 from ecglens.models.ecgnet import ECGNet
 from ecglens.models.lenet import LeNet
 from ecglens.models.resnet1d import ResNet1d
+from ecglens.models.transecg import TransECG
 from ecglens.models.xresnet1d import XResNet1d
 
 
@@ -28,6 +29,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "ECGNet": ECGNet,
     "XResNet1d": XResNet1d,
     "ResNet1d": ResNet1d,
+    "TransECG": TransECG,
     "Average": average_of,
 }
 
