@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecglens.bundle import Bundle, Output
+from ecglens.bundle import Bundle, Output, TrainedOn
 from ecglens.cohort import Cohort
 from ecglens.ecg import ECG
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
-from ecglens.explainers.cohort import explain_cohort, to_half
+from ecglens.explainers.cohort import explain_cohort, explain_family, to_half
 from ecglens.explainers.explain import explain
 from ecglens.explainers.explained import ExplainedCohort
 from ecglens.explainers.methods import find_methods
 from ecglens.models.lenet import LeNet, initialized
 from ecglens.runs.journal import Journal
+from ecglens.runs.run import Run
 from ecglens.training.recipes import PREPROCESSING
 
 METHODS = "saliency,occlusion_lead,shapley"
@@ -30,7 +31,7 @@ FASTER = {"orders": "2"}
 
 def network(seed: int = 3) -> Bundle:
     outputs = (Output("NORM"), Output("MI", threshold=0.5), Output("CD", temperature=2.0))
-    return Bundle(initialized(LeNet, {"n_outputs": 3}, seed), outputs, PREPROCESSING, 100.0, "lenet", {"n_outputs": 3})
+    return Bundle(initialized(LeNet, {"n_outputs": 3}, seed), outputs, PREPROCESSING, 100.0, "LeNet", {"n_outputs": 3})
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +228,31 @@ def test_what_was_not_asked_for(explained: ExplainedCohort) -> None:
             ask()
     with pytest.raises(InputError):
         explained.mean_shares("MI", "saliency", [])
+
+
+# --- families --------------------------------------------------------------------------------------------------------
+
+
+def test_each_record_by_the_bundle_that_has_not_seen_its_patient(small_cohort: Cohort, tmp_path: Path) -> None:
+    """Two bundles, each marked as trained on the other fold's people: any other choice would be refused as a leak."""
+    cohort = small_cohort.take(range(12))
+    people = sorted(set(cohort.patient_keys))  # type: ignore[type-var]
+    folds = {
+        record: 1 + people.index(key) % 2 for record, key in zip(cohort.record_ids, cohort.patient_keys, strict=True)
+    }
+    run = Run.create(tmp_path / "family", "train", {}, 0)
+    bundles = {}
+    for fold in (1, 2):
+        seen = [key for key, own in zip(cohort.patient_keys, folds.values(), strict=True) if own != fold]
+        bundles[fold] = replace(network(fold), trained_on=TrainedOn.of("salt", train=(seen, [])))
+        bundles[fold].save(run.bundle_folder(f"fold-{fold}"))
+    run.note(bundles={"fold-1": "", "fold-2": ""}, data={"name": cohort.name}, folds=folds)
+    found = explain_family(run, cohort, ["MI"], find_methods("saliency"), tmp_path / "maps")
+    assert len(found) == 12
+    for k in (0, 1, 6, 11):
+        expected = explain(bundles[folds[cohort.record_ids[k]]], cohort[k], ["MI"])[0]
+        own = found.explanation(cohort.record_ids[k], "MI", "saliency")
+        np.testing.assert_allclose(own.values, expected.values, atol=2**-10 * np.abs(expected.values).max())
+        assert found.records.loc[cohort.record_ids[k], "fold"] == folds[cohort.record_ids[k]]
+    with pytest.raises(LeakError):
+        explain_cohort(bundles[1], cohort, ["MI"], find_methods("saliency"), tmp_path / "all")
