@@ -59,8 +59,8 @@ def _claims(title: str, methods: Mapping[str, Any], facts: Mapping[str, Any], su
     one = next(iter(facts["readers"].values()))["r2"]
     return (
         f"**{title}**\n\n{grid(header, rows)}\n\nTemporal: peak inside the wave less the largest value outside, above "
-        f"0 holds. Spatial: chance {len(facts['leads']) ** -0.5:.2f}. Twins trained on {facts['trained_on']} records; on "
-        f"{one['n']} others of {one['n_patients']} patients: {read}."
+        f"0 holds. Spatial: chance {len(facts['leads']) ** -0.5:.2f}. Twins trained on {facts['trained_on']} records; "
+        f"on {one['n']} others of {one['n_patients']} patients: {read}."
     )
 
 
