@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import audit, data, evaluation, networks, simulator, speed, waveform
+from tabulated import audit, data, evaluation, explanations, networks, simulator, speed, waveform
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -44,6 +44,8 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "papers": ("docs/methods/networks.md", networks.papers),
     "audits": ("docs/methods/audit.md", audit.audits),
     "claims": ("docs/methods/audit.md", audit.claims),
+    "which-map": ("docs/methods/which-map.md", explanations.which_map),
+    "explainers": ("docs/methods/explainers.md", speed.explainers),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }

@@ -68,9 +68,12 @@ def trained(name: str, cohort: Cohort, out: Path, cache: Cache) -> Bundle:
         scores[seed] = Run(folder).read()["valid"]["macro_auroc"]["value"]
     members = [Bundle.load(out / f"seed-{seed}") for seed in scores]
     first = members[0]
-    chosen = {"validation_macro_auroc_by_seed": scores, "best_epoch": [m.details["best_epoch"] for m in members]}
+    chosen = {
+        "validation_macro_auroc_by_seed": scores,
+        "best_epoch": [m.details["best_epoch"] for m in members] if seeds > 1 else first.details["best_epoch"],
+    }
     joined = average(members, name, first.trained_on) if seeds > 1 else replace(first, name=name)  # all saw the same
-    return replace(joined, details={**first.details, **chosen})
+    return replace(joined, details={**first.details, **chosen, "arguments": TASK})
 
 
 def ship(name: str, bundle: Bundle, cohort: Cohort, cache: Cache) -> Bundle:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped bundle: loads, fits into a wheel, says whose data it was made from, and works on a simulated ECG."""
+"""The shipped bundles: each loads, fits into a wheel, credits its data, and works on a simulated ECG."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ecglens.bundle import PRETRAINED, Bundle
+from ecglens.errors import InputError
 from ecglens.explainers.explain import explain
 from ecglens.prediction.predict import predict
 from ecglens.simulation.cohort import simulate_ecg
@@ -16,9 +17,16 @@ CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 NOTICE = Path(__file__).parents[1] / "NOTICE"
 
 
-@pytest.fixture(scope="module")
-def pretrained() -> Bundle:
-    return Bundle.load("pretrained")
+@pytest.fixture(scope="module", params=["pretrained", "pretrained:ecgnet"])
+def pretrained(request: pytest.FixtureRequest) -> Bundle:
+    return Bundle.load(request.param)
+
+
+def test_named_after_its_folder(pretrained: Bundle) -> None:
+    """A name that is no folder's is refused, with the names there are."""
+    assert (PRETRAINED / pretrained.name / "weights.safetensors").exists()
+    with pytest.raises(InputError, match="pretrained, pretrained:ecgnet"):
+        Bundle.load("pretrained:nothing")
 
 
 def test_classes_and_decisions(pretrained: Bundle) -> None:
@@ -62,7 +70,7 @@ def test_knows_whom_it_has_seen(pretrained: Bundle) -> None:
 
 def test_credits_its_data(pretrained: Bundle) -> None:
     notice = NOTICE.read_text()
-    assert "src/ecglens/weights/pretrained" in notice
+    assert f"src/ecglens/weights/{pretrained.name}" in notice
     for text in (notice, pretrained.attribution, pretrained.card):
         for words in ("PTB-XL", "Wagner", "CC BY 4.0", "10.13026/kfzx-aw45"):
             assert words in text, words

@@ -26,7 +26,9 @@ from ecglens.datasets.ptbxl_plus import load_ptbxl_plus as load_ptbxl_plus
 from ecglens.ecg import ECG as ECG
 from ecglens.errors import EcglensError as EcglensError
 from ecglens.errors import Finding as Finding
+from ecglens.explainers.cohort import explain_cohort as explain_cohort
 from ecglens.explainers.explain import explain as explain
+from ecglens.explainers.explained import ExplainedCohort as ExplainedCohort
 from ecglens.explanation import Attribution as Attribution
 from ecglens.explanation import CohortExplanation as CohortExplanation
 from ecglens.explanation import Explanation as Explanation
@@ -38,6 +40,11 @@ from ecglens.formats.wfdb import write_wfdb as write_wfdb
 from ecglens.leads import STANDARD_LEADS as STANDARD_LEADS
 from ecglens.plotting.attribution import plot_explanation as plot_explanation
 from ecglens.plotting.ecg import plot_ecg as plot_ecg
+from ecglens.plotting.heat_map import plot_lead_time as plot_lead_time
+from ecglens.plotting.shares import plot_lead_radar as plot_lead_radar
+from ecglens.plotting.shares import plot_lead_shares as plot_lead_shares
+from ecglens.plotting.shares import plot_segment_shares as plot_segment_shares
+from ecglens.plotting.side_by_side import plot_explanations as plot_explanations
 from ecglens.plotting.waves import plot_waves as plot_waves
 from ecglens.prediction.evaluate import Evaluation as Evaluation
 from ecglens.prediction.evaluate import evaluate as evaluate
@@ -54,6 +61,9 @@ from ecglens.reporting.html import write_report as write_report
 from ecglens.reporting.record import record_report as record_report
 from ecglens.reporting.run import build_run_report as build_run_report
 from ecglens.runs.run import Run as Run
+from ecglens.shares import Shares as Shares
+from ecglens.shares import share_out as share_out
+from ecglens.shares import where_sentence as where_sentence
 from ecglens.simulation.cohort import simulate_cohort as simulate_cohort
 from ecglens.simulation.cohort import simulate_ecg as simulate_ecg
 from ecglens.training.learning_curve import learning_curve as learning_curve

@@ -145,6 +145,8 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         assert code in (0, 7), (words, code)
         told = json.loads(capsys.readouterr().out)
         assert keys_of(told) - documented(words) == set(), words
+    assert run(["explain", tiny, "--data", "made", "--out", "maps", "--limit", "2", "--json"]) == 0
+    assert keys_of(json.loads(capsys.readouterr().out)) - documented("explain") == set()
     assert run(["predict", "--bundle", "nowhere", "x.hea", "--json"]) == 3
     assert keys_of(json.loads(capsys.readouterr().out)) - documented("predict") - {"schema"} == set()
 

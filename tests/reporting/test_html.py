@@ -17,7 +17,8 @@ from ecglens.plotting.curves import plot_roc
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.html import render, write_report
-from ecglens.reporting.record import lead_sentence, record_report
+from ecglens.reporting.record import record_report
+from ecglens.shares import lead_sentence
 
 HOSTILE = "\"><script>window.pwned=1</script><img src=x onerror='window.pwned=1'>&amp;\x00\u202e\udc80"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -155,9 +156,11 @@ def test_record_page_says_it_in_order_and_in_words():
     )  # fmt: skip
     titles = [section.title for section in report.sections]
     assert titles == [
-        "The ECG", "What the network says", "Explanation of MI: saliency", "Explanation of CD: saliency", "Limits",
+        "The ECG", "What the network says", "Side by side", "Explanation of MI: saliency",
+        "Explanation of CD: saliency", "Limits",
     ]  # fmt: skip
-    ecg, says, mi, cd, limits = report.sections
+    ecg, says, both, mi, cd, limits = report.sections
+    assert both.conclusion.startswith("Maps of different targets may differ and all be right.")
     assert ecg.tables[0].rows == (("note", "all", "gain assumed"),)
     assert says.conclusion == "Above its threshold: MI 0.810."
     assert says.tables[0].rows == (("MI", "0.810", "0.440", "present"), ("CD", "0.100", "", "absent"))
@@ -168,6 +171,41 @@ def test_record_page_says_it_in_order_and_in_words():
     assert "failed the audit" in cd.conclusion
     assert cd.text[0].startswith("V2 (")
     assert limits.text
+
+
+def test_maps_of_one_target_are_compared_by_their_largest_lead():
+    one, other = make_explanation(), make_explanation(parameters={"together": True})
+    moved = replace(one, values=one.values[::-1].copy(), method="lrp")
+
+    def conclusion(*maps):
+        report = record_report(make_ecg(), maps, {}, {}, {}, (), ())
+        return next(s.conclusion for s in report.sections if s.title == "Side by side")
+
+    assert conclusion(one, replace(one, method="lrp")).startswith("All 2 maps that tell leads apart have their largest")
+    assert conclusion(one, moved).startswith("No two of 2 maps")
+    assert conclusion(one, moved, replace(one, method="deeplift")).startswith("2 of 3 maps")
+    assert conclusion(one, other).startswith("Maps that differ cannot all be right")
+
+
+def test_attention_stands_beside_what_hiding_leads_does():
+    attention = make_explanation(unit="share of attention", warnings=("is the same for every target",))
+    attention = replace(attention, values=np.abs(attention.values))
+    zero = replace(attention, method="occlusion_lead_zero", unit="logit", values=attention.values * 2)
+    together = replace(zero, method="occlusion_lead", values=-attention.values, parameters={"together": True})
+    report = record_report(make_ecg(), [attention], {}, {}, {}, (), (), hidden=[zero, together])
+    section = next(s for s in report.sections if s.title == "Hiding whole leads: MI")
+    sums = dict(zip(attention.leads, attention.values.sum(axis=1).tolist(), strict=True))
+    top = max(sums, key=sums.__getitem__)
+    assert f"hiding {top} lowers it by {2 * sums[top]:.2f} (occlusion_lead_zero)" in section.conclusion
+    cells = {row[0]: row[1:] for row in section.tables[0].rows}
+    assert cells["V2"][1:] == (f"{2 * sums['V2']:+.2f}", f"{-sums['V2']:+.2f}")
+    limb = -sum(sums[lead] for lead in STANDARD_LEADS[:6])
+    assert cells["limb leads"][1:] == ("", f"{limb:+.2f}")
+    assert cells["II"][2] == ""
+    assert "+1.00 (occlusion_lead_zero)" in section.text[0]
+    explained = next(s for s in report.sections if s.title == "Explanation of MI: saliency")
+    assert "Warning: this map is the same for every target." in explained.text
+    assert any("speaks for nothing" in line for line in explained.text)
 
 
 def test_lead_sentences():

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from ecglens.explainers.explained import ExplainedCohort
     from ecglens.explainers.methods import Method
     from ecglens.explanation import Explanation
+    from ecglens.fiducials import Fiducials
     from ecglens.prediction.predict import Prediction
 
 
 PREDICTED, ALL, PRETRAINED = "predicted", "all", "pretrained"
+BESIDE_ATTENTION = ("occlusion_lead_zero", "occlusion_lead_mean", "occlusion_lead")  # on the page
 Stretch = tuple[float | None, float | None]  # start and stop in s, None: the recording's own
 Paths = Annotated[
     list[Path] | None,
@@ -178,6 +180,11 @@ def _first(cohort: Cohort, limit: int) -> Cohort:
 
 
 def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_records: int) -> Outcome:
+    from ecglens.reporting.explained_cohort import INDEX, explained_cohort_report
+    from ecglens.reporting.html import write_report
+
+    page = explained.run.folder / INDEX
+    write_report(explained_cohort_report(explained, [("bundle", bundle), ("fold", fold), *_versions()]), page)
     left_out = explained.excluded[explained.excluded["part"] != "loading"]
     cohort = explained.about["arguments"]["cohort"]
     kinds = {str(kind): int(n) for kind, n in left_out["kind"].value_counts().items()}
@@ -186,6 +193,7 @@ def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_record
         "explained": len(explained), "maps": len(explained.maps), "methods": list(explained.methods),
         "targets": list(explained.targets), "output": explained.about["arguments"]["output"],
         "with_warnings": int(explained.maps["warnings"].notna().sum()), "left_out": kinds,
+        "page": str(page),
     }  # fmt: skip
     text = (
         f"{len(explained):,} of {n_records:,} records of {cohort}, fold {fold}, explained "
@@ -196,7 +204,7 @@ def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_record
     if kinds:
         words = ", ".join(f"{kind} {n}" for kind, n in kinds.items())
         text += f"\nLeft out: {words}; listed in {explained.run.folder / 'tables' / 'excluded.csv'}"
-    return Outcome(told, text, "", PARTLY if kinds else 0)
+    return Outcome(told, text, f"open {page}", PARTLY if kinds else 0)
 
 
 # -------------------------------------------------------------------------------------------------------------- files
@@ -223,6 +231,8 @@ def _explain_files(
     question = Question.of(bundle, [t for t in targets if t != PREDICTED] or [ALL], asked.output)
     for method in methods:
         refuse(bundle, question, method)
+    verdict = {name: verdicts[name] for name in BESIDE_ATTENTION}
+    verdict |= {method.title: verdict_of(method, verdicts) for method in methods}
     files, progress = ecg_files(paths), ProgressLine()
     entries: list[dict[str, Any]] = []
     errors: list[EcglensError] = []
@@ -232,8 +242,7 @@ def _explain_files(
             try:
                 ecg = read(path, *stretch)
                 name = _free_name(stretch_name(ecg.record_id, *stretch), names)
-                found = {method.title: verdict_of(method, verdicts) for method in methods}
-                entries += _explain_one(bundle, ecg, path, targets, methods, asked.output, found, out / name)
+                entries += _explain_one(bundle, ecg, path, targets, methods, asked.output, verdict, out / name)
                 names.append(name)
             except (InputError, UnsafeError, ContractError) as error:
                 errors.append(error)
@@ -243,7 +252,7 @@ def _explain_files(
         write_json(index, clean({"schema": 1, "explanations": [*_kept(index, entries), *entries]}))
     lines = [
         f"{e['file']}: {e['target']} {_percent(e['probability'])}, explained by {e['method']} ({e['verdict']} on this "
-        f"model)\n  picture {e['picture']}\n  page    {e['page']}"
+        f"model)\n  {e['sentence']}\n  picture {e['picture']}\n  page    {e['page']}"
         for e in entries
     ] or ["No ECG could be used."]
     for fault in errors:
@@ -258,36 +267,46 @@ def _explain_one(
 ) -> list[dict[str, Any]]:  # fmt: skip
     from ecglens.explainers.explain import explain as explain_ecg
     from ecglens.plotting.attribution import plot_explanation
+    from ecglens.plotting.side_by_side import plot_explanations
     from ecglens.plotting.style import figure_bytes
     from ecglens.prediction.predict import predict
     from ecglens.reporting.html import write_report
     from ecglens.reporting.record import record_report
     from ecglens.runs.files import write_bytes, write_npy
+    from ecglens.waveform.delineate import delineate
 
     prediction = predict(bundle, ecg)
     named = _named(targets, prediction)
-    explanations = [
-        replace(found, verdict=verdicts[found.method])
-        for found in explain_ecg(bundle, ecg, named, methods, output=output)
-    ]
+    marks = delineate(ecg)
+    given = marks if marks.n_beats else None
+    explanations = explain_ecg(bundle, ecg, named, methods, output=output, fiducials=given)
+    with_attention = any(method.title == "attention" for method in methods)
+    hidden = explain_ecg(bundle, ecg, named, BESIDE_ATTENTION, output=output) if with_attention else []
+    explanations, hidden = (
+        [replace(found, verdict=verdicts[found.method]) for found in made] for made in (explanations, hidden)
+    )
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
         ecg, explanations, prediction.probabilities, prediction.decisions, thresholds, prediction.flags,
         [("file", path.name), ("bundle", bundle.name), ("weights", bundle.weights_sha256[:16]), *_versions()],
+        marks, hidden,
     )  # fmt: skip
     write_report(report, page)
-    entries = []
+    entries, together = [], stem.with_name(f"{stem.name}-side-by-side.png")
+    if len(explanations) > 1:
+        write_bytes(together, figure_bytes(plot_explanations(ecg, explanations, marks), "png", dpi=130))
     for explanation in explanations:
         name = (
             f"{stem.name}-{_slug(explanation.target)}-{explanation.method}"  # names may hold dots: no with_suffix here
         )
         values, picture = stem.with_name(f"{name}.npy"), stem.with_name(f"{name}.png")
         write_npy(values, explanation.values)
-        write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation), "png", dpi=130))
-        entries.append(_entry(explanation, path) | {
+        write_bytes(picture, figure_bytes(plot_explanation(ecg, explanation, marks=marks), "png", dpi=130))
+        entries.append(_entry(explanation, path, marks) | {
             "bundle": bundle.name, "weights_sha256": bundle.weights_sha256,
             "attribution": str(values), "picture": str(picture), "page": str(page),
+            "side_by_side": str(together) if len(explanations) > 1 else None,
         })  # fmt: skip
     return entries
 
@@ -319,7 +338,10 @@ def _free_name(record_id: str, taken: list[str]) -> str:
     return name
 
 
-def _entry(explanation: Explanation, path: Path) -> dict[str, Any]:
+def _entry(explanation: Explanation, path: Path, marks: Fiducials) -> dict[str, Any]:
+    from ecglens.shares import share_out, where_sentence
+
+    shares = share_out(explanation, marks)
     return {
         "file": str(path),
         "record_id": explanation.record_id,
@@ -337,6 +359,8 @@ def _entry(explanation: Explanation, path: Path) -> dict[str, Any]:
         "completeness_gap": explanation.completeness_gap,
         "warnings": list(explanation.warnings),
         "share_by_lead": explanation.share_by_lead(),
+        "sentence": where_sentence(explanation, shares),
+        "shares": shares.as_rows(),
     }
 
 

@@ -40,6 +40,24 @@ def attention(network: nn.Module, batch: Batch, targets: Targets) -> Attribution
     return Attribution(np.einsum("kq,bqlt->bklt", rows, fine).astype(np.float32))
 
 
+def not_shown(network: nn.Module, fs: float) -> tuple[str, ...]:
+    """Return what the attention of this network does not show, to be read after "this map"."""
+    if not isinstance(network, ECGNet):
+        return ()
+    told = ["says nothing of direction: what is attended to may speak for the target or against it"]
+    if not network.per_class:
+        told.append("is the same for every target: the network has one attention for all classes")
+    told.append(
+        f"sees {network.receptive_field / fs:.2f} s around each instant, more than a beat at most rates: its peaks are "
+        "no evidence of P, QRS or T"
+    )
+    if network.embedding is None:
+        told.append(
+            "cannot tell leads apart by place: exchanging two leads exchanges their attention and changes no answer"
+        )
+    return tuple(told)
+
+
 def receptive_field(network: nn.Module, signal: torch.Tensor) -> int:
     """Return how many samples a step of the attention over time has seen."""
     return network.receptive_field if isinstance(network, ECGNet) else signal.shape[-1]

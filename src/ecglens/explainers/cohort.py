@@ -314,9 +314,10 @@ class _Work:
                     writer.writerows(rows)
                     counts[table] += len(rows)
         if not counts["maps"]:
+            left_out = [row for key in keys for row in self.journal.result("block", key)["excluded"]]
             raise InputError(
                 self.parts[0][1].name, "records", f"none of {self.n_records} explained", "at least one",
-                f"see {folder / 'excluded.csv'}", kind="no_records",
+                left_out[0]["reason"] if left_out else "it is empty", kind="no_records",
             )  # fmt: skip
         found = {"classes": list(names), "n_explained": counts["records"], "n_maps": counts["maps"]}
         return self.grid | found | {"label_rule": self.parts[0][1].label_rule}

@@ -148,6 +148,7 @@ def explanations_of(
     resolution, apart = _resolution(bundle, batch, k, method)
     parameters = {"output": question.output} | _windows(bundle, batch.signal.shape[-1], batch.fs) | method.parameters
     names = bundle.classes
+    not_shown = method.not_shown(_members(bundle.network)[0], batch.fs) if method.not_shown else ()
     return [
         Explanation(
             found.values[k, j],
@@ -168,7 +169,7 @@ def explanations_of(
             resolution_ms=1000 * resolution,
             resolves_leads=apart,
             verdict=question.verdict,
-            warnings=_warnings(method, found, k, j, question.output),
+            warnings=_warnings(method, found, k, j, question.output) + not_shown,
         )
         for j, target in enumerate(question.targets)
     ]

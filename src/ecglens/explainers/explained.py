@@ -81,7 +81,7 @@ class ExplainedCohort:
         if (record_id, method, target) not in self.maps.index:
             raise InputError(
                 self.run.folder, "record", record_id, "a record that was explained", "see tables/excluded.csv",
-                kind="missing_record",
+                kind="no_records",
             )  # fmt: skip
         told: dict[Any, Any] = self.maps.loc[[(record_id, method, target)]].iloc[0].to_dict()
         record: dict[Any, Any] = self.records.loc[[record_id]].iloc[0].to_dict()

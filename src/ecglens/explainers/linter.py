@@ -22,7 +22,7 @@ from ecglens.explainers import deeplift, lrp
 from ecglens.explainers.gradcam import last_block
 from ecglens.explainers.rules import leaves
 from ecglens.models.ecgnet import ECGNet
-from ecglens.models.layers import Add
+from ecglens.models.layers import Add, WeightedSum
 
 # What only moves, copies or picks values: relevance passes through as gradients do.
 _MOVING = {
@@ -39,6 +39,7 @@ _SILENT = (nn.Dropout, nn.Identity, nn.Flatten)
 class _Run:
     """What one forward pass showed."""
 
+    layers: list[tuple[str, nn.Module]]  # those that hold no others, or that the method takes as one
     inputs: dict[Any, list[Any]] = field(default_factory=dict)  # graph node of a layer's output -> of its inputs
     calls: Counter[str] = field(default_factory=Counter)
     steps: int = 0  # time steps that the last block leaves
@@ -49,7 +50,9 @@ def complaints(network: nn.Module, method: str, signal: Tensor) -> list[str]:
 
     signal   any input [batch, lead, time] of the network
     """
-    return [*_CHECKS[method](network, _run(network, signal))] if method in _CHECKS else []
+    if method not in _CHECKS:
+        return []
+    return [*_CHECKS[method](network, _run(network, signal, lrp.CHOOSING if method in _LRP else ()))]
 
 
 def refuse_unsuitable(network: nn.Module, method: str, signal: Tensor) -> None:
@@ -62,8 +65,8 @@ def refuse_unsuitable(network: nn.Module, method: str, signal: Tensor) -> None:
         )  # fmt: skip
 
 
-def _run(network: nn.Module, signal: Tensor) -> _Run:
-    run = _Run()
+def _run(network: nn.Module, signal: Tensor, whole: tuple[type[nn.Module], ...]) -> _Run:
+    run = _Run(leaves(network, whole))
 
     def note(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
         def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -75,7 +78,7 @@ def _run(network: nn.Module, signal: Tensor) -> _Run:
     def count(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
         run.steps = output.shape[-1] if output.ndim == 3 else 0
 
-    hooks = [layer.register_forward_hook(note(name)) for name, layer in leaves(network)]
+    hooks = [layer.register_forward_hook(note(name)) for name, layer in run.layers]
     with contextlib.suppress(ContractError):  # no blocks stated: then none are counted
         hooks.append(last_block(network).register_forward_hook(count))
     try:
@@ -105,10 +108,10 @@ def _functions(run: _Run) -> list[str]:
     return sorted(set(names))
 
 
-def _for_rules(network: nn.Module, run: _Run, known: tuple[type[nn.Module], ...]) -> Iterator[str]:
+def _for_rules(run: _Run, known: tuple[type[nn.Module], ...]) -> Iterator[str]:
     for name in _functions(run):
         yield f"an operation that is no layer ({name})"
-    for name, layer in leaves(network):
+    for name, layer in run.layers:
         if type(layer) not in known and run.calls[name]:
             yield f"layer {name} is a {type(layer).__name__}, for which there is no rule"
         if run.calls[name] > 1 and not isinstance(layer, _SILENT):
@@ -116,11 +119,14 @@ def _for_rules(network: nn.Module, run: _Run, known: tuple[type[nn.Module], ...]
 
 
 def _for_lrp(network: nn.Module, run: _Run) -> Iterator[str]:
-    yield from _for_rules(network, run, (*lrp.LINEAR, *lrp.AVERAGING, *lrp.PASSING, nn.ReLU, nn.BatchNorm1d, Add))
+    yield from _for_rules(run, (*lrp.KNOWN, nn.BatchNorm1d))
 
 
 def _for_deeplift(network: nn.Module, run: _Run) -> Iterator[str]:
-    yield from _for_rules(network, run, (*_LINEAR, *_SILENT, *deeplift.RULES))
+    if any(isinstance(layer, WeightedSum) for _, layer in run.layers):
+        yield "an attention, whose weights and values both depend on the input: no rule shares a change of both"
+        return
+    yield from _for_rules(run, (*_LINEAR, *_SILENT, *deeplift.RULES))
 
 
 def _for_guided(network: nn.Module, run: _Run) -> Iterator[str]:
@@ -145,6 +151,7 @@ def _for_attention(network: nn.Module, run: _Run) -> Iterator[str]:
         yield "no attention over leads and time, as ECGNet has"
 
 
+_LRP = ("lrp", "lrp_z_plus")
 _CHECKS: dict[str, Callable[[nn.Module, _Run], Iterator[str]]] = {
     "guided_backprop": _for_guided,
     "gradcam": _for_gradcam,

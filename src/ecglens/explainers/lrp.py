@@ -6,6 +6,10 @@ value, in proportion to what each gave. Linear layers share by weight times inpu
 gives all to the winner, a ReLU passes on as it is. Nothing is made or lost but what biases and the stabiliser keep;
 the map's gap says how much that is.
 
+An attention is a product of two things that both depend on the input, its weights and its values. Its weights are held
+constant: they choose, the values are what is chosen, so that all relevance goes to the values and none through the
+softmax (Ali et al. 2022, ICML, arXiv 2202.07304). Why the network looked where it looked is thus not told.
+
 Batch norm is folded into the layer before (or after) it first, since a scale and a shift of their own would share
 relevance around zero.
 """
@@ -20,19 +24,25 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, linear
+from torch.nn.grad import conv1d_input
 
 from ecglens.cohort import Batch
 from ecglens.errors import ContractError, UsageError
 from ecglens.explainers.gradient import gradients_at, signal_of, target_values
 from ecglens.explainers.rules import Rule, backward_by, gradient_of, leaves
 from ecglens.explanation import Attribution
-from ecglens.models.layers import Add
+from ecglens.models.ecgnet import Attention, OwnAttention
+from ecglens.models.layers import Add, WeightedSum
 from ecglens.shapes import Targets
 
 LINEAR = (nn.Conv1d, nn.Linear)
 AVERAGING = (nn.AvgPool1d, nn.AdaptiveAvgPool1d)
 # Layers that hand relevance on as the gradient does: they copy, pick out or rearrange.
 PASSING = (nn.Dropout, nn.Identity, nn.Flatten, nn.MaxPool1d, nn.AdaptiveMaxPool1d)
+
+
+CHOOSING = (Attention, OwnAttention)  # what makes weights that are held constant, with all that is in it
+KNOWN = (*LINEAR, *AVERAGING, *PASSING, nn.ReLU, Add, WeightedSum, *CHOOSING)
 
 
 @dataclass(frozen=True)
@@ -66,14 +76,15 @@ class LRP:
         """Return the rule of each kind of layer; those that are not named pass relevance on as gradients."""
         share: Rule = self._share_by_contribution
         rules = dict.fromkeys((*LINEAR, *AVERAGING), share)
-        rules |= {nn.ReLU: _pass_on, Add: self._share_between_summands}
+        rules |= {nn.ReLU: _pass_on, Add: self._share_between_summands, WeightedSum: self._share_among_chosen}
+        rules |= dict.fromkeys(CHOOSING, _nothing)
         return rules | ({nn.Conv1d: self._share_among_raising} if self.z_plus else {})
 
     def _share_by_contribution(
         self, layer: Callable[..., Tensor], inputs: tuple[Tensor, ...], output: Tensor, relevance: Tensor
     ) -> tuple[Tensor, ...]:
         """R_i = x_i sum_j w_ij R_j / z_j."""
-        return (inputs[0] * gradient_of(layer, inputs[0], relevance / self._stable(output)),)
+        return (inputs[0] * _handed_back(layer, inputs[0], relevance / self._stable(output)),)
 
     def _share_among_raising(
         self, layer: Callable[..., Tensor], inputs: tuple[Tensor, ...], output: Tensor, relevance: Tensor
@@ -89,6 +100,14 @@ class LRP:
     ) -> tuple[Tensor, ...]:
         share = relevance / self._stable(output)
         return tuple(_like(summand * share, summand) for summand in inputs)
+
+    def _share_among_chosen(
+        self, layer: Callable[..., Tensor], inputs: tuple[Tensor, ...], output: Tensor, relevance: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The epsilon rule with the weights as a linear layer's: R_v = v sum w R / z; the weights get none."""
+        weights, values = inputs
+        share = gradient_of(lambda chosen: layer(weights, chosen), values, relevance / self._stable(output))
+        return torch.zeros_like(weights), values * share
 
     def _stable(self, values: Tensor) -> Tensor:
         return values + self.epsilon * torch.where(values >= 0, 1.0, -1.0)
@@ -112,6 +131,24 @@ def _pass_on(
     return (relevance,)
 
 
+def _handed_back(layer: Callable[..., Tensor], at: Tensor, arrived: Tensor) -> Tensor:
+    """Return `gradient_of` a linear layer, straight from its weights where they say it: no second forward pass."""
+    own = layer.layer  # type: ignore[attr-defined]
+    if type(own) is nn.Linear:
+        return arrived @ own.weight.detach()
+    if type(own) is nn.Conv1d and own.padding_mode == "zeros" and not isinstance(own.padding, str):
+        return conv1d_input(  # type: ignore[no-untyped-call]
+            at.shape, own.weight.detach(), arrived, own.stride, own.padding, own.dilation, own.groups
+        )
+    return gradient_of(layer, at, arrived)
+
+
+def _nothing(
+    layer: Callable[..., Tensor], inputs: tuple[Tensor, ...], output: Tensor, relevance: Tensor
+) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros_like(one) for one in inputs)
+
+
 def _with_weights_clamped(layer: Callable[..., Tensor], upwards: bool) -> Callable[[Tensor], Tensor]:
     """Return a convolution with its positive (or negative) weights alone, and without bias."""
     conv = layer.layer  # type: ignore[attr-defined]
@@ -126,12 +163,11 @@ def _like(relevance: Tensor, summand: Tensor) -> Tensor:
 
 def refuse_unknown_layers(network: nn.Module) -> None:
     """Raise ContractError for a layer without a rule: a silent gradient in its place would be no relevance."""
-    known = (*LINEAR, *AVERAGING, *PASSING, nn.ReLU, Add)
-    for name, layer in leaves(network):
-        if type(layer) not in known:
+    for name, layer in leaves(network, whole=CHOOSING):
+        if type(layer) not in KNOWN:
             raise ContractError(
                 type(network).__name__, f"layer {name}", type(layer).__name__,
-                ", ".join(kind.__name__ for kind in known), "choose another method", kind="method",
+                ", ".join(kind.__name__ for kind in KNOWN), "choose another method", kind="method",
             )  # fmt: skip
 
 

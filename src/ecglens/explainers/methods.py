@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ecglens.cohort import Batch
 from ecglens.errors import UsageError
-from ecglens.explainers.attention import attention, receptive_field
+from ecglens.explainers.attention import attention, not_shown, receptive_field
 from ecglens.explainers.baselines import energy, r_distance, random, slope
 from ecglens.explainers.deeplift import deeplift
 from ecglens.explainers.gradcam import gradcam, guided_gradcam, keeps_leads_apart, step_length
@@ -41,6 +41,7 @@ class Method:
     complete        promises to sum to f(x) - f(baseline)
     needs_beats     needs R peaks
     probability     how it explains a probability instead of a logit, see `output`; empty where it cannot
+    not_shown       what maps of a network at a sampling rate do not show, to be read after "this map"
     name            for the linter and the maps; empty: that of the explainer
     """
 
@@ -54,6 +55,7 @@ class Method:
     complete: bool = False
     needs_beats: bool = False
     probability: str = ""
+    not_shown: Callable[[nn.Module, float], tuple[str, ...]] | None = None
     name: str = ""
 
     @property
@@ -131,7 +133,7 @@ EXPLAINERS: dict[str, Method] = {
     "occlusion_lead_zero": _hiding(Occlusion(by=LEAD, filler="zero", together=False)),
     "occlusion_lead_mean": _hiding(Occlusion(by=LEAD, filler="mean", together=False)),
     "shapley": _hiding(Shapley()),
-    "attention": Method(attention, "share of attention", receptive_field, by_layers=True),
+    "attention": Method(attention, "share of attention", receptive_field, by_layers=True, not_shown=not_shown),
     "random": Method(random, _OF_ITSELF, probability=ALIKE),
     "energy": Method(energy, _OF_ITSELF, probability=ALIKE),
     "slope": Method(slope, _OF_ITSELF, probability=ALIKE),

@@ -62,13 +62,22 @@ class _Ruled(torch.autograd.Function):
         return None, None, *handed_on
 
 
-def leaves(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the layers that hold no others, with their names; empty containers are no layers."""
-    return [
-        (name, layer)
-        for name, layer in network.named_modules()
-        if not any(True for _ in layer.children()) and not isinstance(layer, nn.Sequential | nn.ModuleList)
-    ]
+def leaves(network: nn.Module, whole: tuple[type[nn.Module], ...] = ()) -> list[tuple[str, nn.Module]]:
+    """Return the layers that hold no others, with their names; empty containers are no layers.
+
+    whole   types that count as one layer, whatever they hold
+    """
+    found: list[tuple[str, nn.Module]] = []
+    within: list[str] = []  # names of those types: what they hold is passed over
+    for name, layer in network.named_modules():
+        if any(name.startswith(f"{outer}.") for outer in within):
+            continue
+        if isinstance(layer, whole):
+            within.append(name)
+        elif any(True for _ in layer.children()) or isinstance(layer, nn.Sequential | nn.ModuleList):
+            continue
+        found.append((name, layer))
+    return found
 
 
 def gradient_of(layer: Callable[..., Tensor], at: Tensor, arrived: Tensor) -> Tensor:

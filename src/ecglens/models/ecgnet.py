@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ecglens.models.layers import Add, Residual, receptive_field
+from ecglens.models.layers import Add, Residual, WeightedSum, receptive_field
 
 
 class Attended(NamedTuple):
@@ -50,6 +50,15 @@ class Attention(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """Return weights [..., query, position] of `vectors` [..., position, width]."""
         return self.softmax(self.score(vectors).transpose(-1, -2))
+
+
+class OwnAttention(Attention):
+    """The same where each query has vectors of its own, which its own row of V scores."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return weights [batch, query, position] of `vectors` [batch, query, position, width]."""
+        scores = torch.diagonal(self.score(vectors), dim1=1, dim2=3)  # [batch, position, query]
+        return self.softmax(scores.transpose(1, 2))
 
 
 class ECGNet(nn.Module):
@@ -87,7 +96,8 @@ class ECGNet(nn.Module):
         self.embedding = nn.Parameter(0.1 * torch.randn(n_leads, widths[0])) if lead_embedding else None
         self.add_embedding = Add()
         self.temporal_attention = Attention(width, hidden, n_queries)
-        self.lead_attention = Attention(width, hidden, n_queries)
+        self.lead_attention = OwnAttention(width, hidden, n_queries)
+        self.over_time, self.over_leads = WeightedSum(), WeightedSum()
         self.head = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout),
             nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_outputs),
@@ -102,10 +112,9 @@ class ECGNet(nn.Module):
         """Return logits and both attentions of `signal` [batch, lead, time]."""
         features = self._encode(signal)  # [batch, lead, step, channel]
         temporal = self.temporal_attention(features)  # [batch, lead, query, step]
-        leads = torch.einsum("blqt,bltc->bqlc", temporal, features)
-        scores = self.lead_attention.score(leads)  # [batch, query, lead, query']: each query is scored by its own row
-        weights = self.lead_attention.softmax(torch.diagonal(scores, dim1=1, dim2=3).transpose(1, 2))
-        pooled = torch.einsum("bql,bqlc->bqc", weights, leads)
+        leads = self.over_time(temporal, features).transpose(1, 2)  # [batch, query, lead, channel]
+        weights = self.lead_attention(leads)  # [batch, query, lead]
+        pooled = self.over_leads(weights.unsqueeze(2), leads).squeeze(2)  # [batch, query, channel]
         logits = self.head(pooled)  # [batch, query, output]
         logits = torch.diagonal(logits, dim1=1, dim2=2) if self.per_class else logits[:, 0]
         return Attended(logits, temporal.transpose(1, 2), weights)

@@ -17,6 +17,14 @@ class Add(nn.Module):
         return one + other
 
 
+class WeightedSum(nn.Module):
+    """Values added up by weights of their own: what an attention does with what it attends to."""
+
+    def forward(self, weights: Tensor, values: Tensor) -> Tensor:
+        """Return [..., query, width] of weights [..., query, position] and values [..., position, width]."""
+        return weights @ values
+
+
 class Residual(nn.Module):
     """A residual block: activation(path(x) + shortcut(x)).
 

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
@@ -13,8 +16,10 @@ from matplotlib.patheffects import Normal, Stroke
 from ecglens.ecg import ECG
 from ecglens.errors import SignalError, printable
 from ecglens.explanation import NOT_TESTED, Explanation
+from ecglens.fiducials import Fiducials
 from ecglens.plotting.ecg import MM_PER_S, WIDTH_MM, Layout, Paper, Segment, draw_paper, lay_out, sheet
 from ecglens.plotting.style import INK, OKABE_ITO, PAPER, QUIET, SIGNED, UNSIGNED, ecglens_style
+from ecglens.shares import LIMB, rows_of, share_out, where_sentence
 
 HEADER_MM, LEGEND_MM = 15.0, 47.0
 PIXELS_PER_MM = 4
@@ -27,6 +32,7 @@ _NO_SIGN = {
     "nothing of the network": "large here, whatever the network",
 }
 STAMP = "FAILED THE AUDIT"
+LINE_MM, LINE_LETTERS = 4.6, 160  # of the sentence under the legend
 VERDICT_WORDS = {
     "passes": "passes on this model",
     "fails": "fails on this model, do not rely on it",
@@ -41,8 +47,11 @@ def plot_explanation(
     layout: Layout = "3x4+rhythm",
     rhythm_lead: str = "II",
     start: float | None = None,
+    marks: Fiducials | None = None,
 ) -> Figure:
-    """Draw an ECG on paper, tinted by what an explanation says about it; arguments as in `plot_ecg`.
+    """Draw an ECG on paper, tinted by what an explanation says about it; other arguments as in `plot_ecg`.
+
+    marks   of the waves: a sentence under the picture says in which segments and leads the map lies
 
     Orange is positive, blue negative, the paper itself 0; the scale ends at the 99th percentile of |value| over all
     leads. Values are averaged over 10 ms, a quarter of a millimetre. Raises SignalError for another record's map.
@@ -52,14 +61,18 @@ def plot_explanation(
     paper = lay_out(ecg, layout, rhythm_lead, start)
     scale, colours, signed = colour_scale(explanation)
     with ecglens_style():
-        figure, axes = sheet(paper, HEADER_MM, LEGEND_MM)
-        _draw_tint(axes, paper, explanation, scale, colours, signed)
+        words = where_sentence(explanation, share_out(explanation, marks)) if marks is not None else ""
+        lines = textwrap.wrap(words, LINE_LETTERS)
+        figure, axes = sheet(paper, HEADER_MM, LEGEND_MM + LINE_MM * len(lines))
+        draw_tint(axes, paper, explanation, scale, colours, signed)
         draw_paper(axes, paper)
         _draw_header(axes, paper, explanation)
         _draw_shares(axes, explanation)
         _draw_legend(axes, explanation, scale, colours, signed)
         if explanation.verdict == "fails":
             _stamp(axes, paper)
+        for index, line in enumerate(lines):
+            axes.text(5, -LEGEND_MM - LINE_MM * index, printable(line, LINE_LETTERS), size=8.5, va="top")
     return figure
 
 
@@ -68,10 +81,14 @@ def colour_scale(explanation: Explanation) -> tuple[float, Colormap, bool]:
 
     The end is the 99th percentile of |value| over all leads; the maximum where that is 0, and 1 for an empty map.
     """
-    size = np.abs(explanation.values)
-    scale = float(np.percentile(size, SCALE_PERCENTILE)) or float(size.max()) or 1.0
     signed = bool((explanation.values < 0).any())
-    return scale, SIGNED if signed else UNSIGNED, signed
+    return end_of_scale([explanation]), SIGNED if signed else UNSIGNED, signed
+
+
+def end_of_scale(explanations: Sequence[Explanation]) -> float:
+    """Return the 99th percentile of |value| over all these maps; the maximum where that is 0, 1 for empty maps."""
+    size = np.abs(np.concatenate([explanation.values.ravel() for explanation in explanations]))
+    return float(np.percentile(size, SCALE_PERCENTILE)) or float(size.max()) or 1.0
 
 
 def sign_words(explanation: Explanation) -> tuple[str, str]:
@@ -98,7 +115,7 @@ def lead_map(explanation: Explanation, lead: str, edges: np.ndarray) -> np.ndarr
     return np.diff(np.interp(edges, ends, values)) / np.diff(edges)
 
 
-def _draw_tint(
+def draw_tint(
     axes: Axes, paper: Paper, explanation: Explanation, scale: float, colours: Colormap, signed: bool
 ) -> None:
     """Lay the map under the traces, one picture per segment."""
@@ -128,7 +145,7 @@ def _tint(
     y = np.arange(bottom, top, pixel)[:, None]
     distance = np.maximum(np.maximum(low - y, y - high), 0.0)
     nearness = 0.8 * np.exp(-((distance / NEAR_MM) ** 2)) + 0.2 * np.exp(-((distance / WIDE_MM) ** 2))
-    picture = np.repeat(_paint(strength, colours, signed)[None], len(y), axis=0)
+    picture = np.repeat(paint(strength, colours, signed)[None], len(y), axis=0)
     picture[..., 3] *= np.nan_to_num(nearness)
     picture[picture[..., 3] < 1 / 255] = 0
     return np.rint(picture * 255).astype(np.uint8), (
@@ -139,7 +156,7 @@ def _tint(
     )
 
 
-def _paint(strength: np.ndarray, colours: Colormap, signed: bool) -> np.ndarray:
+def paint(strength: np.ndarray, colours: Colormap, signed: bool) -> np.ndarray:
     """Return RGBA [cell, 4] for values between -1 and 1: the nearer to 0, the more the paper shows through."""
     rgba = np.asarray(colours(strength / 2 + 0.5 if signed else strength))
     rgba[..., 3] = DEEPEST * np.minimum(np.abs(strength) * 1.5, 1.0)
@@ -179,7 +196,9 @@ def _draw_header(axes: Axes, paper: Paper, explanation: Explanation) -> None:
     if explanation.probability is not None:
         title += f": probability {explanation.probability:.3f}"
     axes.text(5, y + 8.2, title, size=11, weight="bold")
-    leads = "tells leads apart" if explanation.resolves_leads else "cannot tell leads apart"
+    leads = "cannot tell leads apart"
+    if explanation.resolves_leads:
+        leads = "limb leads hidden together" if LIMB in rows_of(explanation) else "tells leads apart"
     words = f"Method: {printable(explanation.method, 60)}   Resolution: {explanation.resolution_ms:.0f} ms, {leads}   "
     line = axes.text(5, y + 3.2, words, size=8.5)
     axes.annotate(
@@ -209,16 +228,18 @@ def _draw_shares(axes: Axes, explanation: Explanation) -> None:
     tallest = max(*shares.values(), 2 * chance)
     slot = min(width / len(shares), 14.0)
     halo = [Stroke(linewidth=2.2, foreground=PAPER), Normal()]
-    for index, (lead, share) in enumerate(shares.items()):
-        x = left + (index + 0.5) * slot
-        bar = Rectangle((x - 0.3 * slot, bottom), 0.6 * slot, height * share / tallest, color="#8c8c8c", lw=0)
-        bar.set_label(f"share {lead}")
+    index = 0
+    for name, members in rows_of(explanation).items():  # leads hidden together are one bar, as wide as they are many
+        n = len(members)
+        share = sum(shares[explanation.leads[k]] for k in members)
+        x, up = left + (index + 0.5 * n) * slot, height * share / n / tallest
+        bar = Rectangle((x - (0.5 * n - 0.2) * slot, bottom), (n - 0.4) * slot, up, color="#8c8c8c", lw=0)
+        bar.set_label(f"share {name}")
         axes.add_patch(bar)
-        axes.text(
-            x, bottom + height * share / tallest + 0.8, f"{share:.0%}", size=7, ha="center", color=QUIET, zorder=5,
-            path_effects=halo,
-        )  # fmt: skip
-        axes.text(x, bottom - 1, printable(lead, 8), size=7.5, ha="center", va="top")
+        axes.text(x, bottom + up + 0.8, f"{share:.0%}", size=7, ha="center", color=QUIET, zorder=5, path_effects=halo)
+        words = name if n == 1 else f"{name}, hidden together"
+        axes.text(x, bottom - 1, printable(words, 30), size=7.5, ha="center", va="top")
+        index += n
     end = left + len(shares) * slot
     y = bottom + height * chance / tallest
     axes.plot([left, end + 2], [y, y], color=INK, lw=0.8, ls=(0, (4, 3)), label="chance")
@@ -233,7 +254,7 @@ def _draw_legend(axes: Axes, explanation: Explanation, scale: float, colours: Co
     axes.text(left, bottom + 13, name, size=8.5, weight="bold")
     strength = np.linspace(-1.0 if signed else 0.0, 1.0, 256)
     axes.imshow(
-        _paint(strength, colours, signed)[None], extent=(left, right, bottom + 5, bottom + 10), aspect="auto",
+        paint(strength, colours, signed)[None], extent=(left, right, bottom + 5, bottom + 10), aspect="auto",
         interpolation="none", zorder=2,
     )  # fmt: skip
     axes.add_patch(Rectangle((left, bottom + 5), right - left, 5, fc="none", ec=QUIET, lw=0.5, zorder=3))

@@ -3,25 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ecglens.ecg import ECG
 from ecglens.errors import Finding
-from ecglens.explanation import NOT_TESTED, Explanation
-from ecglens.plotting.attribution import colour_scale, plot_explanation, sign_words
+from ecglens.explanation import Explanation
+from ecglens.fiducials import Fiducials
 from ecglens.plotting.ecg import plot_ecg
 from ecglens.plotting.style import MM_PER_INCH, figure_bytes
 from ecglens.report import Figure, Report, Section, Table
+from ecglens.reporting.explained import explanation_section, hidden_leads_section, side_by_side_section
 from ecglens.reporting.html import PRINTED_MM
+from ecglens.shares import ATTENTION, listed
 
-STANDS_OUT = 1.5  # times the uniform share, from which a lead is named in words
-MOST_NAMED = 3
-
-VERDICT_SENTENCES = {
-    "passes": "This method passed the audit on this very model.",
-    "fails": "This method failed the audit on this very model: do not rely on this picture.",
-    NOT_TESTED: "This method was not tested on this model: whether its picture is true of the model is not known.",
-}
 LIMITS = (
     "A probability says what the network computes, not what the patient has. A map says where the network is sensitive "
     "or what it counted, not what caused the disease.",
@@ -37,17 +31,23 @@ def record_report(
     thresholds: Mapping[str, float],
     findings: Sequence[Finding],
     provenance: Sequence[tuple[str, str]],
+    marks: Fiducials | None = None,
+    hidden: Sequence[Explanation] = (),
 ) -> Report:
     """Return the page of one ECG.
 
     probabilities  per class, as `predict` gives them; `decisions` and `thresholds` may lack a class
     findings       what the reader of the file and the quality check noticed
     provenance     what made the page: (name, value) pairs
+    marks          of the waves: says in which segments each map lies
+    hidden         maps of whole leads hidden, to be set beside attention
     """
     sections = [
         _ecg_section(ecg, findings),
         _prediction_section(probabilities, decisions, thresholds),
-        *[_explanation_section(ecg, explanation) for explanation in explanations],
+        *([side_by_side_section(ecg, explanations, marks)] if len(explanations) > 1 else []),
+        *[explanation_section(ecg, explanation, marks) for explanation in explanations],
+        *_hidden_leads(ecg, explanations, hidden, marks),
         Section("Limits", text=LIMITS),
     ]
     return Report(
@@ -55,23 +55,13 @@ def record_report(
     )
 
 
-def lead_sentence(explanation: Explanation) -> str:
-    """Say in words which leads carry the most of a map, against the share that each would have by chance."""
-    n_leads = len(explanation.leads)
-    if n_leads == 1:
-        return f"The network sees {explanation.leads[0]} only."
-    if not explanation.resolves_leads:
-        return "This method gives every lead the same map: it cannot say which lead mattered."
-    shares = sorted(explanation.share_by_lead().items(), key=lambda item: -item[1])
-    if shares[0][1] == 0:
-        return "The map is empty: no lead carries anything."
-    chance = f"with no preference each of the {n_leads} leads would carry {1 / n_leads:.1%}"
-    named = [(lead, share) for lead, share in shares if share >= STANDS_OUT / n_leads][:MOST_NAMED]
-    if not named:
-        return f"No lead stands out: the largest share is {shares[0][1]:.0%}, in {shares[0][0]}; {chance}."
-    words = _listed([f"{lead} ({share:.0%})" for lead, share in named])
-    verb = "carries" if len(named) == 1 else "carry"
-    return f"{words} {verb} the most of the absolute map; {chance}."
+def _hidden_leads(
+    ecg: ECG, explanations: Sequence[Explanation], hidden: Sequence[Explanation], marks: Fiducials | None
+) -> Iterator[Section]:
+    """Yield a section per target of what hiding whole leads does."""
+    attention = {one.target: one for one in explanations if one.unit == ATTENTION}
+    for target in dict.fromkeys(one.target for one in hidden):
+        yield hidden_leads_section(ecg, attention.get(target), [one for one in hidden if one.target == target], marks)
 
 
 def _describe(ecg: ECG) -> str:
@@ -112,7 +102,7 @@ def _prediction_section(
     """Tabulate class, probability, threshold and decision, the most probable class first."""
     called = [name for name in probabilities if decisions.get(name)]
     words = [f"{name} {probabilities[name]:.3f}" for name in sorted(called, key=lambda name: -probabilities[name])]
-    conclusion = f"Above its threshold: {_listed(words)}." if words else "No class lies above its threshold."
+    conclusion = f"Above its threshold: {listed(words)}." if words else "No class lies above its threshold."
     if not decisions:
         conclusion = "No thresholds were given, so nothing is decided."
     rows = tuple(
@@ -126,71 +116,9 @@ def _prediction_section(
     )  # fmt: skip
 
 
-def _explanation_section(ecg: ECG, explanation: Explanation) -> Section:
-    """Show one map, and say which leads carry it and how far it may be believed."""
-    leads = lead_sentence(explanation)
-    finest = f"Its resolution in time is {explanation.resolution_ms:.0f} ms: two events closer than that look like one."
-    picture = Figure(
-        figure_bytes(plot_explanation(ecg, explanation)),
-        f"Map for {explanation.target} on the ECG, method {explanation.method}. {_colour_sentence(explanation)} "
-        "Bars: each lead's share of the absolute map; dashed: the share by chance.",
-        f"ECG tinted by the {explanation.method} map for {explanation.target}. {leads}",
-    )
-    unseen = [lead for lead in ecg.leads if lead not in explanation.leads]
-    verdict = VERDICT_SENTENCES[explanation.verdict]
-    fails = explanation.verdict == "fails"  # then that is the conclusion, and the leads are a detail
-    text = [f"{leads if fails else verdict} {finest}"]
-    text += [f"Warning: this map {warning}." for warning in explanation.warnings]
-    if explanation.parameters.get("together"):
-        text.append("The limb leads were hidden together: the map cannot tell them apart.")
-    if unseen:
-        text.append(f"The network does not see {_listed(unseen)}; no tint there means nothing.")
-    return Section(
-        f"Explanation of {explanation.target}: {explanation.method}", verdict if fails else leads, (picture,), (),
-        tuple(text),
-        method=_method(explanation),
-    )  # fmt: skip
-
-
-def _colour_sentence(explanation: Explanation) -> str:
-    """Say what the colours mean and where the scale ends."""
-    scale, _, signed = colour_scale(explanation)
-    negative, positive = sign_words(explanation)
-    meaning = f"Orange: {positive}. Blue: {negative}." if signed else "Orange: the map is strong."
-    return f"{meaning} The scale ends at {scale:.2g} {explanation.unit}".rstrip() + ", the 99th percentile."
-
-
-def _method(explanation: Explanation) -> str:
-    """Say how the map was made."""
-    parts = [f"Method: {explanation.method}."]
-    if explanation.parameters:
-        parts.append(f"Parameters: {', '.join(f'{k} = {v}' for k, v in explanation.parameters.items())}.")
-    if explanation.parameters.get("stride_s", 0) < explanation.parameters.get("window_s", 0):
-        parts.append(
-            "Windows overlap: the first and last seconds lie in fewer windows and weigh less in the prediction, so "
-            "the map is fainter there."
-        )
-    parts.append(f"Computed on {len(explanation.leads)} leads at {explanation.fs:g} Hz, as predicted.")
-    if explanation.baseline is not None:
-        parts.append(f"Baseline: {explanation.baseline}.")
-    if explanation.completeness_gap is not None:
-        promised = "the logit" if explanation.baseline is None else "the output's change from the baseline"
-        parts.append(f"The values miss {promised} by {explanation.completeness_gap:.2g}.")
-    return " ".join(parts)
-
-
 def _threshold(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
 def _decision(value: bool | None) -> str:
     return "not decided" if value is None else "present" if value else "absent"
-
-
-def _listed(words: Sequence[str]) -> str:
-    """Join words as a sentence does.
-
-    >>> _listed(["V1", "V2", "V3"])
-    'V1, V2 and V3'
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

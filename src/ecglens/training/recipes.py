@@ -70,9 +70,9 @@ _STRONG = Augmentation(crop=250, gain=0.1, noise=0.02, lead_dropout=0.05, mixup=
 RECIPES: dict[str, Recipe] = {
     "lenet": Recipe("lenet", Augmentation(crop=250)),
     "lenet-wide": Recipe("lenet-wide", _STRONG, epochs=100, lr=4e-3, weight_decay=3e-2, patience=50),
-    "ecgnet": Recipe("ecgnet", _STRONG, epochs=40),
-    "ecgnet-lead": Recipe("ecgnet-lead", _STRONG, epochs=40),
-    "ecgnet-class": Recipe("ecgnet-class", _STRONG, epochs=40),
+    "ecgnet": Recipe("ecgnet", _STRONG, epochs=24),
+    "ecgnet-lead": Recipe("ecgnet-lead", _STRONG, epochs=24),
+    "ecgnet-class": Recipe("ecgnet-class", _STRONG, epochs=24),
     "xresnet1d50": Recipe("xresnet1d50", _STRONG, epochs=50, lr=2e-3, weight_decay=3e-2),
     "resnet1d": Recipe("resnet1d", _STRONG, epochs=50, weight_decay=3e-2),
 }
