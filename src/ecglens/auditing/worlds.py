@@ -194,7 +194,7 @@ def shortcut(bundle: Bundle, n: int, seed: int) -> World:
         raise ContractError(bundle.name, "leads", ", ".join(bundle.preprocessing.leads), "one of V1 to V6")
     cohort = simulate_cohort(
         n, classes=("NORM", "IMI", "STD", "CRBBB"), severity=(0.1, 0.4), mode="C",
-        shortcut=Shortcut(SHORTCUT, rho=0.9, lead=lead, test="same"), seed=derived_seed(seed, "audit/C") % 2**31,
+        shortcut=Shortcut(SHORTCUT, rho=0.9, lead=lead, size=0.3, test="same"), seed=derived_seed(seed, "audit/C") % 2**31,
         **_grid(bundle),
     )  # fmt: skip
     return prepared("C", cohort, bundle.preprocessing)
