@@ -42,10 +42,10 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "balance": ("docs/methods/networks.md", networks.balance),
     "subclasses": ("docs/methods/networks.md", networks.subclasses),
     "papers": ("docs/methods/networks.md", networks.papers),
-    "audits": ("docs/methods/audit.md", audit.audits),
-    "claims": ("docs/methods/audit.md", audit.claims),
     "which-map": ("docs/methods/which-map.md", explanations.which_map),
     "explainers": ("docs/methods/explainers.md", speed.explainers),
+    "audits": ("docs/methods/audit.md", audit.audits),
+    "claims": ("docs/methods/audit.md", audit.claims),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }

@@ -129,7 +129,7 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "check": ["check", str(ecg_file), str(broken)],
         "convert": ["convert", str(ecg_file), str(broken), "converted"],
         "predict": ["predict", str(ecg_file), str(broken)],
-        "explain": ["explain", str(ecg_file), str(broken), "--target", "MI"],
+        "explain": ["explain", str(ecg_file), str(broken), "--target", "MI", "--even-if-failed"],
         "evaluate": ["evaluate", tiny, "--data", "made"],
         "compare": ["compare", tiny, tiny, "--data", "made"],
         "measure": ["measure", str(ecg_file), str(broken), "--plot"],

@@ -31,8 +31,8 @@ _NO_SIGN = {
     "share of attention": "the network attends here, for or against",
     "nothing of the network": "large here, whatever the network",
 }
-STAMP = "FAILED THE AUDIT"
 LINE_MM, LINE_LETTERS = 4.6, 160  # of the sentence under the legend
+STAMP = "FAILED THE AUDIT"
 VERDICT_WORDS = {
     "passes": "passes on this model",
     "fails": "fails on this model, do not rely on it",
@@ -69,10 +69,10 @@ def plot_explanation(
         _draw_header(axes, paper, explanation)
         _draw_shares(axes, explanation)
         _draw_legend(axes, explanation, scale, colours, signed)
-        if explanation.verdict == "fails":
-            _stamp(axes, paper)
         for index, line in enumerate(lines):
             axes.text(5, -LEGEND_MM - LINE_MM * index, printable(line, LINE_LETTERS), size=8.5, va="top")
+        if explanation.verdict == "fails":
+            _stamp(axes, paper)
     return figure
 
 
