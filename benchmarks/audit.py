@@ -28,7 +28,7 @@ def gathered(folder: Path) -> dict[str, Any]:
     """Return what the tables need of one audit."""
     about = Run.open(folder).read()
     found = read_audits(folder / AUDIT_FILE)[about["weights_sha256"]]
-    evidence = read_json(folder / EVIDENCE)
+    evidence = read_json(folder / EVIDENCE)["tests"]
     rests = {test: {key: told[key] for key in KEPT if key in told}
              for test, told in evidence.items() if isinstance(told, dict) and test != "agreement"}  # fmt: skip
     asked = {key: bool(value) if key.endswith("data") else value for key, value in

@@ -25,7 +25,7 @@ from ecglens.preprocessing.pipeline import Admission, Bandpass, Preprocessing, R
 from ecglens.preprocessing.windows import Windows
 
 SMALL = {"widths": [16, 32, 48], "hidden": 0}
-SIZE = Size(simulated=160, measured=160, cases=16, redrawn=8, stable=5, regressed=8, seeds=2, epochs=30)
+SIZE = Size(simulated=140, measured=120, cases=16, redrawn=8, stable=5, regressed=6, seeds=2, epochs=24)
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 # Those whose figures decide.
 DECIDING = tuple(
@@ -49,7 +49,7 @@ def small_bundle() -> Bundle:
 def learnt() -> Bundle:
     """The same, trained on other simulated people than those it is asked about."""
     bundle = small_bundle()
-    world = for_outputs(bundle, 160, seed=99)
+    world = for_outputs(bundle, 140, seed=99)
     twin = untrained(bundle, CLASSES, "multilabel", 1)
     train_twin(twin, world.signals, world.labels, world.cohort.record_ids, Schedule(epochs=20), 1)
     return twin

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ecglens import Attribution, Bundle, Output, Run
-from ecglens.auditing import regression
+from ecglens.auditing import attention, regression, work
 from ecglens.auditing.audit import Audit, audit
 from ecglens.auditing.verdicts import find_verdicts, read_audits
 from ecglens.auditing.work import Size
 from ecglens.errors import ContractError, LeakError
 from ecglens.explainers.methods import EXPLAINERS, Method
+from ecglens.models.lenet import initialized
+from ecglens.models.registry import ARCHITECTURES
+from ecglens.preprocessing.pipeline import Admission, Preprocessing, Resample, Standardize
+from ecglens.preprocessing.windows import Windows
 from ecglens.reporting.audit import audit_report
 from ecglens.reporting.html import render
 
@@ -27,7 +32,7 @@ TINY = Size(simulated=60, measured=40, cases=6, redrawn=6, stable=3, regressed=6
 def audited(learnt, planted_methods, deciding, size, tmp_path_factory) -> Audit:
     with pytest.MonkeyPatch.context() as patch:
         # Few records and epochs, so that tests stay quick: a P wave is then read less well than a real audit wants.
-        patch.setattr(regression, "TWIN_MEASURES", 0.2)
+        patch.setattr(regression, "TWIN_MEASURES", 0.1)
         where = tmp_path_factory.mktemp("audit") / "run"
         return audit(learnt, where, methods=planted_methods, tests=deciding, size=size)
 
@@ -102,7 +107,7 @@ def test_the_page_begins_with_the_table_and_ends_with_limits_and_counts(audited)
     assert {row[0] for row in table.rows} >= {"passes when", "chance", *audited.verdicts}
     assert page.sections[0].conclusion == "oracle passes; use oracle on this model."
     text = render(page)
-    assert text.count("<img ") >= 8
+    assert text.count("<img ") >= 7
     assert "<script" not in text
     assert "N = " in text
 
@@ -193,3 +198,25 @@ def test_methods_that_the_linter_refuses_are_told(learnt, tmp_path):
     assert set(found.verdicts) == set(EXPLAINERS)
     assert np.all([told.verdict == "not tested" for told in found.verdicts.values()])
     assert Path(found.run.folder / "audit.json").exists()
+
+
+def test_attention_is_put_to_its_tests_and_found_exchangeable_where_it_does_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "KNOWS_ITS_TASK", 0.0)  # what attention does can be seen on a network that knows nothing
+    arguments = {"n_leads": 12, "n_outputs": 5, "widths": [4, 4, 8], "hidden": 8, "lead_embedding": True}
+    network = initialized(ARCHITECTURES["ECGNet"], arguments, 0)
+    with torch.no_grad():
+        network.temporal_attention.score[2].weight.zero_()  # even weights over time, whatever is seen
+        network.lead_attention.score[2].weight.zero_()
+    prepare = Preprocessing(Admission(), (Resample(100.0), Standardize()), Windows(500, 500))
+    classes = tuple(map(Output, ("NORM", "MI", "STTC", "CD", "HYP")))
+    even = Bundle(network, classes, prepare, 100.0, "ECGNet", arguments)
+    found = audit(even, tmp_path / "run", methods={"attention": EXPLAINERS["attention"]}, tests=attention.TESTS,
+                  size=Size(simulated=40, cases=15))  # fmt: skip
+    tests = found.verdicts["attention"].tests
+    assert set(tests) == set(attention.TESTS[0].figures)
+    assert tests["attention_uniform"].value == pytest.approx(0.0, abs=1e-4)  # it was even before
+    assert tests["attention_permuted"].value == pytest.approx(0.0, abs=1e-4)
+    assert 0.05 < tests["attention_adversarial"].value <= np.log(2)  # another attention says the same
+    assert 0.0 <= tests["attention_violation"].value <= 1.0
+    assert found.verdicts["attention"].verdict == "not tested"  # these figures do not decide
+    assert "Whether the answer hangs" in render(audit_report(found.run))

@@ -268,6 +268,7 @@ def test_a_method_passes_only_where_all_four_hold(name):
 
 def test_a_rule_on_real_records_must_hold_as_well_and_figures_beside_a_rule_need_not():
     assert decide(all_hold() | {"temporal_real": TestResult("twins", threshold=0.0, passed=False)}).verdict == "fails"
+    assert decide(all_hold() | {"temporal_real": untested("twins", "unlearnable", 0.0)}).verdict == "passes"
     assert decide(all_hold() | {"deletion_zero": TestResult("weights", -1.0, -2.0, -0.5)}).verdict == "passes"
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -112,8 +113,6 @@ def test_a_damaged_or_contradictory_audit_is_refused(tiny_bundle, tmp_path, text
 
 
 def test_the_verb_writes_verdicts_where_explain_looks_for_them(trained, tmp_path, monkeypatch, capsys):
-    import shutil
-
     tiny = Size(simulated=40, measured=30, cases=2, redrawn=2, stable=2, regressed=2, seeds=1, epochs=1)
     monkeypatch.setattr(work, "QUICK", tiny)
     own = tmp_path / "run"
@@ -127,3 +126,20 @@ def test_the_verb_writes_verdicts_where_explain_looks_for_them(trained, tmp_path
         assert (own / name).exists(), name
     assert find_verdicts(found["weights_sha256"], own).audited
     assert run(["audit", str(own), "--out", str(own / "audit"), "--json"]) == 2  # a run is there
+
+
+def test_the_page_of_a_run_tells_the_verdicts_and_drops_what_has_failed_since(trained, ecg, tmp_path, capsys):
+    own = tmp_path / "run"
+    shutil.copytree(trained.run.folder, own)
+    call = ["explain", str(ecg), "--bundle", str(own), "--method", "saliency", "--target", "MI", "--json"]
+    assert run([*call, "--out", str(own / "explanations")]) == 0
+    assert run(["report", str(own)]) == 0
+    before = (own / "report.html").read_text()
+    write_audit(own / "audit.json", verdicts(Bundle.load(own), None, saliency="fails", lrp="not tested"))
+    assert run(["report", str(own)]) == 0
+    after = (own / "report.html").read_text()
+    assert "Which explanations may be believed" not in before
+    assert "No method passes on these weights." in after
+    assert "none of them shown" in after
+    assert "by saliency" in before
+    assert "by saliency" not in after

@@ -18,6 +18,7 @@ import typer
 
 import ecglens
 from ecglens import Bundle, EcglensError, simulate_ecg, write_wfdb
+from ecglens.auditing.work import Size
 from ecglens.cli.app import app, run
 from ecglens.datasets.download import Download, Fetched
 from ecglens.datasets.labels import TASKS
@@ -95,7 +96,7 @@ def keys_of(value: Any) -> set[str]:
         return set()
     found = set(value)
     for key, item in value.items():
-        if key in ("per_class", "prevalence"):
+        if key in ("per_class", "prevalence", "methods", "tests") and isinstance(item, dict):
             found |= set().union(*map(keys_of, item.values()))
         elif key not in DYNAMIC and not (key == "excluded" and isinstance(item, dict)):
             found |= keys_of(item)
@@ -128,14 +129,17 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "check": ["check", str(ecg_file), str(broken)],
         "convert": ["convert", str(ecg_file), str(broken), "converted"],
         "predict": ["predict", str(ecg_file), str(broken)],
-        "explain": ["explain", str(ecg_file), str(broken), "--target", "MI"],
+        "explain": ["explain", str(ecg_file), str(broken), "--target", "MI", "--even-if-failed"],
         "evaluate": ["evaluate", tiny, "--data", "made"],
         "compare": ["compare", tiny, tiny, "--data", "made"],
         "measure": ["measure", str(ecg_file), str(broken), "--plot"],
         "train": ["train", "--data", "made", "--epochs", "1", "--out", "run", "--no-cache"],
         "delineate": ["delineate", "--data", "made", "--out", "waves"],
+        "audit": ["audit", "run", "--out", "run/audit"],
         "report": ["report", "run"],
     }
+    few = Size(simulated=40, measured=30, cases=2, redrawn=2, stable=2, regressed=2, seeds=1, epochs=1)
+    monkeypatch.setattr("ecglens.auditing.work.QUICK", few)
     assert set(calls) == {words for words, _ in verbs()}
     failed = Fetched("b", "failed", EnvironmentFault("b", "download", "nothing"))
     done = Download((Fetched("a", "fetched"), failed), 1)  # no test uses the network

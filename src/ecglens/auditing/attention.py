@@ -96,8 +96,9 @@ class Attending:
                     change = (torch.sigmoid((self.network(windows) @ row).mean()) - target).abs()
                 apart = 0.5 * (divergence(chosen[0], own.temporal.transpose(1, 2)) + divergence(chosen[1], own.lead))
                 loss = -apart + 20.0 * torch.relu(change - 0.5 * ALLOWED)
-            if float(change) <= ALLOWED and float(apart) > best[0]:
-                best = (float(apart), float(change))
+            moved, far = float(change.detach()), float(apart.detach())
+            if moved <= ALLOWED and far > best[0]:
+                best = (far, moved)
             optimizer.zero_grad()
             gradients = torch.autograd.grad(loss, free)
             for t, gradient in zip(free, gradients, strict=True):

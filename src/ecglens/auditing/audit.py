@@ -24,7 +24,7 @@ from ecglens.auditing.work import QUICK, Found, Setting, Size, Test, Work
 from ecglens.auditing.worlds import why
 from ecglens.bundle import Bundle, as_tensor
 from ecglens.cohort import Cohort
-from ecglens.errors import ContractError
+from ecglens.errors import ContractError, LeakError
 from ecglens.explainers.linter import complaints
 from ecglens.explainers.methods import EXPLAINERS, Method
 from ecglens.runs.cache import Cache
@@ -229,6 +229,8 @@ def _refuse_leak(work: Work) -> None:
     """Raise what would make the whole audit worthless; everything else is a reason in a cell."""
     try:
         work.asked()
+    except LeakError:
+        raise
     except ContractError:
         return
 
@@ -264,7 +266,7 @@ def _write(found: Audit) -> None:
         for test, result in verdict.tests.items()
     ]
     found.run.write_table("tests", pd.DataFrame(rows))
-    write_json(found.run.folder / EVIDENCE, {"schema": 1, **_plain(found.evidence)})
+    write_json(found.run.folder / EVIDENCE, {"schema": 1, "tests": _plain(found.evidence)})
     write_audit(found.run.folder / AUDIT_FILE, found.as_dict())
     found.run.note(finished=True, seconds=round(found.seconds, 1), weights_sha256=found.weights_sha256,
                    default_method=found.default_method)  # fmt: skip

@@ -49,6 +49,7 @@ WAVES: dict[str, tuple[str, str, str]] = {  # wave -> name of its amplitude, mar
 }
 BEFORE, AFTER = 0.3, 0.5  # s around a beat
 LEEWAY = 0.02  # s
+REAL = 3  # times as many real records as simulated ones: people differ in more than a simulator knows
 SIMULATED_FS = 250.0  # Hz: finer than the network's grid, so that peaks are met
 Source = Literal["simulated", "real"]
 
@@ -270,7 +271,7 @@ def real(work: Work) -> Measured:
     if work.train_data is None:
         raise ContractError("audit", "--train-data", "none", "a data set to train twins on", kind="no_data")
     drawn = np.argsort(uniform(work.seed, "audit/measured", record_keys(work.train_data.record_ids), 1)[:, 0])
-    chosen = work.train_data.take(sorted(int(i) for i in drawn[: work.size.measured]))
+    chosen = work.train_data.take(sorted(int(i) for i in drawn[: REAL * work.size.measured]))
     made = prepare_cohort(chosen, keeping_amplitudes(work.bundle.preprocessing), progress=work.progress)
     leads, cohort = work.bundle.preprocessing.leads, made.cohort
     ecgs, marks = [], []

@@ -147,7 +147,8 @@ def judge(rule: Rule, figure: TestResult) -> TestResult:
 def decide(tests: Mapping[str, TestResult]) -> Verdict:
     """Return the verdict over all tests of a method, of which those named in `RULES` decide.
 
-    A test named like a rule with a suffix (`temporal_real`) is that rule on other data, and must hold as well.
+    A test named like a rule with a suffix (`temporal_real`) is that rule on other data: it must hold as well, where
+    twins could learn from these data at all. What they could not learn is not held against a method.
 
     >>> good = {name: TestResult(rule.on, passed=True) for name, rule in RULES.items()}
     >>> decide(good).verdict, decide(good | {"deletion": TestResult("weights", passed=False)}).reason
@@ -155,10 +156,9 @@ def decide(tests: Mapping[str, TestResult]) -> Verdict:
     >>> decide(good | {"temporal": untested("twins", "unlearnable")}).reason
     'not tested: temporal (unlearnable)'
     """
-    # What is told beside a rule (deletion by one filler) has no threshold of its own.
     deciding = {name: untested(rule.on, "not run") for name, rule in RULES.items()}
-    deciding |= {name: result for name, result in tests.items() if rule_of(name) and result.threshold is not None}
     deciding |= {name: tests[name] for name in RULES if name in tests}
+    deciding |= {name: result for name, result in tests.items() if rule_of(name) and result.passed is not None}
     failed = [name for name, result in deciding.items() if result.passed is False]
     open_ = [f"{name} ({result.reason or 'no figure'})" for name, result in deciding.items() if result.passed is None]
     fails = f"fails {', '.join(failed)}" if failed else ""

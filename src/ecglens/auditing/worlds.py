@@ -192,10 +192,10 @@ def shortcut(bundle: Bundle, n: int, seed: int) -> World:
     lead = next((lead for lead in ("V6", "V5", "V4", "V3", "V2", "V1") if lead in bundle.preprocessing.leads), "")
     if not lead:
         raise ContractError(bundle.name, "leads", ", ".join(bundle.preprocessing.leads), "one of V1 to V6")
+    mark = Shortcut(SHORTCUT, rho=0.9, lead=lead, size=0.3, test="same")
     cohort = simulate_cohort(
-        n, classes=("NORM", "IMI", "STD", "CRBBB"), severity=(0.1, 0.4), mode="C",
-        shortcut=Shortcut(SHORTCUT, rho=0.9, lead=lead, test="same"), seed=derived_seed(seed, "audit/C") % 2**31,
-        **_grid(bundle),
+        n, classes=("NORM", "IMI", "STD", "CRBBB"), severity=(0.1, 0.4), mode="C", shortcut=mark,
+        seed=derived_seed(seed, "audit/C") % 2**31, **_grid(bundle),
     )  # fmt: skip
     return prepared("C", cohort, bundle.preprocessing)
 

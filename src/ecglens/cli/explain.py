@@ -231,6 +231,8 @@ def _explain_files(
     question = Question.of(bundle, [t for t in targets if t != PREDICTED] or [ALL], asked.output)
     for method in methods:
         refuse(bundle, question, method)
+    verdict = {name: verdicts[name] for name in BESIDE_ATTENTION}
+    verdict |= {method.title: verdict_of(method, verdicts) for method in methods}
     files, progress = ecg_files(paths), ProgressLine()
     entries: list[dict[str, Any]] = []
     errors: list[EcglensError] = []
@@ -240,8 +242,7 @@ def _explain_files(
             try:
                 ecg = read(path, *stretch)
                 name = _free_name(stretch_name(ecg.record_id, *stretch), names)
-                found = {method.title: verdict_of(method, verdicts) for method in methods}
-                entries += _explain_one(bundle, ecg, path, targets, methods, asked.output, found, out / name)
+                entries += _explain_one(bundle, ecg, path, targets, methods, asked.output, verdict, out / name)
                 names.append(name)
             except (InputError, UnsafeError, ContractError) as error:
                 errors.append(error)
@@ -277,10 +278,13 @@ def _explain_one(
     prediction = predict(bundle, ecg)
     named = _named(targets, prediction)
     marks = delineate(ecg)
-    found = explain_ecg(bundle, ecg, named, methods, output=output, fiducials=marks if marks.n_beats else None)
-    explanations = [replace(one, verdict=verdicts[one.method]) for one in found]
+    given = marks if marks.n_beats else None
+    explanations = explain_ecg(bundle, ecg, named, methods, output=output, fiducials=given)
     with_attention = any(method.title == "attention" for method in methods)
     hidden = explain_ecg(bundle, ecg, named, BESIDE_ATTENTION, output=output) if with_attention else []
+    explanations, hidden = (
+        [replace(found, verdict=verdicts[found.method]) for found in made] for made in (explanations, hidden)
+    )
     thresholds = {o.name: o.threshold for o in bundle.outputs if o.threshold is not None}
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(

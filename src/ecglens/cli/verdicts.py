@@ -51,7 +51,8 @@ def verdict_of(method: Method, verdicts: Verdicts) -> str:
     from ecglens.explainers.methods import EXPLAINERS
     from ecglens.explanation import NOT_TESTED
 
-    return verdicts[method.title] if method == EXPLAINERS.get(method.title) else NOT_TESTED
+    usual = EXPLAINERS.get(method.title)
+    return verdicts[method.title] if usual is not None and usual.explainer == method.explainer else NOT_TESTED
 
 
 def drawn_methods(methods: Sequence[Method], verdicts: Verdicts, even_if_failed: bool) -> list[Method]:

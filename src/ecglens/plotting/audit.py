@@ -76,8 +76,10 @@ def plot_heat(
     values = np.asarray(values, dtype=float)
     if values.shape != (len(rows), len(columns)) or not values.size:
         raise UsageError("plot_heat", "values", f"shape {values.shape}", f"[{len(rows)}, {len(columns)}], not empty")
-    left, cell_w, cell_h, top = 40.0, max(8.5, min(20.0, 120.0 / len(columns))), 5.2, 22.0
-    width, height = left + cell_w * len(columns) + 8.0, top + cell_h * len(rows) + 4.0
+    left, cell_w, cell_h = 40.0, max(8.5, min(20.0, 120.0 / len(columns))), 5.2
+    longest = min(24, max(map(len, columns)))
+    top = 13.0 + 1.1 * longest  # names stand slanted
+    width, height = left + cell_w * len(columns) + 4.0 + 1.5 * longest, top + cell_h * len(rows) + 4.0
     with ecglens_style():
         figure = new_figure(width, height)
         where = (left / width, 4.0 / height, cell_w * len(columns) / width, cell_h * len(rows) / height)

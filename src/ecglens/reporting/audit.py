@@ -31,7 +31,7 @@ def audit_report(run: Run) -> Report:
     if not about.get("finished") or not (run.folder / EVIDENCE).exists():
         raise InputError(run.folder, "audit", "not finished", "a finished audit", "ecglens audit ... --resume")
     found = read_audits(run.folder / AUDIT_FILE)[about["weights_sha256"]]
-    told = Told(found, read_json(run.folder / EVIDENCE), run.read_table("tests"))
+    told = Told(found, read_json(run.folder / EVIDENCE)["tests"], run.read_table("tests"))
     sections = (_verdicts(told), _four(told), *evidence_sections(told), _limits(), _data(told))
     return Report(
         f"Audit of {found['bundle']}",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ecglens.auditing.verdicts import Verdicts, find_verdicts
 from ecglens.errors import FormatError, InputError
 from ecglens.plotting.curves import plot_history
 from ecglens.plotting.style import figure_bytes
@@ -32,7 +33,8 @@ def build_run_report(run: Run) -> Report:
         sections += evaluation_sections(told, predictions)
     if not evaluations:
         sections.append(_untested(run, about))
-    sections += _explanation_sections(run.folder)
+    verdicts = find_verdicts(str(about.get("weights_sha256", "")), run.folder)
+    sections += _explanation_sections(run.folder, verdicts) + _audit_sections(verdicts)
     training = _family_section(about) if "members" in about else _training_section(run, about)
     sections += [training, _data_section(run, about), _limits()]
     data = about["data"]
@@ -57,11 +59,29 @@ def _untested(run: Run, about: Mapping[str, Any]) -> Section:
     )
 
 
-def _explanation_sections(folder: Path) -> list[Section]:
+def _audit_sections(verdicts: Verdicts) -> list[Section]:
+    """What the audit of these weights says of each method, where there was one."""
+    if not verdicts.audited:
+        return []
+    best = verdicts.default_method
+    conclusion = f"Of the methods that pass {best} is the best." if best else "No method passes on these weights."
+    rows = tuple((name, verdict, verdicts.reasons[name]) for name, verdict in verdicts.of.items())
+    table = Table(("method", "verdict", "why"), rows, "Verdicts of the audit of these very weights.")
+    return [Section("Which explanations may be believed", conclusion, (), (table,))]
+
+
+def _explanation_sections(folder: Path, verdicts: Verdicts) -> list[Section]:
+    """Pictures of single records. A method that has failed since it was drawn is not shown any more."""
     index = folder / "explanations" / "explanations.json"
     if not index.exists():
         return []
-    entries = read_json(index)["explanations"]
+    told = read_json(index)["explanations"]
+    entries = [e for e in told if e["verdict"] == "fails" or verdicts[e["method"]] != "fails"]
+    if not entries:
+        why = "They were drawn before the audit, by methods that failed it."
+        return [
+            Section("Why: single records", f"{_counted(len(told), 'explanation')}, none of them shown.", text=(why,))
+        ]
     figures = []
     for entry in entries[:6]:
         picture = folder / "explanations" / Path(entry["picture"]).name
@@ -69,22 +89,27 @@ def _explanation_sections(folder: Path) -> list[Section]:
         shares = sorted(entry["share_by_lead"].items(), key=lambda item: -item[1])[:3]
         caption = (
             f"Record {entry['record_id']}: {entry['target']}{probability}, by {entry['method']} "
-            f"({entry['verdict']} on this model). The largest shares of the map lie in "
+            f"({_verdict(entry, verdicts)} on this model). The largest shares of the map lie in "
             + ", ".join(f"{lead} ({share:.0%})" for lead, share in shares)
             + f"; an even spread would put {1 / max(1, len(entry['leads'])):.0%} in each lead."
         )
         figures.append(Figure(read_bytes(picture, _MAX_PICTURE), caption, f"ECG with explanation of {entry['target']}"))
-    verdicts = sorted({entry["verdict"] for entry in entries})
+    words = sorted({_verdict(entry, verdicts) for entry in entries})
     return [
         Section(
             "Why: single records",
-            f"{_counted(len(entries), 'explanation')}; the method is {' / '.join(verdicts)} on this model, so read "
+            f"{_counted(len(entries), 'explanation')}; the method is {' / '.join(words)} on this model, so read "
             "them as questions, not as answers.",
             tuple(figures),
             method="Attributions are of the combined logit over all windows, as predicted. Orange: a higher voltage "
             "here raises the logit; blue: it lowers it.",
         )
     ]
+
+
+def _verdict(entry: Mapping[str, Any], verdicts: Verdicts) -> str:
+    """Return today's verdict on a method, or that of the day it was drawn, where there was no audit since."""
+    return verdicts.of.get(entry["method"], str(entry["verdict"]))
 
 
 def _training_section(run: Run, about: Mapping[str, Any]) -> Section:
