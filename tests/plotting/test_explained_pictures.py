@@ -116,7 +116,7 @@ def test_side_by_side_refuses_nothing_and_strangers():
 
 
 def test_the_sentence_stands_over_each_row():
-    assert "lies in the rest of V1" in texts(plot_explanations(make_ecg(), [make_map()], make_marks()))
+    assert "lies outside P to T of V1" in texts(plot_explanations(make_ecg(), [make_map()], make_marks()))
 
 
 def radar(figure):
