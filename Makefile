@@ -9,7 +9,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 help:
 	@echo "make demo    set up, then run the main job on simulated ECGs; writes $(RUN)/report.html"
 	@echo "make test    set up, then pass the checks and the tests"
-	@echo "make bench   side by side with what you would pick instead; writes benchmarks/results.json"
+	@echo "make bench   side by side with what you would pick instead; writes benchmarks/results.json, explainers.json"
 	@echo "make docs    build the documentation into docs/_build/html"
 
 $(BIN)/python:
@@ -53,6 +53,7 @@ docs: .venv/developer
 
 bench: .venv/developer
 	$(BIN)/python benchmarks/run.py
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/explainers.py
 
 clean:
 	rm -rf .venv docs/_build runs
