@@ -39,6 +39,15 @@ def gathered(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def deciding(audit: dict[str, Any]) -> dict[str, Any]:
+    """Return the audit with the figures that decide only: what a package needs to carry."""
+    methods = {
+        name: told | {"tests": {test: found for test, found in told["tests"].items() if found["threshold"] is not None}}
+        for name, told in audit["methods"].items()
+    }
+    return audit | {"methods": methods}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("audits", nargs="+", metavar="NAME=DIR")
@@ -53,7 +62,7 @@ def main() -> None:
     shipped = {Bundle.load(folder).weights_sha256 for folder in shipped_bundles()}
     for one in told.values():
         if chosen.ship and one["audit"]["weights_sha256"] in shipped:
-            write_audit(SHIPPED, one["audit"])
+            write_audit(SHIPPED, deciding(one["audit"]))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ecglens import Bundle
 from ecglens.auditing import work
-from ecglens.auditing.verdicts import find_verdicts, read_audits, write_audit
+from ecglens.auditing.verdict import FEWEST_PATIENTS, TestResult, decide, judge, rule_of
+from ecglens.auditing.verdicts import SHIPPED, find_verdicts, read_audits, write_audit
 from ecglens.auditing.work import Size
 from ecglens.cli.app import run
 from ecglens.errors import FormatError
@@ -143,3 +145,16 @@ def test_the_page_of_a_run_tells_the_verdicts_and_drops_what_has_failed_since(tr
     assert "none of them shown" in after
     assert "by saliency" in before
     assert "by saliency" not in after
+
+
+def test_the_shipped_network_was_audited_and_its_verdicts_follow_from_its_figures(tmp_path):
+    found = find_verdicts(Bundle.load("pretrained").weights_sha256, tmp_path)
+    assert found.audited
+    methods = read_audits(SHIPPED)[Bundle.load("pretrained").weights_sha256]["methods"]
+    for told in methods.values():
+        tests = {name: TestResult(**test) for name, test in told["tests"].items()}
+        if tests:
+            again = decide(tests)
+            assert (again.verdict, again.reason) == (told["verdict"], told["reason"])
+            for name, test in tests.items():
+                assert judge(rule_of(name), replace(test, n_patients=FEWEST_PATIENTS)).passed == test.passed

@@ -97,7 +97,8 @@ class TestResult:
     def as_dict(self) -> dict[str, Any]:
         """Return what stands in `audit.json`."""
         names = ("on", "value", "low", "high", "chance", "threshold", "passed", "n")
-        return {name: getattr(self, name) for name in names}
+        told = {name: getattr(self, name) for name in names}
+        return {name: round(value, 6) if isinstance(value, float) else value for name, value in told.items()}
 
 
 @dataclass(frozen=True)

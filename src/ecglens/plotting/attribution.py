@@ -211,7 +211,7 @@ def _stamp(axes: Axes, paper: Paper) -> None:
     """Write across the whole picture that its method failed: a picture is cut out and passed on without its header."""
     axes.text(
         WIDTH_MM / 2, paper.height / 2, STAMP, size=40, weight="bold", rotation=20, ha="center", va="center",
-        color=OKABE_ITO["vermillion"], alpha=0.35, zorder=6,
+        color=INK, alpha=0.25, zorder=6,  # grey: the map itself is blue and orange
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from ecglens.runs.run import Run
 
 TITLES = {
     "planted": "Planted truth", "deletion": "Deletion", "randomization": "Randomisation", "temporal": "Temporal",
-    "temporal_real": "Temporal, real ECGs",
+    "temporal_real": "Temporal, real",
 }  # fmt: skip
 _REAL = "_real"
 
@@ -45,11 +45,10 @@ def _verdicts(told: Told) -> Section:
     """The table a regulator reads first."""
     rules = _rules(told)
     rows = [
-        (name, method["verdict"], *(_marked(told, name, rule) for rule in rules), method["reason"])
-        for name, method in told.methods.items()
+        (name, told.methods[name]["verdict"], *(_marked(told, name, rule) for rule in rules)) for name in told.asked
     ]
-    rows.append(("passes when", "", *(_passes_when(rule) for rule in rules), ""))
-    rows.append(("chance", "", *(told.chance(rule) for rule in rules), ""))
+    rows.append(("passes when", "", *(_passes_when(rule) for rule in rules)))
+    rows.append(("chance", "", *(told.chance(rule) for rule in rules)))
     caption = (
         "95 % intervals by patient bootstrap. "
         f"Planted truth, on twins: share of the strongest places that are evidence, less that of the signal's energy; "
@@ -66,8 +65,10 @@ def _verdicts(told: Told) -> Section:
         "Rules and thresholds stand with their reasons in ecglens/auditing/verdict.py and were fixed before the first "
         'audit. "Twins" are networks of the same architecture trained for the test, "these weights" the audited ones.'
     )
-    header = ("method", "verdict", *(TITLES[rule] for rule in rules), "why")
-    return Section("Verdicts", _conclusion(told), (), (Table(header, tuple(rows), caption),), (text,), how)
+    header = ("method", "verdict", *(TITLES[rule] for rule in rules))
+    return Section(
+        "Verdicts", _conclusion(told), (), (Table(header, tuple(rows), caption),), (text, *_reasons(told, rules)), how
+    )
 
 
 def _conclusion(told: Told) -> str:
@@ -78,6 +79,21 @@ def _conclusion(told: Told) -> str:
     if all(method["verdict"] == NOT_TESTED for method in told.methods.values()):
         return "No method could be tested in full on this model: what its pictures are worth is not known."
     return "No method passes on this model: none of its pictures is to be believed as an explanation."
+
+
+def _reasons(told: Told, rules: list[str]) -> list[str]:
+    """Return why something was not tested, each reason once with the methods that it holds for."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for method in told.asked:
+        for rule in rules:
+            if reason := told.reasons.get((method, rule)):
+                found.setdefault((rule, reason), []).append(method)
+    everybody = len(told.asked)
+    refused = [f"{name}: {m['reason']}." for name, m in told.methods.items() if name not in told.asked]
+    return refused + [
+        f"{TITLES[rule]}, not tested{'' if len(methods) == everybody else f' for {listed(methods)}'}: {reason}"
+        for (rule, reason), methods in found.items()
+    ]
 
 
 def _four(told: Told) -> Section | None:
