@@ -39,10 +39,11 @@ def default_method(verdicts: Verdicts, even_if_failed: bool) -> str:
 
     if verdicts.default_method or not verdicts.audited or even_if_failed:
         return verdicts.default_method or UNAUDITED_DEFAULT
+    untested = _those(verdicts, "not tested")
     raise UnsafeError(
         "explain", "--method", "none given, and none passed the audit of these weights",
-        f"one that was not tested ({_those(verdicts, 'not tested')})",
-        "name one, or add --even-if-failed to see a stamped map", kind="failed_audit",
+        f"one that was not tested ({untested})" if untested else "none",
+        f"{'name one, or ' if untested else ''}add --even-if-failed to see a stamped map", kind="failed_audit",
     )  # fmt: skip
 
 
@@ -74,4 +75,6 @@ def drawn_methods(methods: Sequence[Method], verdicts: Verdicts, even_if_failed:
 
 
 def _those(verdicts: Verdicts, verdict: str) -> str:
-    return ", ".join(name for name, found in verdicts.of.items() if found == verdict)
+    """Return methods by verdict, without those that the linter refuses on this network."""
+    suitable = [name for name in verdicts.of if not verdicts.reasons[name].startswith("refused")]
+    return ", ".join(name for name in suitable if verdicts.of[name] == verdict)
