@@ -35,7 +35,6 @@ class Cases:
     targets    in words, one per case
     rows       the same as weights over the outputs [case, output]
     evidence   bool [case, lead, time], where the target's evidence is known
-    weight     size of the evidence [case, lead, time]
     fiducials  marks of each record
     """
 

@@ -32,9 +32,10 @@ class Told:
         self.asked = [name for name, told in self.methods.items() if told["tests"]]
         self.people: dict[tuple[str, str], int] = {}
         self.reasons: dict[tuple[str, str], str] = {}
-        for row in [] if tests is None else tests.fillna({"reason": ""}).to_dict("records"):
+        for row in [] if tests is None else tests.to_dict("records"):
             self.people[str(row["method"]), str(row["test"])] = int(row["n_patients"])
-            self.reasons[str(row["method"]), str(row["test"])] = str(row["reason"])
+            reason = row["reason"]  # an empty column is read back as numbers that are none
+            self.reasons[str(row["method"]), str(row["test"])] = reason if isinstance(reason, str) else ""
 
     def figure(self, method: str, test: str) -> Mapping[str, Any] | None:
         """Return one figure as in `audit.json`, or None where it was not tested."""
