@@ -193,7 +193,7 @@ def test_a_bundles_own_patients_are_refused(trained, small_cohort, deciding, tmp
 def test_methods_that_the_linter_refuses_are_told(learnt, tmp_path):
     found = audit(learnt, tmp_path / "run", tests=[], size=TINY)
     assert found.verdicts["attention"].reason == (
-        "refused on this network: the network has no attention over leads and time"
+        "refused on this network: no attention over leads and time, as ECGNet has, and no class token, as TransECG"
     )
     assert set(found.verdicts) == set(EXPLAINERS)
     assert np.all([told.verdict == "not tested" for told in found.verdicts.values()])
