@@ -104,7 +104,7 @@ def test_any_order_gives_the_same_bytes(explained: ExplainedCohort, cohort: Coho
 KILLED = """
 import os, signal, sys
 from ecglens.runs.rows import RowFile
-import test_cohort as t
+import test_explained_cohort as t
 from ecglens.simulation.cohort import simulate_cohort
 from dataclasses import replace
 cohort = simulate_cohort(66, classes=("NORM", "IMI", "CLBBB")).take(range(20))
