@@ -112,7 +112,7 @@ def integrated(
     ours, zero = gradient.IntegratedGradients(), torch.zeros_like(x)
     with torch.no_grad():
         promised = (network(x) - network(zero)).numpy()
-    missed = float(np.abs(ours(network, batch, eye).gap).max())
+    missed = float(np.abs(ours(network, batch, eye).gap / promised).max())
 
     def theirs(points: int) -> np.ndarray:
         captum = IntegratedGradients(network)
@@ -123,10 +123,10 @@ def integrated(
         return torch.stack(maps, 1).detach().numpy()
 
     for points in POINTS:
-        gap = float(np.abs(promised - theirs(points).sum(axis=(2, 3))).max())
+        gap = float(np.abs(1 - theirs(points).sum(axis=(2, 3)) / promised).max())
         if gap <= missed * 1.01 + 1e-4:
             break
-    note = f"missing at most {missed:.1e} logit, captum with {points} points {gap:.1e}"
+    note = f"missing at most {missed:.2%}, captum with {points} points {gap:.2%}"
     return row(
         name, n_classes, "integrated_gradients", lambda: ours(network, batch, eye).values, lambda: theirs(points), note
     )
