@@ -18,7 +18,6 @@ import numpy as np
 from scipy.special import expit
 
 from ecglens.bundle import Bundle
-from ecglens.cli.console import clean
 from ecglens.datasets.label_map import load_label_map
 from ecglens.datasets.load import load_cohort
 from ecglens.datasets.ludb import load_ludb
@@ -28,6 +27,7 @@ from ecglens.prediction.predict import predict_raw
 from ecglens.preprocessing.prepare import prepare
 from ecglens.runs.cache import Cache, default_cache
 from ecglens.statistics.bootstrap import interval, patient_weights
+from ecglens.statistics.figures import clean
 
 Fit = Callable[[np.ndarray, np.ndarray], Scaling]
 METHODS: dict[str, Fit] = {

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ecglens import Bundle
+from ecglens.models.average import members_of
 from ecglens.runs.files import write_json
 
 FOLDS = ("--folds", "all")
@@ -111,8 +112,7 @@ def _finished(run: Path) -> bool:
 
 def _parameters(run: Path) -> int:
     """Return how many weights one network has (of an average: one member's)."""
-    network = Bundle.load(run).network
-    return sum(w.numel() for w in getattr(network, "members", [network])[0].parameters())
+    return sum(weights.numel() for weights in members_of(Bundle.load(run).network)[0].parameters())
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecglens.bundle import Bundle
-from ecglens.cli.console import ProgressLine, clean
+from ecglens.cli.console import ProgressLine
 from ecglens.cohort import Cohort
 from ecglens.datasets.load import load_cohort
 from ecglens.prediction.calibration import calibrate
@@ -28,6 +28,7 @@ from ecglens.preprocessing.prepare import prepare
 from ecglens.runs.cache import Cache, default_cache
 from ecglens.runs.files import write_json
 from ecglens.runs.run import Run
+from ecglens.statistics.figures import clean
 from ecglens.training.card import model_card
 from ecglens.training.family import average
 from ecglens.training.recipes import recipe_for

@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import torch
 
 from ecglens.bundle import Bundle
+from ecglens.cli.app import run
 from ecglens.cohort import Cohort
 from ecglens.formats.wfdb import write_wfdb
 from ecglens.simulation.cohort import simulate_cohort
 from ecglens.training.recipes import Recipe, recipe_for
 from ecglens.training.train import Trained, train
+
+Cli = Callable[..., tuple[int, dict[str, Any], str]]
 
 # A slow machine is no failure, and a test that fails must fail again.
 hypothesis.settings.register_profile("ecglens", deadline=None, derandomize=True)
@@ -79,3 +84,21 @@ def tiny_bundle(trained: Trained) -> Bundle:
 def tiny_folder(trained: Trained) -> Path:
     """Where the tiny bundle lies. Tests that change it copy it first."""
     return trained.run.bundle_folder()
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command with --json; return its exit code, its object and what stood on stderr."""
+
+    def call(*arguments: object) -> tuple[int, dict[str, Any], str]:
+        capsys.readouterr()
+        code = run([*map(str, arguments), "--json"])
+        out, err = capsys.readouterr()
+        assert out.count("\n") == 1, f"not one line on stdout: {out!r}"
+        told = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+        assert isinstance(told, dict)
+        assert told["schema"] == 1
+        assert "Traceback" not in err
+        return code, told, err
+
+    return call

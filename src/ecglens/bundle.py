@@ -297,12 +297,13 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
 
 def find_bundle(where: str | Path) -> Path:
     """Return the folder of a bundle given as a folder, a run folder, or the name of a shipped one."""
-    folder, shipped = Path(where), shipped_bundles()
-    if not folder.exists() and str(where) in shipped:
-        return shipped[str(where)]
+    folder = Path(where)
     for candidate in (folder, folder / "bundles" / "final"):
         if (candidate / "config.json").exists():
             return candidate
+    shipped = shipped_bundles()  # reads what is shipped: only now that nothing lies there
+    if not folder.exists() and str(where) in shipped:
+        return shipped[str(where)]
     raise InputError(
         where, "bundle", "no bundle there", f"a bundle, a run, or one of: {', '.join(shipped)}", kind="missing_bundle"
     )

@@ -17,6 +17,8 @@ from ecglens.auditing.verdicts import SHIPPED, find_verdicts, read_audits, write
 from ecglens.auditing.work import Size
 from ecglens.cli.app import run
 from ecglens.errors import FormatError
+from ecglens.explainers.explained import ExplainedCohort
+from ecglens.reporting.explained_cohort import explained_cohort_report
 
 
 @pytest.fixture
@@ -60,6 +62,21 @@ def test_of_several_methods_those_that_failed_are_left_out_and_told(tiny_folder,
         "energy": "passes", "slope": "not tested",
     }  # fmt: skip
     assert "not drawn: saliency fails here" in printed.err
+
+
+def test_verdicts_travel_with_the_maps_of_a_cohort(tiny_folder, data_folder, audited, tmp_path, capsys):
+    out = tmp_path / "maps"
+    call = ["explain", str(tiny_folder), "--data", str(data_folder), "--fold", "10", "--limit", "2", "--out", str(out)]
+    call += ["--audit", str(audited), "--method", "saliency,energy,gradcam", "--target", "MI", "--json"]
+    assert run([*call, "--even-if-failed"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdicts"] == {"saliency": "fails", "energy": "passes", "gradcam": "not tested"}
+    maps = ExplainedCohort.open(out)
+    assert {e.method: e.verdict for name in maps.methods for e in maps.each("MI", name)} == told["verdicts"]
+    by_title = {s.title: s for s in explained_cohort_report(maps).sections}
+    assert "failed the audit" in by_title["Leads by class: saliency"].conclusion
+    assert "passed the audit" in " ".join(by_title["Leads by class: energy"].text)
+    assert "not tested" in " ".join(by_title["Leads by class: gradcam"].text)
 
 
 def test_without_a_method_the_best_that_passed_is_taken(tiny_folder, ecg, audited, tmp_path, capsys):

@@ -15,41 +15,32 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from ecglens import __version__
 from ecglens.bundle import Bundle
 from ecglens.cli import console
-from ecglens.cli.app import run
-from ecglens.cli.console import Outcome, clean, conclude, exit_code_for
+from ecglens.cli.app import app, run
+from ecglens.cli.console import Outcome, conclude, exit_code_for
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, InputError, UnsafeError
 from ecglens.explainers.explain import explain
 from ecglens.formats.read import read
 from ecglens.formats.wfdb import write_wfdb
 from ecglens.prediction.predict import predict
+from ecglens.statistics.figures import clean
 from ecglens.training.train import Trained
 
-VERBS = (["doctor"], ["data"], ["data", "info"], ["check"], ["convert"], ["train"], ["evaluate"], ["predict"],
-         ["explain"], ["report"])  # fmt: skip
+
+def verbs() -> list[list[str]]:
+    """Return every verb of the command line, and every verb below `data`."""
+    top = typer.main.get_command(app).commands
+    below = [[name, own] for name, verb in top.items() for own in getattr(verb, "commands", ())]
+    return [[name] for name in top] + below
+
+
+VERBS = verbs()
 Cli = Callable[..., tuple[int, dict[str, Any], str]]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run a command with --json; return its exit code, its object and what stood on stderr."""
-
-    def call(*arguments: object) -> tuple[int, dict[str, Any], str]:
-        capsys.readouterr()
-        code = run([*map(str, arguments), "--json"])
-        out, err = capsys.readouterr()
-        assert out.count("\n") == 1, f"not one line on stdout: {out!r}"
-        told = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-        assert isinstance(told, dict)
-        assert told["schema"] == 1
-        assert "Traceback" not in err
-        return code, told, err
-
-    return call
 
 
 def process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:

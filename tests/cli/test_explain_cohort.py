@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from ecglens.bundle import Bundle
-from ecglens.cli.app import run
 from ecglens.cohort import Cohort
 from ecglens.ecg import ECG
 from ecglens.explainers.explain import explain
@@ -21,17 +19,6 @@ from ecglens.formats.read import read
 from ecglens.formats.wfdb import write_wfdb
 
 Cli = Callable[..., tuple[int, dict[str, Any], str]]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: object) -> tuple[int, dict[str, Any], str]:
-        capsys.readouterr()
-        code = run([*map(str, arguments), "--json"])
-        out, err = capsys.readouterr()
-        return code, json.loads(out), err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,12 @@ from torch import Tensor
 
 from ecglens.auditing.estimate import estimate
 from ecglens.auditing.faithfulness import grid_of
-from ecglens.auditing.maps import Cases, members_of
+from ecglens.auditing.maps import Cases
 from ecglens.auditing.work import Asked, Found, Test, Work
 from ecglens.bundle import as_tensor
 from ecglens.errors import ContractError
 from ecglens.explainers.methods import EXPLAINERS, Method
+from ecglens.models.average import members_of
 from ecglens.models.ecgnet import ECGNet
 from ecglens.runs.draws import derived_seed
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ecglens.auditing import attention, faithfulness, planted, randomization, regression, stability
-from ecglens.auditing.maps import is_dear, members_of
+from ecglens.auditing.maps import is_dear
 from ecglens.auditing.twins import schedule_for
 from ecglens.auditing.verdict import TestResult, Verdict, best_method, decide, rule_of, untested
 from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
@@ -27,11 +27,13 @@ from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, LeakError
 from ecglens.explainers.linter import complaints
 from ecglens.explainers.methods import EXPLAINERS, Method
+from ecglens.models.average import members_of
 from ecglens.runs.cache import Cache
 from ecglens.runs.files import write_json
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
+from ecglens.statistics.figures import clean
 
 TESTS: tuple[Test, ...] = (
     *faithfulness.TESTS,
@@ -266,18 +268,7 @@ def _write(found: Audit) -> None:
         for test, result in verdict.tests.items()
     ]
     found.run.write_table("tests", pd.DataFrame(rows))
-    write_json(found.run.folder / EVIDENCE, {"schema": 1, "tests": _plain(found.evidence)})
+    write_json(found.run.folder / EVIDENCE, {"schema": 1, "tests": clean(found.evidence)})
     write_audit(found.run.folder / AUDIT_FILE, found.as_dict())
     found.run.note(finished=True, seconds=round(found.seconds, 1), weights_sha256=found.weights_sha256,
                    default_method=found.default_method)  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON-ready data: NaN becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value.item() if hasattr(value, "item") else value

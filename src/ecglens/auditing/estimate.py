@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ecglens.auditing.verdict import On, TestResult
 from ecglens.statistics.bootstrap import interval, patient_weights
+from ecglens.statistics.figures import json_number
 
 N_RESAMPLES = 2000
 _SEED = 0
@@ -33,10 +33,5 @@ def estimate(
     weights = patient_weights(people, N_RESAMPLES, seed).astype(np.float64)
     drawn = interval((weights @ values) / weights.sum(axis=1))
     single = len(set(people)) < 2  # one patient resampled is always the same patient
-    low, high = (None, None) if single else (finite(drawn.low), finite(drawn.high))
+    low, high = (None, None) if single else (json_number(drawn.low), json_number(drawn.high))
     return TestResult(on, float(values.mean()), low, high, chance, n=len(values), n_patients=len(set(people)))
-
-
-def finite(value: float) -> float | None:
-    """Return the number, or None for NaN."""
-    return float(value) if math.isfinite(value) else None

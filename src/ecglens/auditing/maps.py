@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from ecglens.bundle import Bundle, as_tensor
 from ecglens.cohort import Batch
@@ -21,7 +20,6 @@ from ecglens.explainers.methods import Method
 from ecglens.explainers.output import AsPredicted
 from ecglens.explainers.perturbation import WINDOW, Hiding, Shapley
 from ecglens.fiducials import Fiducials
-from ecglens.models.average import Average
 
 _TOGETHER = 16  # records whose windows go through an explainer at once
 
@@ -101,11 +99,6 @@ def maps_of_targets(bundle: Bundle, cases: Cases, rows: np.ndarray, method: Meth
     refuse(bundle, Question(("audit",) * len(rows), rows), named)
     chunks = [range(i, min(i + _TOGETHER, len(cases))) for i in range(0, len(cases), _TOGETHER)]
     return np.concatenate([attribute(bundle, cases.take(chunk).batch(), rows, named).values for chunk in chunks])
-
-
-def members_of(network: nn.Module) -> list[nn.Module]:
-    """Return the networks behind an average, or the network itself."""
-    return list(network.members) if isinstance(network, Average) else [network]
 
 
 def logits_of(bundle: Bundle, signals: np.ndarray, together: int = 128) -> np.ndarray:

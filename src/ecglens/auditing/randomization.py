@@ -19,13 +19,14 @@ import torch
 from torch import nn
 
 from ecglens.auditing.estimate import estimate
-from ecglens.auditing.maps import Cases, is_dear, maps_of, members_of
+from ecglens.auditing.maps import Cases, is_dear, maps_of
 from ecglens.auditing.similarity import spearman_of_sizes, spearman_signed, ssim
 from ecglens.auditing.verdict import RULES, TestResult, judge
 from ecglens.auditing.work import Asked, Found, Test, Work
 from ecglens.bundle import Bundle
 from ecglens.explainers.methods import Method
 from ecglens.explainers.rules import leaves
+from ecglens.models.average import members_of
 from ecglens.runs.draws import derived_seed
 
 STAGES = 5  # at most, from the head to the input

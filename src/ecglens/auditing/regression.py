@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ecglens.auditing.estimate import N_RESAMPLES, estimate, finite
+from ecglens.auditing.estimate import N_RESAMPLES, estimate
 from ecglens.auditing.maps import Cases, logits_of, maps_of_targets
 from ecglens.auditing.twins import keep, keeping_amplitudes, restored, train_twin, untrained
 from ecglens.auditing.verdict import RULES, TWIN_MEASURES, TestResult, judge
@@ -38,6 +38,7 @@ from ecglens.runs.draws import derived_seed, record_keys, uniform
 from ecglens.runs.files import write_npy
 from ecglens.simulation import DEFAULT_CLASSES, simulate_cohort
 from ecglens.statistics.bootstrap import interval, patient_weights
+from ecglens.statistics.figures import json_number
 from ecglens.waveform.beats import beat_times
 from ecglens.waveform.delineate import delineate
 from ecglens.waveform.measure import measure
@@ -177,8 +178,8 @@ def margin(curves: np.ndarray, patients: tuple[str, ...], window: tuple[float, f
 
     weights = patient_weights(people, N_RESAMPLES, 0).astype(np.float64)
     drawn = interval(of(weights @ curves[known]))
-    return TestResult("twins", float(of(curves[known].mean(axis=0))), finite(drawn.low), finite(drawn.high), 0.0,
-                      n=len(people), n_patients=len(set(people)))  # fmt: skip
+    mean, low, high = float(of(curves[known].mean(axis=0))), json_number(drawn.low), json_number(drawn.high)
+    return TestResult("twins", mean, low, high, 0.0, n=len(people), n_patients=len(set(people)))
 
 
 def ceilings(leads: tuple[str, ...]) -> dict[str, float]:
@@ -388,7 +389,7 @@ def scored(twin: Bundle, said: np.ndarray, truth: np.ndarray, people: list[str])
 
     def told(values: np.ndarray) -> TestResult:
         drawn = interval(values[1:])
-        return TestResult("twins", float(values[0]), finite(drawn.low), finite(drawn.high), n=len(people),
+        return TestResult("twins", float(values[0]), json_number(drawn.low), json_number(drawn.high), n=len(people),
                           n_patients=len(set(people)))  # fmt: skip
 
     return Reader(twin, told(r2), float(np.mean(by_lead)), told(mae))

@@ -19,6 +19,7 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, EcglensError
 from ecglens.explainers.methods import Method
+from ecglens.prediction.evaluate import people_of
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.files import write_npy
@@ -260,8 +261,8 @@ def _macro(bundle: Bundle, signals: np.ndarray, cohort: Cohort, classes: tuple[s
     """Return the macro AUROC over `classes` with its interval."""
     keep = [k for k, name in enumerate(cohort.classes) if name in classes]
     raw = logits_of(bundle, signals)[:, columns or range(len(cohort.classes))]
-    ids = [key or f"record:{record}" for key, record in zip(cohort.patient_keys, cohort.record_ids, strict=True)]
-    table = score_table(cohort.labels.to_numpy()[:, keep], raw[:, keep], [cohort.classes[k] for k in keep], ids)
+    labels, names = cohort.labels.to_numpy()[:, keep], [cohort.classes[k] for k in keep]
+    table = score_table(labels, raw[:, keep], names, people_of(cohort))
     row = table[(table["class"] == MACRO) & (table["metric"] == "auroc")].iloc[0]
     told = {name: float(row[name]) for name in ("value", "low", "high")}
     figures = {name: value if np.isfinite(value) else None for name, value in told.items()}

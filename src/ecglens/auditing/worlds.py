@@ -19,6 +19,7 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, EcglensError
 from ecglens.fiducials import Fiducials
+from ecglens.prediction.evaluate import people_of
 from ecglens.preprocessing.pipeline import Preprocessing
 from ecglens.runs.draws import derived_seed, record_keys, uniform
 from ecglens.simulation import CONDITIONS, DEFAULT_CLASSES, Shortcut, simulate_cohort
@@ -91,11 +92,10 @@ def cases_at(
     """Return the records at these positions with these targets."""
     if not at:
         raise ContractError(cohort.name, "records", "none with a class to explain", "at least one", kind="empty")
-    keys, ids = cohort.patient_keys, cohort.record_ids
+    ids, people = cohort.record_ids, people_of(cohort)
     rows = np.array([[float(output == target) for output in outputs] for target in targets])
-    # Records of unknown patients count as one person each.
-    people = tuple(keys[i] or f"record:{ids[i]}" for i in at)
-    return Cases(signals[at], fs, leads, tuple(ids[i] for i in at), people, tuple(targets), rows, marks, truth)
+    of = tuple(people[i] for i in at)
+    return Cases(signals[at], fs, leads, tuple(ids[i] for i in at), of, tuple(targets), rows, marks, truth)
 
 
 def in_turns(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import sys
 import time
@@ -66,6 +65,8 @@ def _explained(error: BaseException) -> tuple[int, dict[str, Any]]:
 def emit(outcome: Outcome, as_json: bool) -> None:
     """Print an outcome: one JSON object, or the text; what to do next always goes to stderr."""
     if as_json:
+        from ecglens.statistics.figures import clean  # loads numpy
+
         put(json.dumps({"schema": JSON_SCHEMA} | clean(outcome.data), ensure_ascii=False, allow_nan=False))
     else:
         put(outcome.text)
@@ -102,19 +103,6 @@ def exit_code_for(n_used: int, errors: Sequence[EcglensError]) -> int:
         return PARTLY
     codes = {error.exit_code for error in errors}
     return codes.pop() if len(codes) == 1 else 3
-
-
-def clean(value: Any) -> Any:
-    """Return JSON-ready data: NaN and infinity become null."""
-    if isinstance(value, dict):
-        return {str(key): clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if hasattr(value, "item"):
-        return clean(value.item())
-    return value
 
 
 class ProgressLine:

@@ -164,9 +164,9 @@ def choose_fold(cohort: Cohort, fold: str) -> tuple[Cohort, str]:
 
 def _write(result: Evaluation, found: dict, where: Path, out: Path | None, name: str) -> bool:
     """Write tables to `out`, or into the run that the bundle belongs to; tell whether there was a place."""
-    from ecglens.cli.console import clean
     from ecglens.runs.files import write_json, write_text
     from ecglens.runs.run import Run
+    from ecglens.statistics.figures import clean
 
     is_run = (where / "run.json").exists()
     if out is None and not is_run:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecglens.cli.arguments import FOLDER, Dataset, Json, Start, Stop, ecg_files, stretch_name
-from ecglens.cli.console import PARTLY, Outcome, ProgressLine, clean, conclude, exit_code_for, say
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, conclude, exit_code_for, say
 from ecglens.cli.verdicts import default_method, drawn_methods, verdict_of, verdicts_on
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def _explain_cohort(
     if stretch != (None, None):
         raise UsageError("explain", "--start, --stop", "with --data", "ECG files", "explain the files of that stretch")
     targets, bundle = asked.targets(ALL), Bundle.load(where)
-    methods = asked.methods(verdicts_on(bundle, where, asked.audit))
+    verdicts = verdicts_on(bundle, where, asked.audit)
+    methods = asked.methods(verdicts)
     if PREDICTED in targets:
         raise UsageError(
             "explain", "target", PREDICTED, f"{ALL}, or outputs by name: a cohort has the same for all records"
@@ -151,6 +152,7 @@ def _explain_cohort(
         "output": asked.output,
         "resume": chosen.resume,
         "arguments": told,
+        "verdicts": {method.title: verdict_of(method, verdicts) for method in methods},
         "progress": ProgressLine(),
     }
     if folds is None:
@@ -191,6 +193,7 @@ def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_record
     told = {
         "run": str(explained.run.folder), "bundle": bundle, "fold": fold, "records": n_records,
         "explained": len(explained), "maps": len(explained.maps), "methods": list(explained.methods),
+        "verdicts": explained.verdicts,
         "targets": list(explained.targets), "output": explained.about["arguments"]["output"],
         "with_warnings": int(explained.maps["warnings"].notna().sum()), "left_out": kinds,
         "page": str(page),
@@ -219,6 +222,7 @@ def _explain_files(
     from ecglens.formats.read import read
     from ecglens.runs.files import write_json
     from ecglens.runs.lock import writing
+    from ecglens.statistics.figures import clean
 
     for option in (name for name, value in given.items() if value):
         raise UsageError("explain", option, "without --data", "a cohort", "give --data, or leave it out")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ecglens.cli.arguments import FOLDER, Dataset, Json, MinLikelihood, Seed, Task
-from ecglens.cli.console import Outcome, ProgressLine, clean, columns, conclude, exit_code_for
+from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for
 
 if TYPE_CHECKING:
     from ecglens.datasets.describe import CohortDescription, Prevalence
@@ -85,6 +85,7 @@ def _write(page: Path, found: dict[str, Any], about: CohortDescription, survey: 
     from ecglens.reporting.cohort import cohort_report
     from ecglens.reporting.html import write_report
     from ecglens.runs.files import write_json
+    from ecglens.statistics.figures import clean
 
     made = (("repeat", repeat), ("ecglens", __version__), ("python", platform.python_version()))
     write_json(_json_path(page), {"schema": JSON_SCHEMA} | clean(found))

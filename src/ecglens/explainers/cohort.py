@@ -30,7 +30,7 @@ from ecglens.explainers.explain import Marks, Question, attribute, explanations_
 from ecglens.explainers.explained import ExplainedCohort
 from ecglens.explainers.methods import Method
 from ecglens.explainers.output import LOGIT
-from ecglens.explanation import Attribution, Explanation
+from ecglens.explanation import NOT_TESTED, Attribution, Explanation
 from ecglens.prediction.evaluate import people_of
 from ecglens.prediction.family import bundles_of
 from ecglens.prediction.predict import predict_raw
@@ -56,6 +56,7 @@ def explain_cohort(
     output: str = LOGIT,
     resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
+    verdicts: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> ExplainedCohort:
     """Explain every record of `cohort` that `bundle` can use, into the run folder `folder`.
@@ -63,13 +64,14 @@ def explain_cohort(
     targets, methods, output   as in `explain`; methods by `find_methods`
     resume                     go on where such a run was cut off: the arrays and tables end with the same bytes
     arguments                  what to note in `run.json` besides
+    verdicts                   of an audit, by method: they travel with the maps
 
     Maps are as long as that of the first record by name: a longer record is left out, a shorter one ends in zeros.
     Raises what `explain` raises for targets and methods, LeakError where the bundle has seen a patient of the cohort,
     UsageError where the folder holds something else, ContractError where a resumed run was another one.
     """
     parts = [(bundle, cohort)]
-    return _explain_parts(parts, targets, methods, Path(folder), output, resume, arguments or {}, progress)
+    return _explain_parts(parts, targets, methods, Path(folder), output, resume, arguments, verdicts, progress)
 
 
 def explain_family(
@@ -82,6 +84,7 @@ def explain_family(
     output: str = LOGIT,
     resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
+    verdicts: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> ExplainedCohort:
     """Explain every record of `cohort` by the bundle of the family in `run` that has not seen its patient.
@@ -89,12 +92,12 @@ def explain_family(
     As `explain_cohort`; `cohort` as `folds_of` returns it. Raises ContractError where the run is no family of folds.
     """
     parts = [(bundle, part) for _, bundle, part in bundles_of(run, cohort)]
-    return _explain_parts(parts, targets, methods, Path(folder), output, resume, arguments or {}, progress)
+    return _explain_parts(parts, targets, methods, Path(folder), output, resume, arguments, verdicts, progress)
 
 
 def _explain_parts(
     parts: Sequence[Part], targets: Sequence[str], methods: Sequence[Method], folder: Path, output: str, resume: bool,
-    arguments: Mapping[str, Any], progress: Progress,
+    arguments: Mapping[str, Any] | None, verdicts: Mapping[str, str] | None, progress: Progress,
 ) -> ExplainedCohort:  # fmt: skip
     parts = [(bundle, _by_name(cohort)) for bundle, cohort in parts]
     question = Question.of(parts[0][0], targets, output)
@@ -104,7 +107,8 @@ def _explain_parts(
         bundle.refuse_own_patients(cohort.name, cohort.patient_keys, ())
         for method in methods:
             refuse(bundle, question, method)
-    told = dict(arguments) | _told(parts, question, methods)
+    verdicts = verdicts or {}
+    told = dict(arguments or {}) | _told(parts, question, methods)
     run = Run.create(folder, "explain", told, 0, resume)
     with run.writing(), run.journal() as journal:
         if not run.read().get("finished"):
@@ -112,6 +116,7 @@ def _explain_parts(
                 work.all(progress)
                 facts = work.gather()
             run.note(**facts, finished=True)
+        run.note(verdicts={method.title: verdicts.get(method.title, NOT_TESTED) for method in methods})
     return ExplainedCohort.open(folder)
 
 

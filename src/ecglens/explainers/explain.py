@@ -26,7 +26,7 @@ from ecglens.explainers.output import LOGIT, AsPredicted, WindowsTogether, refus
 from ecglens.explainers.perturbation import Hiding
 from ecglens.explanation import NOT_TESTED, Attribution, Explanation
 from ecglens.fiducials import MARKS, Fiducials
-from ecglens.models.average import Average
+from ecglens.models.average import members_of
 from ecglens.prediction.predict import predict_raw
 from ecglens.shapes import Targets
 from ecglens.waveform.delineate import delineate
@@ -105,7 +105,7 @@ def refuse(bundle: Bundle, question: Question, method: Method) -> None:
     if method.by_layers:
         window = torch.zeros(1, len(bundle.preprocessing.leads), bundle.preprocessing.windows.length)
         with borrowed(bundle.network) as network:
-            for member in _members(network):
+            for member in members_of(network):
                 refuse_unsuitable(member, method.title, window)
 
 
@@ -148,7 +148,7 @@ def explanations_of(
     resolution, apart = _resolution(bundle, batch, k, method)
     parameters = {"output": question.output} | _windows(bundle, batch.signal.shape[-1], batch.fs) | method.parameters
     names = bundle.classes
-    not_shown = method.not_shown(_members(bundle.network)[0], batch.fs) if method.not_shown else ()
+    not_shown = method.not_shown(members_of(bundle.network)[0], batch.fs) if method.not_shown else ()
     return [
         Explanation(
             found.values[k, j],
@@ -177,7 +177,7 @@ def explanations_of(
 
 def _resolution(bundle: Bundle, batch: Batch, k: int, method: Method) -> tuple[float, bool]:
     """Return how finely in time the method can speak, in s, and whether it can tell leads apart."""
-    member, length = _members(bundle.network)[0], bundle.preprocessing.windows.length
+    member, length = members_of(bundle.network)[0], bundle.preprocessing.windows.length
     window = as_tensor(np.asarray(batch.signal)[k : k + 1, :, :length])
     apart = method.resolves_leads
     apart = apart(member, window) if callable(apart) else apart
@@ -249,7 +249,7 @@ def _of_windows(bundle: Bundle, network: nn.Module, batch: Batch, rows: Targets,
     ids = tuple(f"{record}/{k}" for record in batch.record_ids for k in range(windows.shape[1]))
     cut = Batch(windows.reshape(-1, *windows.shape[2:]), batch.fs, batch.leads, ids)
     n_samples = batch.signal.shape[-1]
-    members = _members(network) if method.by_layers else [network]
+    members = members_of(network) if method.by_layers else [network]
     each = [_joined(bundle, method.explainer(m, cut, rows), windows.shape[1], n_samples) for m in members]
     if len(each) == 1:
         return each[0]
@@ -279,11 +279,6 @@ def one_by_one(batch: Batch) -> Iterator[Batch]:
             np.asarray(batch.signal)[k : k + 1], batch.fs, batch.leads, batch.record_ids[k : k + 1],
             batch.start[k : k + 1], None if batch.fiducials is None else batch.fiducials[k : k + 1],
         )  # fmt: skip
-
-
-def _members(network: nn.Module) -> list[nn.Module]:
-    """Return the networks behind an average, or the network itself."""
-    return list(network.members) if isinstance(network, Average) else [network]
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ecglens.errors import FormatError, InputError, UsageError
-from ecglens.explanation import Explanation
+from ecglens.explanation import NOT_TESTED, Explanation
 from ecglens.runs.files import contained
 from ecglens.runs.run import Run
 from ecglens.statistics.bootstrap import interval, patient_weights
@@ -55,6 +55,11 @@ class ExplainedCohort:
     def methods(self) -> tuple[str, ...]:
         """Names of the methods, in the order in which they were asked for."""
         return tuple(self.about["arguments"]["methods"])
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """What the audit of these weights said of each method when the maps were made."""
+        return {method: self.about.get("verdicts", {}).get(method, NOT_TESTED) for method in self.methods}
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -101,7 +106,7 @@ class ExplainedCohort:
             completeness_gap=_number(told["completeness_gap"]),
             error=None if drawn is None else drawn[:, :n_samples],
             resolution_ms=float(told["resolution_ms"]), resolves_leads=bool(told["resolves_leads"]),
-            warnings=tuple(part for part in warnings.split("; ") if part),
+            warnings=tuple(part for part in warnings.split("; ") if part), verdict=self.verdicts[method],
         )  # fmt: skip
 
     def each(self, target: str, method: str, records: Sequence[str] | None = None) -> Iterator[Explanation]:

@@ -24,3 +24,8 @@ class Average(nn.Module):
     def forward(self, signal: Tensor) -> Tensor:
         """Return mean logits [batch, output] of `signal` [batch, lead, time]."""
         return torch.stack([member(signal) for member in self.members]).mean(dim=0)
+
+
+def members_of(network: nn.Module) -> list[nn.Module]:
+    """Return the networks behind an average, or the network itself."""
+    return list(network.members) if isinstance(network, Average) else [network]

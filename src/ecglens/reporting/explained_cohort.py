@@ -12,13 +12,14 @@ from ecglens.leads import LIMB_LEADS
 from ecglens.plotting.shares import plot_lead_shares
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
+from ecglens.reporting.explained import VERDICT_SENTENCES
 from ecglens.shares import ATTENTION, LIMB, NO_CLAIM, listed
 
 INDEX = "index.html"
 LIMITS = (
     "A share says where the maps lie, not that the network is right, and nothing of what caused a disease. A lead that "
     "carries little may still be abnormal in one patient: means hide that.",
-    "None of these methods is tested on this network here: whether their maps are true of it is not known.",
+    "Where a method failed the audit, or was not tested, it is not known whether its maps are true of the network.",
 )
 
 
@@ -44,19 +45,23 @@ def _method_section(explained: ExplainedCohort, method: str) -> Section:
     if maps.empty:
         return Section(title, "No record could be explained by this method.")
     common = _common_warnings(maps["warnings"])
+    verdict = VERDICT_SENTENCES[explained.verdicts[method]]
     if not maps["resolves_leads"].astype(bool).all():
-        return Section(title, "This method gives every lead the same map: it cannot say which lead mattered.")
+        alike = "This method gives every lead the same map: it cannot say which lead mattered."
+        return Section(title, alike, text=(verdict,))
     means = {target: _mean(explained, target, method) for target in explained.targets}
     together = bool(explained.about["arguments"]["methods"][method].get("together"))
     unit = str(maps["unit"].iloc[0])
-    text = [NO_CLAIM[unit]] if unit in NO_CLAIM else []
+    failed = explained.verdicts[method] == "fails"  # then that is the conclusion, and where the maps lie a detail
+    place = _conclusion(means, together)
+    text = [place if failed else verdict, *([NO_CLAIM[unit]] if unit in NO_CLAIM else [])]
     text += [f"Each map {warning}." for warning in common]
     if together:
         text.append("The limb leads were hidden together: they have one share, shown as equal parts.")
     if unit == ATTENTION and any("same for every target" in warning for warning in common):
         text.append("Classes differ here because their records do: the network has one attention for all of them.")
     return Section(
-        title, _conclusion(means, together), (_picture(explained, method, means, together),), (_table(means),),
+        title, verdict if failed else place, (_picture(explained, method, means, together),), (_table(means),),
         tuple(text), method=_method(means),
     )  # fmt: skip
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,19 @@ def json_number(value: Any) -> Any:
     if value is None or not np.isfinite(value):
         return None
     return int(value) if isinstance(value, int | np.integer) else float(value)
+
+
+def clean(value: Any) -> Any:
+    """Return JSON-ready data: NaN and infinity become null, arrays of one number that number, keys words."""
+    if isinstance(value, Mapping):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if hasattr(value, "item"):
+        return clean(value.item())
+    return value
 
 
 def too_few(n_positive: Mapping[str, int], n: Mapping[str, int], few: int) -> tuple[str, ...]:
