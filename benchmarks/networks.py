@@ -52,7 +52,7 @@ EXPERIMENTS = {
     "lenet-folds": _of("--model", "lenet", *FOLDS, fold="all"),
     "lenet-wide-folds": _of("--model", "lenet-wide", *FOLDS, fold="all", peer="lenet-folds"),
     "lenet-seeds-folds": _of("--model", "lenet", *FOLDS, "--seeds", "5", fold="all", peer="lenet-folds"),
-    "xresnet1d50-folds": _of("--model", "xresnet1d50", *FOLDS, fold="all", peer="lenet-folds"),
+    "xresnet1d50-folds": _of("--model", "xresnet1d50", "--epochs", "12", *FOLDS, fold="all", peer="lenet-folds"),
     "ecgnet-class-folds": _of("--model", "ecgnet-class", "--epochs", "12", *FOLDS, fold="all", peer="lenet-folds"),
     # How rare classes weigh (TrustECG, section 5.1).
     "balance-none": _of("--model", "lenet", "--balance", "none", *FOLDS, fold="all", peer="lenet-folds"),

@@ -17,8 +17,8 @@ from ecglens.auditing.attention import divergence, permuted, replaced, uniform
 from ecglens.auditing.maps import Cases, maps_of
 from ecglens.auditing.planted import truth_figures
 from ecglens.auditing.randomization import cascade, redraw
-from ecglens.auditing.regression import ceilings, margin, spatial_specificity, temporal_curves
 from ecglens.auditing.similarity import spearman, ssim
+from ecglens.auditing.specificity import ceilings, margin, spatial_specificity, temporal_curves
 from ecglens.auditing.twins import Schedule
 from ecglens.auditing.verdict import RULES, TestResult, Verdict, best_method, decide, untested
 from ecglens.auditing.work import Size, Work
