@@ -21,6 +21,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 FOOTER = "Research software, not a medical device."
 CONTENTS_FROM = 4  # sections, from which a page lists its contents
 PRINTED_MM = 148  # pictures up to this height print at their own size, higher ones shrink
+SHORT = 12  # rows of a table that is printed on one sheet
 WIDE_PX = 700  # a picture at least this wide scrolls sideways on a phone instead of shrinking to nothing
 
 _NUMBER = re.compile(
@@ -77,7 +78,7 @@ footer > * { max-width: 42rem }
   html { font-size: 11pt } header, main, footer { max-width: none; padding: 0 } header { padding-top: 0 }
   .scroll { overflow: visible } nav { display: none }
   figure, table, tr { break-inside: avoid } h2, .conclusion { break-after: avoid }
-  p, figcaption { break-inside: avoid }
+  p, figcaption { break-inside: avoid } figure.long, .long table { break-inside: auto }
   h1 { font-size: 16pt; margin: 0 } h2 { font-size: 13pt; margin: 0 } .conclusion { font-size: 11pt; margin: 0 } p { margin: 0 0 .4rem }
   section { margin-top: .8rem } figure { margin: .4rem 0 } figcaption { font-size: 9pt; margin-top: .2rem; max-width: 60rem }
   img { max-height: @PRINTED@mm; width: auto } a { text-decoration: none }
@@ -166,8 +167,10 @@ def _table(table: Table) -> str:
     ]
     caption = f"\n<figcaption>{_text(table.caption)}</figcaption>" if table.caption else ""
     label = _text(table.caption or "Table")
+    # A short table stays on one sheet of paper; a long one may go on on the next, under its head.
+    long = ' class="long"' if len(table.rows) > SHORT else ""
     return (
-        f'<figure>\n<div class="scroll" tabindex="0" role="group" aria-label="{label}"><table>\n'
+        f'<figure{long}>\n<div class="scroll" tabindex="0" role="group" aria-label="{label}"><table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + f"\n</tbody></table></div>{caption}\n</figure>"
     )
 
