@@ -16,7 +16,7 @@ from ecglens.errors import ContractError, UsageError
 from ecglens.explainers.explain import explain
 from ecglens.explainers.gradient import IntegratedGradients
 from ecglens.explainers.methods import EXPLAINERS, find_method
-from ecglens.explainers.output import activated, slopes
+from ecglens.explainers.output import AsPredicted, activated, slopes
 from ecglens.explainers.perturbation import Occlusion
 from ecglens.models.average import Average
 from ecglens.models.lenet import LeNet, initialized
@@ -143,3 +143,20 @@ def test_outputs_that_are_no_probabilities_are_refused(ecg: ECG) -> None:
     assert explain(bundle, ecg, ["A"], output="probability")[0].values.any()
     with pytest.raises(UsageError, match="logit, probability"):
         explain(bundle, ecg, ["A"], output="odds")
+
+
+def test_windows_that_copies_share_are_answered_once(ecg: ECG) -> None:
+    bundle = bundle_of("multilabel")
+    signal = prepared(bundle, ecg)
+    copies = np.stack([signal] * 4)
+    copies[1, 0, :100] = 5.0  # in the first window alone
+    copies[2, :, -100:] += 5.0  # in the last
+    n_windows = bundle.preprocessing.cut(copies, bundle.fs).shape[1]
+    seen: list[int] = []
+    hook = bundle.network.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    answers = AsPredicted(bundle)(torch.from_numpy(copies)).numpy()
+    hook.remove()
+    assert seen == [n_windows + 2]
+    np.testing.assert_allclose(answers, predict_raw(bundle, list(copies)), atol=1e-5)
+    assert np.abs(answers[1:3] - answers[0]).max(axis=1).min() > 1e-3
+    assert (answers[3] == answers[0]).all()

@@ -98,7 +98,8 @@ class WindowsTogether(nn.Module):
 class AsPredicted(nn.Module):
     """A bundle's network on whole prepared records: cut into windows, answered, combined, as `predict` does.
 
-    For methods that only ask what the answer would be; no gradients go through.
+    For methods that only ask what the answer would be; no gradients go through. Copies of a record with something
+    hidden share the windows in which nothing is: each is answered once.
     """
 
     def __init__(self, bundle: Bundle, output: str = LOGIT) -> None:
@@ -110,7 +111,15 @@ class AsPredicted(nn.Module):
     def forward(self, signal: Tensor) -> Tensor:
         """Return combined logits or probabilities [record, output] of prepared records [record, lead, time]."""
         windows = self.preprocessing.cut(signal.numpy(), self.fs)
-        outputs = self.network(as_tensor(windows.reshape(-1, *windows.shape[2:]))).numpy()
+        different, which = _different(windows.reshape(-1, *windows.shape[2:]))
+        outputs = self.network(as_tensor(different)).numpy()[which]
         combined = self.preprocessing.windows.combined(outputs.reshape(*windows.shape[:2], -1).astype(np.float64))
         answers = combined if self.activate is None else self.activate(combined)
         return torch.from_numpy(answers.astype(np.float32))
+
+
+def _different(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the windows that differ from each other, and for each of `windows` which of them it is."""
+    numbers: dict[bytes, int] = {}
+    which = np.array([numbers.setdefault(window.tobytes(), len(numbers)) for window in windows])
+    return windows[np.unique(which, return_index=True)[1]], which
