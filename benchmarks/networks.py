@@ -97,6 +97,7 @@ def measure(name: str, data: str, runs: Path) -> dict[str, Any]:
             label: {"auroc": told["auroc"], "f1": told["f1"]} for label, told in found["per_class"].items()
         },
         "per_fold": found.get("per_fold", {}),
+        "valid": json.loads((run / "run.json").read_text()).get("valid", {}).get("macro_auroc"),  # chosen on it
         "excluded": found.get("excluded", {}),
         "seconds": seconds,
     }  # fmt: skip

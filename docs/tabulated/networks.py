@@ -48,8 +48,19 @@ def networks(root: Path = ROOT) -> str:
             continue
         told = alone or everybody
         assert told is not None
-        rows.append((title, f"{told['parameters']:,}", *_pair(alone), *_pair(everybody), _gain(everybody, "macro")))
-    header = ("network", "parameters", "fold 10", "HYP", "ten folds", "HYP", "less `lenet`, paired, ten folds")
+        chosen = interval(alone["valid"]) if alone and alone.get("valid") else ""
+        gain = _gain(everybody, "macro")
+        rows.append((title, f"{told['parameters']:,}", chosen, *_pair(alone), *_pair(everybody), gain))
+    header = (
+        "network",
+        "parameters",
+        "fold 9",
+        "fold 10",
+        "HYP",
+        "ten folds",
+        "HYP",
+        "less `lenet`, paired, ten folds",
+    )
     return f"{grid(header, rows)}\n\n{_how(found, ('lenet', 'lenet-folds'))}"
 
 
