@@ -12,7 +12,7 @@ After Wagner et al. 2024 (arXiv 2305.17043, section on glocal explanations), who
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from ecglens.aggregation.agreement import MembersAgreement, members_agreement, r
 from ecglens.aggregation.beats import Beats, Trace, signal_at
 from ecglens.aggregation.cells import SoftCells, beat_cells, cell_means, segment_cells
 from ecglens.aggregation.groups import Difference, difference
-from ecglens.aggregation.marks import Marked, mark_all
+from ecglens.aggregation.marks import Marked, mark
 from ecglens.aggregation.selection import (
     LABELLED,
     MIN_PATIENTS,
@@ -47,7 +47,7 @@ from ecglens.statistics.false_discovery import false_discovery
 
 SEGMENT, BEAT = "segment", "beat"
 LEAST_BEATS = 3  # of a record, for a cell of it to count
-N_SHIFTS = {SEGMENT: 10_000, BEAT: 2_000}
+N_SHIFTS = {SEGMENT: 10_000, BEAT: 5_000}
 NORMAL = "NORM"
 
 Floats = NDArray[np.float64]
@@ -139,7 +139,7 @@ def aggregate(
     cohort   of the same records: signals, labels, metadata
     how      by "segment" or "beat"; select "labelled", "predicted" or "top100"; compare "", "sex", "age:65", "device",
              "site" or "correct"; least_beats of a record for a cell of it to count; n_shifts of the null (0: 10,000 for
-             segments, 2,000 for phases); n_resamples of patients; seed
+             segments, 5,000 for phases); n_resamples of patients; seed
     other    another run to compare with: the same records explained by another network
     cache    where marks are kept from call to call
 
@@ -209,16 +209,9 @@ class _Work:
         wanted = sorted({name for one in gatherings for name in (*one.selection.records, *one.normal.records)})
         number = {name: k for k, name in enumerate(self.cohort.record_ids)}
         members = [(one, frozenset(one.selection.records), frozenset(one.normal.records)) for one in gatherings]
-        ecgs: list[ECG] = []  # those that wait for their marks
-
-        def read() -> Iterator[ECG]:
-            for name in wanted:
-                ecgs.append(self.cohort[number[name]])
-                yield ecgs[-1]
-
-        for done, (name, marked) in enumerate(zip(wanted, mark_all(read(), cache), strict=True), 1):
-            ecg = ecgs.pop(0)
-            record = _Record(self, name, ecg, marked)
+        for done, name in enumerate(wanted, 1):
+            ecg = self.cohort[number[name]]
+            record = _Record(self, name, ecg, mark(ecg, cache))
             for one, own, normal in members:
                 if name in own:
                     record.add(one)

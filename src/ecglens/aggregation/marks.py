@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,7 @@ from ecglens.runs.run import hash_of
 from ecglens.waveform.beats import median_beats
 from ecglens.waveform.delineate import METHOD, marks_from_map
 from ecglens.waveform.soft_segments import mark_deviations
-from ecglens.waveform.wave_map import BATCH, map_all
+from ecglens.waveform.wave_map import map_waves
 
 Floats = NDArray[np.float64]
 _MADE_BY = "marks, deviations and beats, 1"  # another way of making them: another number
@@ -52,32 +50,40 @@ def marks_cache() -> Cache:
     return Cache(default_cache().parent / "marks")
 
 
-def mark_all(ecgs: Iterable[ECG], cache: Cache | None = None) -> Iterator[Marked]:
-    """Yield what is known of each recording's beats, from the cache where they were found before."""
-    made_by = hash_of([_MADE_BY, METHOD, sha256(PRETRAINED / "delineator" / "weights.safetensors")])
-    rest = iter(ecgs)
-    while some := list(islice(rest, BATCH)):
-        keys = [hash_of([made_by, ecg.fingerprint(), ecg.start])[:40] for ecg in some]
-        known = [None if cache is None else _load(cache, key) for key in keys]
-        missing = [ecg for ecg, found in zip(some, known, strict=True) if found is None]
-        new = (_mark(ecg, wave_map) for ecg, wave_map in zip(missing, map_all(missing), strict=True))
-        for key, found in zip(keys, known, strict=True):
-            if found is not None:
-                yield found
-                continue
-            made = next(new)
-            if cache is not None:
-                _store(cache, key, made)
-            yield made
+def mark(ecg: ECG, cache: Cache | None = None) -> Marked:
+    """Return what is known of a recording's beats, from the cache where they were found before.
+
+    One recording at a time and as exactly as the cache keeps it, so that neither order nor cache can change a bit.
+    """
+    key = hash_of([_made_by(), ecg.fingerprint(), ecg.start])[:40]
+    found = None if cache is None else _load(cache, key)
+    if found is None:
+        found = _mark(ecg)
+        if cache is not None:
+            _store(cache, key, found)
+    return found
 
 
-def _mark(ecg: ECG, wave_map: Any) -> Marked:
-    marks = marks_from_map(ecg, wave_map)
-    deviation = mark_deviations(wave_map, marks)
-    usual = median_beats(ecg, marks) if marks.n_beats else "no beat is marked"
+@lru_cache(maxsize=1)
+def _made_by() -> str:
+    return hash_of([_MADE_BY, METHOD, sha256(PRETRAINED / "delineator" / "weights.safetensors")])
+
+
+def _mark(ecg: ECG) -> Marked:
+    wave_map = map_waves(ecg)
+    found = marks_from_map(ecg, wave_map)
+    deviation = _kept(mark_deviations(wave_map, found))
+    usual = median_beats(ecg, found) if found.n_beats else "no beat is marked"
+    certainty = None if found.certainty is None else _kept(found.certainty)
+    marks = replace(found, times=_kept(found.times), certainty=certainty)
     if isinstance(usual, str):
         return Marked(marks, deviation, np.full(marks.n_beats, np.nan), (usual,) * marks.n_beats)
-    return Marked(marks, deviation, usual.times, usual.why_not)
+    return Marked(marks, deviation, _kept(usual.times), usual.why_not)
+
+
+def _kept(values: Floats) -> Floats:
+    """Return the numbers as the cache keeps them: in single precision, a microsecond in ten seconds."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _store(cache: Cache, key: str, made: Marked) -> None:

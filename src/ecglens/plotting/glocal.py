@@ -55,7 +55,7 @@ def plot_segments(
         figure.text(3 / width, 1 - 5 / height, printable(title, 110), size=10, weight="bold", va="center")
         _draw_scale(figure, colours, end, signed, unit)
         if foot:
-            figure.text((LEFT_MM + 70) / width, 8 / height, printable(foot, 150), size=7.5, color=QUIET, va="center")
+            figure.text((LEFT_MM + 62) / width, 8.5 / height, printable(foot, 150), size=7.5, color=QUIET, va="center")
     return figure
 
 
@@ -126,7 +126,7 @@ def _dress(axes: Axes, leads: Sequence[str], cells: Sequence[str]) -> None:
         spine.set_visible(False)
 
 
-def _draw_scale(figure: Figure, colours: Colormap, end: float, signed: bool, unit: str, at_mm: float = 10.0) -> None:
+def _draw_scale(figure: Figure, colours: Colormap, end: float, signed: bool, unit: str, at_mm: float = 8.0) -> None:
     width, height = figure.get_figwidth() * 25.4, figure.get_figheight() * 25.4
     axes = figure.add_axes((LEFT_MM / width, at_mm / height, 45.0 / width, 3.0 / height), label="scale")
     first = -end if signed else 0.0
@@ -134,6 +134,6 @@ def _draw_scale(figure: Figure, colours: Colormap, end: float, signed: bool, uni
     axes.set_yticks([])
     ticks = [first, 0.0, end] if signed else [0.0, end]
     axes.set_xticks(ticks, [f"{tick:.2g}".replace("-", "\u2212") for tick in ticks], size=7.5)
-    axes.text(end * 1.06 + (end - first) * 0.02, 0.5, printable(unit, 30), size=7.5, va="center", clip_on=False)
+    axes.text(first, 1.25, printable(unit, 60), size=7.5, va="bottom", clip_on=False)
     for spine in axes.spines.values():
         spine.set_visible(False)

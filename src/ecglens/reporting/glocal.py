@@ -103,10 +103,11 @@ def _ranked(one: Glocal) -> Table:
             f"{s.lift[at]:.2f} [{s.lift_low[at]:.2f}, {s.lift_high[at]:.2f}]", _q(one.q[at]),
             f"{s.n[at]:,}", f"{s.n_patients_with[at]:,}",
         ))  # fmt: skip
-    header = ("Rank", "Cell", f"Value ({one.unit or 'no unit'})", "Times an even spread", "q", "Records", "Patients")
+    header = ("Rank", "Cell", "Value", "Times an even spread", "q", "Records", "Patients")
     n_null = int(np.isnan(s.mean).sum())
     caption = (
-        "The largest cells with 95 % intervals over patients; q of the shift null over all cells. "
+        f"The largest cells, value in {one.unit or 'no unit'}, with 95 % intervals over patients; q of the shift null "
+        "over all cells. "
         f"{n_null} of {s.mean.size} cells are in fewer than 20 records or 10 patients and have no value."
     )
     return Table(header, tuple(rows), caption)
