@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecglens.aggregation.cells import AFTER, BEFORE, beat_cells, cell_means, segment_cells
+from ecglens.aggregation.cells import AFTER, BEFORE, beat_cells, cell_means, coarse, segment_cells
 from ecglens.fiducials import MARKS, Fiducials
 from ecglens.segments import SEGMENTS
 
@@ -80,3 +80,13 @@ def test_phases_are_the_mean_of_windows() -> None:
     np.testing.assert_allclose(cell_means(values(), cells), np.mean(windows, axis=0), rtol=1e-6)
     assert (cells.names[0], cells.names[-1], cells.n_beats.max()) == ("-300", "490", 3)
     assert np.isnan(cell_means(values(), beat_cells(np.zeros(0), TIMES))).all()
+
+
+def test_six_segments_hold_what_the_24_hold() -> None:
+    fine = segment_cells(marks(without="P"), np.full((2, 4, len(MARKS)), 0.01), TIMES, ("II", "V1"))
+    six = coarse(fine)
+    np.testing.assert_allclose(six.weights.sum(axis=2), fine.weights.sum(axis=2), atol=1e-6)
+    whole, parts = six.weights[0, :, 2], fine.weights[0, :, SEGMENTS.index("QRS_onset") : SEGMENTS.index("QJ")]
+    np.testing.assert_allclose(whole, parts.sum(axis=1), atol=1e-6)
+    assert six.names == ("P", "PQ", "QRS", "ST", "T", "rest")
+    assert six.there()[:, 0].tolist() == [True, False]

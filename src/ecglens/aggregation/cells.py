@@ -21,6 +21,10 @@ from numpy.typing import NDArray
 from ecglens.fiducials import MARKS, Fiducials
 from ecglens.segments import SEGMENTS, segment_probabilities
 
+WAVES_OF = {  # the 24 segments as the six that reports of single ECGs have
+    "P": ("P_onset", "P_offset"), "PQ": ("PQ", "PQ"), "QRS": ("QRS_onset", "QRS_offset"), "ST": ("QJ", "JT"),
+    "T": ("T_onset", "T_offset"), "rest": ("TP", "TP"),
+}  # fmt: skip
 BEFORE, AFTER = 0.3, 0.5  # s around a beat (Wagner et al. 2024)
 LEAST_MASS = 0.5  # samples: a cell that holds less of a record is not there
 
@@ -71,6 +75,14 @@ def _beats_with(marks: Fiducials) -> NDArray[np.int64]:
         point = name if name in MARKS else SEGMENTS[k - 1]
         out[:, k] = marked[:, MARKS.index(point if point in MARKS else "QRS_offset")]  # the J point ends the last QRS
     return out
+
+
+def coarse(cells: SoftCells) -> SoftCells:
+    """Return the 24 segments merged into P, PQ, QRS, ST, T and the rest."""
+    parts = [slice(SEGMENTS.index(a), SEGMENTS.index(b) + 1) for a, b in WAVES_OF.values()]
+    weights = np.stack([cells.weights[:, :, part].sum(axis=2) for part in parts], axis=2)
+    n_beats = np.stack([cells.n_beats[:, part].max(axis=1) for part in parts], axis=1)
+    return SoftCells(tuple(WAVES_OF), weights, n_beats)
 
 
 def beat_cells(beats: Floats, times: Floats) -> SoftCells:
