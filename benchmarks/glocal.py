@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,14 @@ import numpy as np
 
 from ecglens.aggregation.agreement import Hits, hits, rank_agreement, read_expectation
 from ecglens.aggregation.glocal import Glocal, How, aggregate
+from ecglens.aggregation.groups import difference
 from ecglens.aggregation.marks import marks_cache
-from ecglens.aggregation.tables import as_dict, cell_words
+from ecglens.aggregation.selection import group
+from ecglens.aggregation.tables import as_dict, between_as_dict, cell_words
 from ecglens.cli.console import ProgressLine, clean
 from ecglens.cohort import Cohort
 from ecglens.datasets.load import load_cohort
+from ecglens.errors import InputError
 from ecglens.explainers.explained import ExplainedCohort
 from ecglens.plotting.glocal import plot_segments
 from ecglens.plotting.style import figure_bytes
@@ -65,7 +67,9 @@ def main() -> None:
             _draw(name, averages[name], asked.pictures)
     found["architectures"] = _architectures(averages)
     if asked.lenet is not None:
-        found["groups"] = _groups(ExplainedCohort.open(asked.lenet), cohort, asked.compare.split(","))
+        found["groups"] = _groups(
+            ExplainedCohort.open(asked.lenet), cohort, averages["lenet"], asked.compare.split(",")
+        )
     for name in ("attention", "occlusion"):
         folder = getattr(asked, name)
         found[f"leads_{name}"] = NOT_RUN if folder is None else _lead_claims(ExplainedCohort.open(folder), cohort)
@@ -119,22 +123,22 @@ def _architectures(averages: dict[str, list[Glocal]]) -> Any:
     }
 
 
-def _groups(explained: ExplainedCohort, cohort: Cohort, compare: list[str]) -> dict[str, Any]:
+def _groups(explained: ExplainedCohort, cohort: Cohort, averages: list[Glocal], compare: list[str]) -> dict[str, Any]:
     """Return the cells that differ between groups, per target; why not, where a group is too small."""
     found: dict[str, Any] = {}
-    targets = [name for name in TARGETS if name in explained.targets]
     for by in compare:
-        own, left_out = aggregate(
-            explained, cohort, targets, explained.methods[0], replace(How(), compare=by, n_shifts=1),
-            cache=marks_cache(), progress=ProgressLine(),
-        )  # fmt: skip
-        found[by] = {
-            one.target: {k: v for k, v in as_dict(one)["comparisons"][0].items() if k != "cells"}
-            | {"n_differ": int(one.groups[0].differs().sum()),
-               "surest": as_dict(one)["comparisons"][0]["cells"][:3]}
-            for one in own
-        } | left_out  # fmt: skip
+        found[by] = {one.target: _grouped(explained, cohort, one, by) for one in averages}
     return found
+
+
+def _grouped(explained: ExplainedCohort, cohort: Cohort, one: Glocal, by: str) -> Any:
+    try:
+        parts = group(by, explained, cohort, one.target, one.rows.rows().record_ids)
+    except InputError as error:
+        return str(error)
+    between = difference(parts.a, one.rows.rows(parts.of_a), parts.b, one.rows.rows(parts.of_b))
+    told = between_as_dict(one, between)
+    return told | {"n_differ": len(told["cells"]), "cells": told["cells"][:TOP]}
 
 
 def _lead_claims(explained: ExplainedCohort, cohort: Cohort) -> dict[str, Any]:
