@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make the shipped bundles of PTB-XL's superclasses.
+"""Make the shipped bundles of PTB-XL's superclasses, and of its subclasses with 20 training patients or more.
 
     python recipes/pretrained.py --data PTBXL [--name pretrained] [--out runs/pretrained]
     python recipes/pretrained.py --data PTBXL [--name pretrained] --calibrate-only
 
 pretrained   five wide LeNets, their logits averaged, so that no lucky seed is picked; six to ten minutes on two cores
 ecgnet       one ECGNet, the variant that did best on fold 9; half an hour
+sub          five LeNets on the subclasses (IMI, AMI, LVH, CLBBB, ...), averaged; six minutes
 
 Trains on folds 1-8 (each network keeps its best epoch on fold 9). Calibration and thresholds come from fold 9; fold 10
 is scored at the end and chooses nothing. `--calibrate-only` keeps the shipped weights and fits the rest anew.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ecglens.bundle import Bundle
 from ecglens.cli.console import ProgressLine
@@ -36,8 +38,13 @@ from ecglens.training.train import train
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE.parent / "src" / "ecglens" / "weights"
-SHIPPED = {"pretrained": ("lenet-wide", 5), "ecgnet": ("ecgnet-class", 1)}  # model, seeds
-TASK = {"task": "superdiagnostic", "min_likelihood": 0.0}
+SUPER: dict[str, Any] = {"task": "superdiagnostic", "min_likelihood": 0.0}
+SUB: dict[str, Any] = {"task": "subdiagnostic", "min_likelihood": 0.0}
+SHIPPED = {  # model, seeds, task, least training patients of a class
+    "pretrained": ("lenet-wide", 5, SUPER, 0),
+    "ecgnet": ("ecgnet-class", 1, SUPER, 0),
+    "sub": ("lenet", 5, SUB, 20),
+}
 
 
 def main() -> None:
@@ -48,7 +55,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for one run per seed; default: runs/NAME")
     parser.add_argument("--calibrate-only", action="store_true", help="keep the shipped weights")
     asked = parser.parse_args()
-    cohort, cache = load_cohort(asked.data, **TASK), Cache(default_cache())
+    cohort, cache = load_cohort(asked.data, **SHIPPED[asked.name][2]), Cache(default_cache())
     if asked.calibrate_only:
         bundle = Bundle.load(WEIGHTS / asked.name)
     else:
@@ -59,13 +66,13 @@ def main() -> None:
 def trained(name: str, cohort: Cohort, out: Path, cache: Cache) -> Bundle:
     """Return the average of one network per seed (or the only one), not yet calibrated."""
     progress, scores = ProgressLine(), {}
-    model, seeds = SHIPPED[name]
+    model, seeds, task, min_patients = SHIPPED[name]
     for seed in range(seeds):
         folder = out / f"seed-{seed}"
         done = folder.exists()
         if not (done and Run(folder).read().get("finished")):
-            train(cohort, recipe_for(model), folder, seed=seed, resume=done, arguments=TASK, cache=cache,
-                  progress=progress)  # fmt: skip
+            train(cohort, recipe_for(model), folder, seed=seed, resume=done, arguments=task, min_patients=min_patients,
+                  cache=cache, progress=progress)  # fmt: skip
         scores[seed] = Run(folder).read()["valid"]["macro_auroc"]["value"]
     members = [Bundle.load(out / f"seed-{seed}") for seed in scores]
     first = members[0]
@@ -74,7 +81,7 @@ def trained(name: str, cohort: Cohort, out: Path, cache: Cache) -> Bundle:
         "best_epoch": [m.details["best_epoch"] for m in members] if seeds > 1 else first.details["best_epoch"],
     }
     joined = average(members, name, first.trained_on) if seeds > 1 else replace(first, name=name)  # all saw the same
-    return replace(joined, details={**first.details, **chosen, "arguments": TASK})
+    return replace(joined, details={**first.details, **chosen, "arguments": task})
 
 
 def ship(name: str, bundle: Bundle, cohort: Cohort, cache: Cache) -> Bundle:

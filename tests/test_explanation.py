@@ -98,23 +98,31 @@ def empty(**change) -> CohortExplanation:
     return CohortExplanation(**({"target": "MI", "method": "saliency", "leads": LEADS, "cells": CELLS} | change))
 
 
-def records(n: int = 12, seed: int = 0) -> list[tuple[str, str, np.ndarray]]:
-    """Each of n / 3 patients three times; some beats without P; values of very different size."""
+Record = tuple[str, str, np.ndarray, int, float]
+
+
+def records(n: int = 12, seed: int = 0) -> list[Record]:
+    """Each of n / 3 patients three times; some records without P; values of very different size."""
     draw = np.random.default_rng(seed)
     made = []
     for i in range(n):
-        values = draw.normal(size=(4 + i % 3, 2, 3)) * 10.0 ** draw.integers(-6, 7)
-        values[draw.random(len(values)) < 0.3, :, 0] = np.nan
-        made.append((f"r{i}", f"p{i // 3}", values))
+        values = draw.normal(size=(2, 3)) * 10.0 ** draw.integers(-6, 7)
+        values[:, 0] = np.where(draw.random() < 0.3, np.nan, values[:, 0])
+        made.append((f"r{i}", f"p{i // 3}", values, 4 + i % 3, float(draw.uniform(0.5, 2.0))))
     return made
 
 
-def summarised(*parts: list[tuple[str, str, np.ndarray]]) -> Summary:
+def add(whole: CohortExplanation, record: Record) -> None:
+    record_id, patient, values, n_beats, level = record
+    whole.update(record_id, patient, values, n_beats=n_beats, level=level)
+
+
+def summarised(*parts: list[Record]) -> Summary:
     whole = empty()
     for part in parts:
         worker = empty()
         for record in part:
-            worker.update(*record)
+            add(worker, record)
         whole.merge(worker)
     return whole.compute(n_resamples=200)
 
@@ -132,48 +140,54 @@ def test_any_order_of_records_and_workers_gives_the_same_bits(order):
     assert_identical(summarised(*(thirds[i] for i in order)), summarised(made[::-1]))
 
 
-def test_mean_and_spread_are_over_beats_and_skip_missing_cells():
+def test_mean_spread_band_and_lift_are_over_records_and_skip_missing_cells():
     made = records()
     summary = summarised(made)
-    beats = np.concatenate([values for _, _, values in made])
-    np.testing.assert_allclose(summary.mean, np.nanmean(beats, axis=0), rtol=1e-9)
-    np.testing.assert_allclose(summary.spread, np.nanstd(beats, axis=0), rtol=1e-6)
-    assert (summary.n_beats, summary.n_records, summary.n_patients) == (len(beats), 12, 4)
+    values = np.stack([record[2] for record in made])
+    levels = np.where(np.isnan(values), np.nan, np.array([record[4] for record in made])[:, None, None])
+    np.testing.assert_allclose(summary.mean, np.nanmean(values, axis=0), rtol=1e-9)
+    np.testing.assert_allclose(summary.spread, np.nanstd(values, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(summary.band_high, np.nanquantile(values, 0.95, axis=0), rtol=1e-9)
+    np.testing.assert_allclose(summary.lift, np.nanmean(values, axis=0) / np.nanmean(levels, axis=0), rtol=1e-9)
+    assert (summary.n_beats, summary.n_records, summary.n_patients) == (60, 12, 4)
+    assert summary.n[:, 0].tolist() == [np.isfinite(values[:, 0, 0]).sum()] * 2
 
 
 def test_a_cell_that_nobody_has_is_nan_and_not_zero():
-    summary = summarised([(r, p, np.where(np.arange(3) == 0, np.nan, v)) for r, p, v in records()])
-    for array in (summary.mean, summary.spread, summary.low, summary.high):
+    summary = summarised([(r, p, np.where(np.arange(3) == 0, np.nan, v), n, x) for r, p, v, n, x in records()])
+    for array in (summary.mean, summary.spread, summary.low, summary.high, summary.lift, summary.band_low):
         assert np.isnan(array[:, 0]).all()
         assert np.isfinite(array[:, 1:]).all()
+    assert (summary.n[:, 0] == 0).all()
 
 
 def test_one_patient_gives_a_mean_but_no_interval():
     made = records(6)
-    for _, patient, values in made:
+    for _, patient, values, _, _ in made:
         if patient == "p1":
-            values[:, :, 2] = np.nan  # T was seen in p0 only
+            values[:, 2] = np.nan  # T was seen in p0 only
     summary = summarised(made)
-    assert np.isfinite(summary.mean).all()
+    assert np.isfinite(summary.mean[:, 1:]).all()
     assert np.isnan(summary.low[:, 2]).all()
-    assert np.isnan(summary.high[:, 2]).all()
+    assert np.isnan(summary.lift_high[:, 2]).all()
     assert np.isfinite(summary.low[:, 1]).all()
     assert np.isnan(summarised(made[:3]).low).all()
 
 
-def test_interval_contains_the_mean_and_counts_patients_not_beats():
+def test_interval_contains_the_mean_and_counts_patients_not_records():
     draw = np.random.default_rng(1)
     people = draw.normal(5.0, 1.0, 40)
     made = [
-        (f"r{i}-{k}", f"p{i}", np.full((30, 2, 3), person) + 0.01 * draw.normal(size=(30, 2, 3)))
+        (f"r{i}-{k}", f"p{i}", np.full((2, 3), person) + 0.01 * draw.normal(size=(2, 3)), 9, 1.0)
         for i, person in enumerate(people)
-        for k in range(2)
+        for k in range(30)
     ]
     summary = summarised(made)
     assert ((summary.low < summary.mean) & (summary.mean < summary.high)).all()
-    # 40 people, sd 1: a 95 % interval is about 4 x sd / sqrt(40) wide; of 2400 beats it would be 8 times narrower
+    # 40 people, sd 1: a 95 % interval is about 4 x sd / sqrt(40) wide; of 1200 records it would be 5 times narrower
     expected = 2 * 1.96 * people.std() / np.sqrt(40)
     np.testing.assert_allclose(summary.high - summary.low, expected, rtol=0.25)
+    np.testing.assert_allclose(summary.lift_high, summary.high, rtol=1e-9)  # every level is 1
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
@@ -182,8 +196,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         draw = np.random.default_rng(trial)
         whole = CohortExplanation("MI", "m", leads=("I",), cells=("QRS",))
         for i in range(30):
-            values = draw.normal(0.0, 1.0) + 0.1 * draw.normal(size=(5, 1, 1))
-            whole.update(f"r{i}", f"p{i}", values)
+            whole.update(f"r{i}", f"p{i}", draw.normal(size=(1, 1)), n_beats=9, level=1.0)
         summary = whole.compute(n_resamples=300, seed=trial)
         hits.append(bool(summary.low[0, 0] <= 0.0 <= summary.high[0, 0]))
     assert 0.83 <= np.mean(hits) <= 1.0
@@ -192,14 +205,14 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
 def test_a_record_counts_once():
     whole = empty()
     record = records(1)[0]
-    whole.update(*record)
+    add(whole, record)
     other = empty()
     other.exclude("r0", "flat")
     for again in (
-        lambda: whole.update(*record),
+        lambda: add(whole, record),
         lambda: whole.exclude("r0", "flat"),
         lambda: whole.merge(other),
-        lambda: other.update(*record),
+        lambda: add(other, record),
         lambda: other.merge(whole),
         lambda: whole.merge(whole),
     ):
@@ -210,12 +223,23 @@ def test_a_record_counts_once():
 
 def test_who_was_left_out_and_why():
     whole = empty()
-    whole.update(*records(1)[0])
-    whole.update("r8", "p8", np.zeros((0, 2, 3)))
+    add(whole, records(1)[0])
+    whole.update("r8", "p8", np.full((2, 3), np.nan), n_beats=0, level=1.0)
     whole.exclude("r7", "gap of 3 s")
     summary = whole.compute(n_resamples=50)
     assert dict(summary.excluded) == {"r7": "gap of 3 s", "r8": "no beats"}
     assert summary.n_records == 1
+
+
+def test_some_of_the_records():
+    whole = empty()
+    for record in records():
+        add(whole, record)
+    some = whole.rows(["r3", "r11", "nobody"])
+    assert some.record_ids == ("r11", "r3")  # by name
+    assert some.patients == ("p3", "p1")
+    np.testing.assert_array_equal(some.values[1], records()[3][2])
+    assert len(whole) == 12
 
 
 @pytest.mark.parametrize(
@@ -228,9 +252,10 @@ def test_merging_another_grid_is_refused(change):
 
 def test_values_are_checked():
     with pytest.raises(SignalError, match="2 leads, 3 cells"):
-        empty().update("r", "p", np.zeros((4, 3, 2)))
-    with pytest.raises(SignalError, match="infinite"):
-        empty().update("r", "p", np.full((4, 2, 3), np.inf))
+        empty().update("r", "p", np.zeros((3, 2)), n_beats=1, level=1.0)
+    for values, level in ((np.inf, 1.0), (1.0, np.nan)):
+        with pytest.raises(SignalError, match="infinite"):
+            empty().update("r", "p", np.full((2, 3), values), n_beats=1, level=level)
 
 
 def test_nothing_to_compute_is_an_error():
@@ -242,7 +267,7 @@ def test_nothing_to_compute_is_an_error():
 def test_partial_result_comes_back_from_a_worker():
     worker = empty()
     for record in records():
-        worker.update(*record)
+        add(worker, record)
     whole = empty()
     whole.merge(pickle.loads(pickle.dumps(worker)))
     assert_identical(whole.compute(n_resamples=100), worker.compute(n_resamples=100))

@@ -13,11 +13,12 @@ from ecglens.explainers.explain import explain
 from ecglens.prediction.predict import predict
 from ecglens.simulation.cohort import simulate_ecg
 
-CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
+SUPER = ("NORM", "MI", "STTC", "CD", "HYP")
+SUB = ("NORM", "IMI", "AMI", "LVH", "CLBBB", "CRBBB", "STTC")  # some of its classes
 NOTICE = Path(__file__).parents[1] / "NOTICE"
 
 
-@pytest.fixture(scope="module", params=["pretrained", "pretrained:ecgnet"])
+@pytest.fixture(scope="module", params=["pretrained", "pretrained:ecgnet", "pretrained:sub"])
 def pretrained(request: pytest.FixtureRequest) -> Bundle:
     return Bundle.load(request.param)
 
@@ -25,12 +26,17 @@ def pretrained(request: pytest.FixtureRequest) -> Bundle:
 def test_named_after_its_folder(pretrained: Bundle) -> None:
     """A name that is no folder's is refused, with the names there are."""
     assert (PRETRAINED / pretrained.name / "weights.safetensors").exists()
-    with pytest.raises(InputError, match="pretrained, pretrained:ecgnet"):
+    with pytest.raises(InputError, match="pretrained, pretrained:ecgnet, pretrained:sub"):
         Bundle.load("pretrained:nothing")
 
 
 def test_classes_and_decisions(pretrained: Bundle) -> None:
-    assert pretrained.classes == CLASSES
+    if pretrained.name == "sub":
+        assert set(SUB) < set(pretrained.classes)
+        assert not {"PMI", "WPW", "SEHYP"} & set(pretrained.classes)  # a handful of patients
+        assert "fewer than 20 training patients" in pretrained.label_rule
+    else:
+        assert pretrained.classes == SUPER
     assert all(output.kind == "multilabel" for output in pretrained.outputs)
     assert all(threshold is not None and 0 < threshold < 1 for threshold in pretrained.thresholds)
     assert len(pretrained.preprocessing.leads) == 12
@@ -40,16 +46,18 @@ def test_predicts_and_explains_a_simulated_ecg(pretrained: Bundle) -> None:
     for condition in ("NORM", "IMI", "CLBBB"):
         ecg = simulate_ecg(f"sim-{condition}", condition).ecg
         prediction = predict(pretrained, ecg)
-        assert tuple(prediction.probabilities) == CLASSES
+        assert tuple(prediction.probabilities) == pretrained.classes
         assert all(0 <= p <= 1 for p in prediction.probabilities.values())
-        assert set(prediction.decisions) == set(CLASSES)
-    assert abs(explain(pretrained, ecg, ["CD"])[0].values).max() > 0
+        assert set(prediction.decisions) == set(pretrained.classes)
+    block = "CLBBB" if pretrained.name == "sub" else "CD"
+    assert abs(explain(pretrained, ecg, [block])[0].values).max() > 0
 
 
 def test_a_block_looks_more_like_a_block_than_a_normal_ecg(pretrained: Bundle) -> None:
     """A complete left bundle branch block is the one lesion that no reader overlooks."""
+    name = "CLBBB" if pretrained.name == "sub" else "CD"
     block, normal = (
-        [predict(pretrained, simulate_ecg(f"s{k}", c, seed=k).ecg).probabilities["CD"] for k in range(5)]
+        [predict(pretrained, simulate_ecg(f"s{k}", c, seed=k).ecg).probabilities[name] for k in range(5)]
         for c in ("CLBBB", "NORM")
     )
     assert sorted(block)[2] > sorted(normal)[2]

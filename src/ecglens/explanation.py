@@ -6,7 +6,7 @@ An explanation always says what is explained, how, how finely, and whether the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,58 +129,89 @@ class Explanation:
         return {lead: float(m / total) if total > 0 else 0.0 for lead, m in zip(self.leads, mass, strict=True)}
 
 
+BAND = (0.05, 0.95)  # of the records, which a band shows
+
+
 @dataclass(frozen=True)
 class Summary:
-    """What a CohortExplanation computes: arrays [lead, cell] and the counts behind them."""
+    """What a CohortExplanation computes: arrays [lead, cell], NaN where nothing was seen, and the counts behind them.
+
+    mean                 over records, each counted once, whatever its number of beats
+    spread               standard deviation over records
+    low, high            interval of the mean, patients resampled
+    band_low, band_high  5th and 95th percentile of the records
+    lift                 mean over what an even spread of the same maps would give: 1 prefers nothing
+    lift_low, lift_high  its interval
+    n, n_patients_with   records and patients behind each cell
+    """
 
     mean: np.ndarray
     spread: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    band_low: np.ndarray
+    band_high: np.ndarray
+    lift: np.ndarray
+    lift_low: np.ndarray
+    lift_high: np.ndarray
+    n: np.ndarray
+    n_patients_with: np.ndarray
     n_beats: int
     n_records: int
     n_patients: int
     excluded: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The records of a CohortExplanation, by name: values [record, lead, cell], level [record], beats [record]."""
+
+    record_ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    values: np.ndarray
+    level: np.ndarray
+    n_beats: np.ndarray
+
+
 class CohortExplanation:
     """Attributions of many ECGs on a common grid [lead, phase] or [lead, segment]; streams, in any order.
 
-    Sums are kept per record and added up in the order of record ids, so that order, batches and workers cannot
-    change a single bit. A cell that a beat does not have (no P in AF) is NaN there and counts for nothing.
+    What a record gives is kept by its name and added up in the order of names, so that order, batches and workers
+    cannot change a single bit. A cell that a record does not have (no P in AF) is NaN there and counts for nothing.
 
     >>> import numpy as np
     >>> cells = CohortExplanation("MI", "saliency", leads=("I",), cells=("P", "QRS"))
-    >>> cells.update("r1", "p1", np.array([[[1.0, 2.0]], [[3.0, np.nan]]]))
+    >>> cells.update("r1", "p1", np.array([[1.0, 2.0]]), n_beats=9, level=1.0)
+    >>> cells.update("r2", "p2", np.array([[np.nan, 4.0]]), n_beats=7, level=2.0)
     >>> summary = cells.compute()
-    >>> summary.mean.tolist(), summary.n_beats, summary.n_patients
-    ([[2.0, 2.0]], 2, 1)
+    >>> summary.mean.tolist(), summary.lift.tolist(), summary.n_beats, summary.n_patients
+    ([[1.0, 3.0]], [[1.0, 2.0]], 16, 2)
     """
 
     def __init__(self, target: str, method: str, leads: tuple[str, ...], cells: tuple[str, ...]) -> None:
         """`cells` names the second axis: segments, or phases of the beat."""
         self.target, self.method, self.leads, self.cells = target, method, leads, cells
-        self._records: dict[str, tuple[str, np.ndarray, np.ndarray, np.ndarray, int]] = {}
+        self._records: dict[str, tuple[str, np.ndarray, int, float]] = {}
         self._excluded: dict[str, str] = {}
 
-    def update(self, record_id: str, patient_id: str, values: np.ndarray) -> None:
-        """Add one record: values [beat, lead, cell], NaN where a beat lacks a cell. A record counts once."""
-        if values.ndim != 3 or values.shape[1:] != (len(self.leads), len(self.cells)):
+    def update(self, record_id: str, patient_id: str, values: np.ndarray, *, n_beats: int, level: float) -> None:
+        """Add one record. A record counts once; without beats it is excluded.
+
+        values   [lead, cell], means over the record's beats or samples; NaN where it lacks a cell
+        n_beats  beats behind them
+        level    what each cell would hold if the map were spread evenly: its mean over leads and time
+        """
+        if values.shape != (len(self.leads), len(self.cells)):
             raise SignalError(
-                record_id,
-                "values",
-                f"shape {values.shape}",
-                f"[beat, {len(self.leads)} leads, {len(self.cells)} cells]",
+                record_id, "values", f"shape {values.shape}", f"[{len(self.leads)} leads, {len(self.cells)} cells]"
             )
-        if np.isinf(values).any():
-            raise SignalError(record_id, "values", "infinite", "finite numbers, NaN where a beat lacks a cell")
+        if np.isinf(values).any() or not np.isfinite(level):
+            raise SignalError(record_id, "values", "infinite", "finite numbers, NaN where a record lacks a cell")
         self._refuse_seen({record_id})
-        if len(values) == 0:
+        if n_beats < 1:
             self._excluded[record_id] = "no beats"
             return
-        filled = np.nan_to_num(values.astype(np.float64))
-        count = (~np.isnan(values)).sum(axis=0)
-        self._records[record_id] = (patient_id, filled.sum(axis=0), (filled**2).sum(axis=0), count, len(values))
+        self._records[record_id] = (patient_id, values.astype(np.float64), n_beats, float(level))
 
     def exclude(self, record_id: str, reason: str) -> None:
         """Note a record that cannot be used, and why. A record that was added or excluded before is refused."""
@@ -195,35 +226,63 @@ class CohortExplanation:
         self._records |= other._records
         self._excluded |= other._excluded
 
+    def __len__(self) -> int:
+        """Records added."""
+        return len(self._records)
+
+    def rows(self, record_ids: Sequence[str] | None = None) -> Rows:
+        """Return what was added, by name; of these records only where they are named and were added."""
+        ids = sorted(self._records.keys() if record_ids is None else self._records.keys() & set(record_ids))
+        if not ids:
+            raise SignalError("CohortExplanation", "records", "none", "at least one with beats", kind="empty")
+        patients, values, n_beats, level = zip(*(self._records[name] for name in ids), strict=True)
+        return Rows(tuple(ids), patients, np.stack(values), np.array(level), np.array(n_beats))
+
     def compute(self, n_resamples: int = 2000, seed: int = 0, level: float = 0.95) -> Summary:
-        """Return mean, spread (SD over beats) and patient-bootstrap interval per cell; NaN where nothing was seen.
+        """Return mean, spread, lift and their patient-bootstrap intervals per cell; NaN where nothing was seen.
 
         A cell seen in one patient only has no interval (NaN): that patient says nothing about others.
         """
         from ecglens.statistics.bootstrap import patient_weights  # heavy, and needed here only
 
-        ids = sorted(self._records)
-        if not ids:
-            raise SignalError("CohortExplanation", "records", "none", "at least one with beats", kind="empty")
-        rows = [self._records[name] for name in ids]
-        sums, squares, counts = (np.stack([row[k] for row in rows]) for k in (1, 2, 3))
+        rows = self.rows()
+        seen, filled = ~np.isnan(rows.values), np.nan_to_num(rows.values)
+        even = seen * rows.level[:, None, None]
+        weights = patient_weights(rows.patients, n_resamples, seed).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = sums.sum(0) / counts.sum(0)
-            spread = np.sqrt(np.maximum(squares.sum(0) / counts.sum(0) - mean**2, 0.0))
-            weights = patient_weights([row[0] for row in rows], n_resamples, seed).astype(np.float64)
-            resampled = np.tensordot(weights, sums, 1) / np.tensordot(weights, counts.astype(np.float64), 1)
-        patients = sorted({row[0] for row in rows})
-        seen_in = np.stack([counts[[row[0] == patient for row in rows]].any(axis=0) for patient in patients])
-        low, high = _quantiles(resampled, level, seen_in.sum(axis=0) > 1)
+            mean = filled.sum(0) / seen.sum(0)
+            spread = np.sqrt(np.maximum((filled**2).sum(0) / seen.sum(0) - mean**2, 0.0))
+            total = np.tensordot(weights, filled, 1)
+            resampled = total / np.tensordot(weights, seen.astype(np.float64), 1)
+            lifts = total / np.tensordot(weights, even, 1)
+            lift = filled.sum(0) / even.sum(0)
+        with_cell = np.stack([seen[np.array(rows.patients) == one].any(axis=0) for one in sorted(set(rows.patients))])
+        n_patients_with = with_cell.sum(axis=0)
         return Summary(
-            mean, spread, low, high, n_beats=sum(row[4] for row in rows), n_records=len(ids),
-            n_patients=len(patients), excluded=dict(sorted(self._excluded.items())),
+            mean, spread, *_quantiles(resampled, level, n_patients_with > 1), *_band(rows.values), lift,
+            *_quantiles(lifts, level, n_patients_with > 1), n=seen.sum(0), n_patients_with=n_patients_with,
+            n_beats=int(rows.n_beats.sum()), n_records=len(rows.record_ids), n_patients=len(set(rows.patients)),
+            excluded=self.excluded,
         )  # fmt: skip
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Who was left out, and why."""
+        return dict(sorted(self._excluded.items()))
 
     def _refuse_seen(self, record_ids: Set[str]) -> None:
         seen = record_ids & (self._records.keys() | self._excluded.keys())
         if seen:
             raise SignalError(min(seen), "record", "a second time", "each record once", kind="duplicate_record")
+
+
+def _band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Percentiles of the records; NaN where no record has the cell."""
+    low, high = np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
+    seen = np.isfinite(values).any(axis=0)
+    if seen.any():
+        low[seen], high[seen] = np.nanquantile(values[:, seen], BAND, axis=0)
+    return low, high
 
 
 def _quantiles(resampled: np.ndarray, level: float, defined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ TP = SEGMENTS.index("TP")
 
 Floats = NDArray[np.float64]
 
-_PIECE = 2048  # samples worked on at once, so that time grows with the length alone
+_PIECE = 128  # samples worked on at once: few marks are near them, and time grows with the length alone
 _REACH = 6.0  # deviations beyond which a mark is certain
 
 
@@ -102,9 +102,9 @@ def _fill(out: NDArray[np.float32], points: Floats, times: Floats, step: float) 
     start, end = edges[:, :-1], edges[:, 1:]  # [point, time]
     point = np.maximum(end - start, 0.0)
     stretch = np.maximum(start - np.concatenate([end[1:], np.zeros((1, times.size))]), 0.0)
-    probability = np.zeros((len(SEGMENTS), times.size))
-    np.add.at(probability, numbers, point)
-    np.add.at(probability, (numbers + 1) % len(SEGMENTS), stretch)
+    belongs = np.eye(len(SEGMENTS))[:, numbers]  # [segment, point]
+    after = np.eye(len(SEGMENTS))[:, (numbers + 1) % len(SEGMENTS)]
+    probability = belongs @ point + after @ stretch
     # A QRS without a P before it ends a TP stretch, as in the middle of a record.
     ahead = TP if SEGMENTS[numbers[0]] == "QRS_onset" else (numbers[0] - 1) % len(SEGMENTS)
     probability[ahead] += 1.0 - end[0]

@@ -181,3 +181,19 @@ def test_a_family_has_a_page(cohort: Cohort, folds: Family) -> None:
     assert all(f"fold-{fold}" in page for fold in (1, 2, 3))
     assert "3 networks of one recipe" in page
     assert f"{len(cohort)} records" in page
+
+
+def test_folds_have_the_same_classes_with_patients_enough_in_every_training_part(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    """A class of one fold alone is missing where that fold is left out, however many patients it has elsewhere."""
+    fold = cohort.metadata["fold"].to_numpy()
+    everywhere = np.concatenate([np.flatnonzero(fold == k)[:4] for k in (1, 2, 3)])
+    labels = cohort.labels.assign(SPREAD=0.0, LOCAL=0.0)
+    labels.iloc[everywhere, labels.columns.get_loc("SPREAD")] = 1.0
+    labels.iloc[[*np.flatnonzero(fold == 1)[:9], *everywhere[4:6], *everywhere[8:10]],
+                labels.columns.get_loc("LOCAL")] = 1.0  # fmt: skip
+    rare = replace(cohort, labels=labels)
+    family = train_family(rare, RECIPE, tmp_path / "run", cross_validate=True, min_patients=3)
+    assert {bundle.classes for bundle in family.bundles.values()} == {(*cohort.classes, "SPREAD")}
+    assert "without LOCAL (fewer than 3 training patients)" in family.bundles["final"].label_rule

@@ -450,6 +450,29 @@ def test_empty_classes_are_left_out_on_request_and_named(
     assert "without RARE" in trained.bundle.label_rule
 
 
+def test_rare_classes_are_counted_in_patients_not_records(
+    small_cohort: Cohort, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    """Five records of two people are two patients; the validation part does not help a class above the bar."""
+    fold = small_cohort.metadata["fold"].to_numpy()
+    train_rows, valid_rows = np.flatnonzero(fold <= 8), np.flatnonzero(fold == 9)
+    labels = small_cohort.labels.assign(TWO=0.0, THREE=0.0)
+    metadata = small_cohort.metadata.copy()
+    two, three = train_rows[:5], train_rows[5:8]
+    metadata.iloc[two, metadata.columns.get_loc("patient_id")] = ["a", "a", "a", "b", "b"]
+    metadata.iloc[three, metadata.columns.get_loc("patient_id")] = ["c", "d", "e"]
+    for name, rows in (("TWO", two), ("THREE", three)):
+        labels.iloc[[*rows, *valid_rows[:4]], labels.columns.get_loc(name)] = 1.0
+    cohort = replace(small_cohort, labels=labels, metadata=metadata)
+    recipe = replace(tiny_recipe, epochs=1)
+    kept = train(cohort, recipe, tmp_path / "run", min_patients=3).bundle
+    assert kept.classes == (*small_cohort.classes, "THREE")
+    assert kept.label_rule.endswith("without TWO (fewer than 3 training patients)")
+    assert train(cohort, recipe, tmp_path / "all", min_patients=2).bundle.classes == cohort.classes
+    with pytest.raises(TableError, match="at least one class"):
+        train(replace(cohort, labels=labels[[]]), recipe, tmp_path / "none", min_patients=2)
+
+
 def test_refused_data_leave_no_run_behind(small_cohort: Cohort, tiny_recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(TableError):
         train(replace(small_cohort, labels=small_cohort.labels.assign(RARE=0.0)), tiny_recipe, tmp_path / "run")

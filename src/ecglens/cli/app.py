@@ -11,6 +11,7 @@ import typer
 
 from ecglens import __version__
 from ecglens.cli import (
+    aggregate,
     audit,
     check,
     compare,
@@ -50,6 +51,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)
+app.command("aggregate")(aggregate.aggregate)
 app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 

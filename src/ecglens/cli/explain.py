@@ -146,7 +146,7 @@ def _explain_cohort(
     cohort = load_for(bundle, chosen.data, chosen.dataset)
     folds = folds_of(where, cohort)
     part, name = choose_fold(cohort, chosen.fold) if folds is None else choose_fold(folds, chosen.fold or ALL)
-    part = _first(part, chosen.limit)
+    part = first_records(part, chosen.limit)
     told = {"data": chosen.data, "fold": name, "limit": chosen.limit}
     how: dict[str, Any] = {
         "output": asked.output,
@@ -175,7 +175,7 @@ def _which_bundle(paths: list[Path], bundle_name: str) -> str:
     return str(paths[0]) if paths else bundle_name or PRETRAINED
 
 
-def _first(cohort: Cohort, limit: int) -> Cohort:
+def first_records(cohort: Cohort, limit: int) -> Cohort:
     """Return the first records by name, which is the order they are explained in."""
     by_name = sorted(range(len(cohort)), key=lambda i: cohort.record_ids[i])
     return cohort.take(by_name[:limit]) if limit else cohort
@@ -186,7 +186,7 @@ def _cohort_outcome(explained: ExplainedCohort, bundle: str, fold: str, n_record
     from ecglens.reporting.html import write_report
 
     page = explained.run.folder / INDEX
-    write_report(explained_cohort_report(explained, [("bundle", bundle), ("fold", fold), *_versions()]), page)
+    write_report(explained_cohort_report(explained, [("bundle", bundle), ("fold", fold), *versions()]), page)
     left_out = explained.excluded[explained.excluded["part"] != "loading"]
     cohort = explained.about["arguments"]["cohort"]
     kinds = {str(kind): int(n) for kind, n in left_out["kind"].value_counts().items()}
@@ -293,7 +293,7 @@ def _explain_one(
     page = stem.with_name(f"{stem.name}.html")
     report = record_report(
         ecg, explanations, prediction.probabilities, prediction.decisions, thresholds, prediction.flags,
-        [("file", path.name), ("bundle", bundle.name), ("weights", bundle.weights_sha256[:16]), *_versions()],
+        [("file", path.name), ("bundle", bundle.name), ("weights", bundle.weights_sha256[:16]), *versions()],
         marks, hidden,
     )  # fmt: skip
     write_report(report, page)
@@ -376,7 +376,8 @@ def _percent(probability: float | None) -> str:
     return "difference" if probability is None else f"{probability:.3f}"
 
 
-def _versions() -> list[tuple[str, str]]:
+def versions() -> list[tuple[str, str]]:
+    """Return the versions that a page names."""
     from ecglens.runs.run import provenance
 
     return [(name, version) for name, version in provenance()["versions"].items() if name in ("ecglens", "torch")]

@@ -43,6 +43,9 @@ def train(
     drop_empty_classes: bool = typer.Option(
         False, "--drop-empty-classes", help="Leave out classes that nobody in a part has, instead of refusing."
     ),
+    min_patients: int = typer.Option(
+        0, min=0, help="Leave out classes with fewer training patients than this (in any fold), and empty ones."
+    ),
     seed: Seed = 0,
     resume: bool = typer.Option(False, "--resume", help="Go on where a run was cut off; ends with the same bits."),
     no_cache: bool = typer.Option(False, "--no-cache", help="Do not keep prepared signals."),
@@ -59,6 +62,7 @@ def train(
     named = {"balance": balance, "calibration": calibration, "thresholds": thresholds}
     asked |= {name: value for name, value in named.items() if value}
     asked |= {"drop_empty_classes": True} if drop_empty_classes else {}
+    asked |= {"min_patients": min_patients} if min_patients else {}
     asked |= {"folds": folds, "seeds": seeds} if folds or seeds > 1 else {}
     raise typer.Exit(conclude(lambda: _train(asked, out, seed, resume, no_cache), as_json))
 
@@ -77,6 +81,7 @@ def _train(asked: dict, out: Path, seed: int, resume: bool, no_cache: bool) -> O
     )  # fmt: skip
     how = {
         "seed": seed, "resume": resume, "arguments": chosen, "drop_empty_classes": "drop_empty_classes" in asked,
+        "min_patients": asked.get("min_patients", 0),
         "cache": None if no_cache else Cache(default_cache()), "progress": ProgressLine(),
     }  # fmt: skip
     return (_family if "folds" in asked else _single)(cohort, recipe, out, asked, how)
@@ -104,6 +109,7 @@ def _family(cohort: Cohort, recipe: Recipe, out: Path, asked: dict, how: dict) -
     family = train_family(cohort, recipe, out, cross_validate=bool(asked["folds"]), seeds=asked["seeds"], **how)
     names = list(family.bundles)
     text = f"Trained {len(names) - 1} bundles of {recipe.model} on {cohort.name}: {', '.join(names)}."
+    text += f"\nLabel rule: {family.bundles['final'].label_rule}"
     fold = "all" if asked["folds"] else "10"
     text += _left_out(family.excluded, family.run)
     result = {

@@ -26,8 +26,9 @@ from ecglens.preprocessing.prepare import Prepared, describe_exclusions, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
+from ecglens.training.classes import learnable
 from ecglens.training.recipes import Recipe
-from ecglens.training.train import FOLDS, train, without_empty_classes
+from ecglens.training.train import FOLDS, train
 
 N_FOLDS = 10  # drawn where a cohort has none
 
@@ -60,6 +61,7 @@ def train_family(
     resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
     drop_empty_classes: bool = False,
+    min_patients: int = 0,
     cache: Cache | None = None,
     progress: Progress = silent,
 ) -> Family:
@@ -68,6 +70,7 @@ def train_family(
     cross_validate   one bundle per fold, trained without it; the fold before it chooses epoch and thresholds. Folds
                      are the cohort's, or drawn by patient where it has none
     seeds            networks per fold (or on folds 1-8), from `seed` on; they are averaged
+    drop_empty_classes, min_patients  as in `train`, over the parts of all members: all have the same classes
 
     A member that is finished is not trained again on `resume`. The average of the seeds is calibrated on the
     validation records; that of the folds has seen everybody here, and takes the medians of its members' temperatures
@@ -77,9 +80,8 @@ def train_family(
         raise UsageError("train", "family", "one seed, no folds", "several seeds, or --folds all")
     cohort = with_folds(cohort, seed)
     members = _members(cohort, cross_validate, seeds, seed)
-    if drop_empty_classes:  # before the first member is trained: all have the same outputs
-        parts = [part for member in members for part in cohort.split("fold", folds=member.folds).values()]
-        cohort = without_empty_classes(cohort, parts)
+    if drop_empty_classes or min_patients:  # before the first member is trained: all have the same outputs
+        cohort = learnable(cohort, [cohort.split("fold", folds=member.folds) for member in members], min_patients)
     run = Run(Path(out))
     with run.writing():
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "members": [m.name for m in members]}

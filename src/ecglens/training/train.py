@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import nn
 
 from ecglens.bundle import Bundle, Output, TrainedOn
 from ecglens.cohort import Cohort, Excluded
-from ecglens.errors import ContractError, InputError, TableError
+from ecglens.errors import ContractError, InputError
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES, MODELS
 from ecglens.prediction.calibration import calibrate
@@ -34,6 +34,7 @@ from ecglens.statistics.metrics import auroc
 from ecglens.training.augmentation import apply, draw
 from ecglens.training.card import model_card
 from ecglens.training.checkpoint import State, load_checkpoint, save_checkpoint
+from ecglens.training.classes import learnable, refuse_unlearnable
 from ecglens.training.loss import class_weights, multilabel_loss
 from ecglens.training.recipes import Recipe
 
@@ -64,6 +65,7 @@ def train(
     resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
     drop_empty_classes: bool = False,
+    min_patients: int = 0,
     folds: Mapping[str, Sequence[int]] = FOLDS,
     prepared: Prepared | None = None,
     cache: Cache | None = None,
@@ -75,6 +77,7 @@ def train(
     prepared             the whole cohort, already read and prepared as the recipe says
     drop_empty_classes   leave out, and name in the label rule, classes that nobody (or everybody) in a part has,
                          instead of refusing; their records stay
+    min_patients         leave out, and name alike, classes with fewer training patients than this, and empty ones
 
     Other folds, usually 10, are not read. Writes a run folder with history, tables and the bundle `final`.
     Raises LockedError for a second trainer in `out`, TableError for a class nobody has, ContractError where a resumed
@@ -89,8 +92,8 @@ def train(
         run = Run.create(run.folder, "train", described, seed, resume)
         if not began_before:
             cleanup.callback(run.discard)  # data that are refused leave no run behind
-        if drop_empty_classes:
-            cohort = without_empty_classes(cohort, _split(cohort, seed, folds).values())
+        if drop_empty_classes or min_patients:
+            cohort = learnable(cohort, [_split(cohort, seed, folds)], min_patients)
         parts = split_for_training(cohort, seed, folds)
         read = {
             name: prepare(part, recipe.preprocessing, cache=cache, progress=progress)
@@ -99,7 +102,7 @@ def train(
             for name, part in parts.items()
         }
         for name, part in read.items():
-            _refuse_unlearnable(name, part.cohort)  # again: what could not be read is gone now
+            refuse_unlearnable(name, part.cohort)  # again: what could not be read is gone now
         _note_data(run, cohort, read)
         cleanup.pop_all()
         with run.journal() as journal:
@@ -211,48 +214,14 @@ def split_for_training(cohort: Cohort, seed: int, folds: Mapping[str, Sequence[i
     """
     parts = _split(cohort, seed, folds)
     for name, part in parts.items():
-        _refuse_unlearnable(name, part)
+        refuse_unlearnable(name, part)
     return parts
-
-
-def without_empty_classes(cohort: Cohort, parts: Iterable[Cohort]) -> Cohort:
-    """Return the cohort with the classes only that every part can learn or score; the label rule names the others."""
-    empty = {name for part in parts for names in _unlearnable(part) for name in names}
-    kept = [name for name in cohort.classes if name not in empty]
-    if not empty or not kept:
-        return cohort  # nothing to leave out, or nothing left: the usual check says so
-    gone = ", ".join(name for name in cohort.classes if name in empty)
-    return replace(cohort, labels=cohort.labels[kept], label_rule=f"{cohort.label_rule}; without {gone} (too few)")
 
 
 def _split(cohort: Cohort, seed: int, folds: Mapping[str, Sequence[int]]) -> dict[str, Cohort]:
     if cohort.metadata["fold"].notna().all() and len(cohort):
         return cohort.split("fold", folds=folds)
     return cohort.split("patient", fractions={"train": 0.8, "valid": 0.1}, seed=seed)
-
-
-def _unlearnable(part: Cohort) -> tuple[list[str], list[str]]:
-    """Return the classes that nobody has, and those that everybody has."""
-    nobody = [str(c) for c in part.classes if not (part.labels[c] == 1).any()]
-    everybody = [str(c) for c in part.classes if not (part.labels[c] == 0).any()]
-    return nobody, everybody
-
-
-def _refuse_unlearnable(name: str, part: Cohort) -> None:
-    if not part.classes:
-        raise TableError(
-            part.name, "labels", f"none ({part.label_rule})", "at least one class to learn",
-            "choose a data set with labels", kind="labels",
-        )  # fmt: skip
-    nobody, everybody = _unlearnable(part)
-    if len(part) == 0 or nobody or everybody:
-        found = f"nobody with {', '.join(nobody)}" if nobody else f"nobody without {', '.join(everybody)}"
-        raise TableError(
-            part.name, f"{name} part", found if len(part) else "no records",
-            "at least one record with and one without each class",
-            "choose another task, more data, or leave such classes out (--drop-empty-classes)",
-            kind="no_positives" if nobody else "no_negatives",
-        )  # fmt: skip
 
 
 def _network(recipe: Recipe, n_leads: int, n_outputs: int, seed: int) -> nn.Module:

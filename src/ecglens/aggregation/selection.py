@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which records of an explained cohort are averaged for a target, and into which groups they fall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ecglens.cohort import Cohort
+from ecglens.errors import InputError, UsageError
+from ecglens.explainers.explained import ExplainedCohort
+
+LABELLED, PREDICTED, TOP = "labelled", "predicted", "top100"
+SELECTIONS = (LABELLED, PREDICTED, TOP)
+N_TOP = 100
+MIN_RECORDS, MIN_PATIENTS = 20, 10  # of a group; fewer are anecdotes
+COMPARISONS = ("sex", "age:YEARS", "device", "site", "correct")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Records for one target: those that have a map, and those that would count but have none, with the reason."""
+
+    records: tuple[str, ...]
+    excluded: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Two groups of records, in words and by name."""
+
+    name: str
+    a: str
+    b: str
+    of_a: tuple[str, ...]
+    of_b: tuple[str, ...]
+
+
+def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str, how: str = LABELLED) -> Selection:
+    """Return the records of `target`, sorted by name: those that carry the label (1), are called so, or the 100 with
+    the largest probability (ties by name).
+
+    Raises UsageError for another selection, or a target that is no class where a label is asked for.
+    """
+    if how not in SELECTIONS:
+        raise UsageError("aggregate", "--select", how, ", ".join(SELECTIONS))
+    if target not in explained.classes:
+        raise UsageError("aggregate", "--target", target, f"all, or of {', '.join(explained.classes)}")
+    mapped = set(explained.shares(target, method).index.astype(str))
+    if how == LABELLED:
+        chosen = _labelled(explained, cohort, target)
+    elif how == PREDICTED:
+        chosen = explained.called(target)
+    else:
+        p = explained.records.loc[sorted(mapped), f"probability {target}"]
+        chosen = [str(name) for name in p.sort_values(ascending=False, kind="stable").index[:N_TOP]]
+    reasons = _reasons(explained, method)
+    without = {name: reasons.get(name, "not explained") for name in chosen if name not in mapped}
+    return Selection(tuple(sorted(name for name in chosen if name in mapped)), without)
+
+
+def _labelled(explained: ExplainedCohort, cohort: Cohort, target: str) -> list[str]:
+    """Return who carries the label, also of those that could not be explained."""
+    asked = set(explained.records.index.astype(str)) | set(_reasons(explained, None))
+    carries = cohort.labels.index[cohort.labels[target] == 1].astype(str)
+    return [name for name in carries if name in asked]
+
+
+def _reasons(explained: ExplainedCohort, method: str | None) -> dict[str, str]:
+    """Return why records have no map of `method` (None: of any), by name."""
+    table = explained.excluded
+    chosen = table if method is None else table[table["part"].isin(["loading", "preparing", method])]
+    return {str(row.record_id): str(row.kind) for row in chosen.itertuples()}
+
+
+def group(by: str, explained: ExplainedCohort, cohort: Cohort, target: str, records: Sequence[str]) -> Groups:
+    """Return two groups of `records`: by sex, age:YEARS, device or site (the most frequent against all others), or
+    correct (called what they are labelled, or not).
+
+    Who belongs to neither (sex unknown) is in none. Raises UsageError for another word, InputError where a group has
+    fewer than 20 records or 10 patients.
+    """
+    table = cohort.metadata.loc[list(records)]
+    if by == "sex":
+        found = _split("sex", "female", "male", table["sex"] == "female", table["sex"] == "male")
+    elif by.startswith("age:"):
+        found = _by_age(by, table)
+    elif by in ("device", "site"):
+        found = _by_most_frequent(by, table)
+    elif by == "correct":
+        own = explained.records.loc[list(records)]
+        known = own[[f"call {target}", f"label {target}"]].notna().all(axis=1)
+        right = own[f"call {target}"] == own[f"label {target}"]
+        found = _split("correct", "called rightly", "called wrongly", known & right, known & ~right)
+    else:
+        raise UsageError("aggregate", "--compare", by, f"{', '.join(COMPARISONS)}, or a run of ecglens explain")
+    for name, chosen in ((found.a, found.of_a), (found.b, found.of_b)):
+        refuse_few(f"{target}, {by}: {name}", chosen, explained)
+    return found
+
+
+def refuse_few(name: str, records: Sequence[str], explained: ExplainedCohort) -> None:
+    """Raise InputError where a group has fewer than 20 records or 10 patients."""
+    n_patients = explained.records.loc[list(records), "patient"].nunique() if len(records) else 0
+    if len(records) < MIN_RECORDS or n_patients < MIN_PATIENTS:
+        raise InputError(
+            name, "group", f"{len(records)} records of {n_patients} patients",
+            f"at least {MIN_RECORDS} records and {MIN_PATIENTS} patients", "choose another target, group or --select",
+            kind="too_few",
+        )  # fmt: skip
+
+
+def _split(name: str, a: str, b: str, in_a: pd.Series, in_b: pd.Series) -> Groups:
+    first, second = (tuple(sorted(str(r) for r in inside.index[inside.astype(bool)])) for inside in (in_a, in_b))
+    return Groups(name, a, b, first, second)
+
+
+def _by_age(by: str, table: pd.DataFrame) -> Groups:
+    try:
+        years = float(by.removeprefix("age:"))
+    except ValueError:
+        raise UsageError("aggregate", "--compare", by, "age:YEARS, such as age:65") from None
+    age = pd.to_numeric(table["age"], errors="coerce")
+    return _split("age", f"{years:g} years and older", f"younger than {years:g}", age >= years, age < years)
+
+
+def _by_most_frequent(by: str, table: pd.DataFrame) -> Groups:
+    if by not in table or not table[by].notna().any():
+        raise InputError("aggregate", "--compare", f"no {by} is known", f"a cohort whose metadata has {by}")
+    known = table[by].dropna().astype(str)
+    counts = known.value_counts()
+    most = min(counts.index[counts == counts.max()])
+    return _split(by, f"{by} {most}", f"any other {by}", known == most, known != most)

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ecglens aggregate`: where does the evidence for a diagnosis lie, over a whole cohort?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ecglens.cli.arguments import Data, Dataset, Json, Seed
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, conclude
+from ecglens.cli.verdicts import UNAUDITED_DEFAULT, drawn_methods, verdict_of, verdicts_on
+
+if TYPE_CHECKING:
+    from ecglens.aggregation.glocal import Glocal
+    from ecglens.bundle import Bundle
+    from ecglens.cohort import Cohort
+    from ecglens.explainers.explained import ExplainedCohort
+    from ecglens.runs.run import Run
+
+ALL, MAPS, RESULT = "all", "maps", "aggregate.json"
+
+
+def aggregate(
+    data: Data,
+    where: str = typer.Argument(..., metavar="BUNDLE|RUN", help="A bundle, a family, or a finished `explain --data`."),
+    target: str = typer.Option(ALL, help="A class, several by comma, or all."),
+    method: str = typer.Option(UNAUDITED_DEFAULT, help="Explanation method."),
+    by: str = typer.Option("segment", help="segment: 24 soft segments; beat: -300 to 500 ms around each beat."),
+    select: str = typer.Option(
+        "labelled", help="Whose maps: labelled, predicted (called so), top100 (largest probability)."
+    ),
+    compare: str = typer.Option(
+        "", help="Also compare groups: sex, age:65, device, site, correct, or another run of `explain --data`."
+    ),
+    dataset: Dataset = None,
+    fold: str = typer.Option("", help="As in explain --data."),
+    limit: int = typer.Option(0, min=0, help="The first so many records by name; 0: all."),
+    min_beats: int = typer.Option(3, min=1, help="Beats that a record must have for a cell of it to count."),
+    audit: str = typer.Option("", help="Folder or audit.json with verdicts; default: beside the bundle, or shipped."),
+    even_if_failed: bool = typer.Option(False, "--even-if-failed", help="Use a method that failed the audit, stamped."),
+    resume: bool = typer.Option(False, "--resume", help="Go on where a run was cut off; keeps maps that are there."),
+    out: Path = typer.Option(..., help="Run folder: maps, tables, aggregate.json and a page."),
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Average the explanations of a cohort in cells: segments of leads, or phases of the beat.
+
+    Example: ecglens aggregate runs/family --data ptbxl/ --target IMI --method saliency --by segment --out runs/imi
+    """
+    asked = Asked(where, data, target, method, by, select, compare, dataset, fold, limit, min_beats, audit,
+                  even_if_failed, seed)  # fmt: skip
+    raise typer.Exit(conclude(lambda: _aggregate(asked, out, resume), as_json))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed."""
+
+    where: str
+    data: str
+    target: str
+    method: str
+    by: str
+    select: str
+    compare: str
+    dataset: str | None
+    fold: str
+    limit: int
+    min_beats: int
+    audit: str
+    even_if_failed: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the maps come from: a bundle (or family) that is still to explain, or a run that has."""
+
+    bundle: Bundle | None
+    explained: ExplainedCohort | None
+    cohort: Cohort
+    verdict: str
+    name: str
+
+
+def _aggregate(asked: Asked, out: Path, resume: bool) -> Outcome:
+    from ecglens.aggregation.glocal import How, refuse_other_data
+    from ecglens.aggregation.glocal import aggregate as average
+    from ecglens.aggregation.marks import marks_cache
+    from ecglens.aggregation.selection import COMPARISONS, SELECTIONS
+    from ecglens.errors import UsageError
+    from ecglens.explainers.explained import ExplainedCohort
+    from ecglens.runs.run import Run
+
+    how = How(asked.by, asked.select, asked.compare, asked.min_beats, seed=asked.seed)
+    other = None
+    if asked.select not in SELECTIONS:
+        raise UsageError("aggregate", "--select", asked.select, ", ".join(SELECTIONS))
+    if (Path(asked.compare) / "run.json").exists() and asked.compare:
+        other, how = ExplainedCohort.open(asked.compare), replace(how, compare="")
+    elif asked.compare and asked.compare.split(":")[0] not in {word.split(":")[0] for word in COMPARISONS}:
+        allowed = f"{', '.join(COMPARISONS)}, or a run of `ecglens explain --data`"
+        raise UsageError("aggregate", "--compare", asked.compare, allowed)
+    source = _source(asked)
+    run = Run(out)
+    with run.writing():
+        run = Run.create(out, "aggregate", vars(asked), asked.seed, resume)
+        explained = source.explained or _explain(asked, source, run)
+        targets = _targets(asked, explained)
+        if other is not None:
+            refuse_other_data(other, explained, targets, asked.method)
+        found, left_out = average(
+            explained, source.cohort, targets, asked.method, how, other=other, cache=marks_cache(),
+            progress=ProgressLine(),
+        )  # fmt: skip
+        found = [replace(one, verdict=source.verdict) for one in found]
+        return _write(asked, source, run, found, left_out, explained)
+
+
+def _source(asked: Asked) -> _Source:
+    """Find the maps or who makes them, and refuse a method that failed the audit."""
+    from ecglens.bundle import Bundle
+    from ecglens.cli.evaluate import load_for
+    from ecglens.errors import UsageError
+    from ecglens.explainers.explained import ExplainedCohort
+    from ecglens.explainers.methods import find_methods
+    from ecglens.runs.run import Run
+
+    about = Run(Path(asked.where)).read() if (Path(asked.where) / "run.json").exists() else {}
+    if about.get("verb") == "explain":
+        explained = ExplainedCohort.open(asked.where)
+        if asked.method not in explained.methods:
+            raise UsageError(asked.where, "--method", asked.method, ", ".join(explained.methods))
+        cohort = _cohort_of(explained, asked)
+        verdict = _verdict(asked, explained.about["arguments"]["weights_sha256"])
+        return _Source(None, explained, cohort, verdict, str(explained.about["arguments"]["bundle"]))
+    bundle = Bundle.load(asked.where)
+    methods = find_methods(asked.method, {})
+    if len(methods) != 1:
+        raise UsageError("aggregate", "--method", asked.method, "one method")
+    verdicts = verdicts_on(bundle, asked.where, asked.audit)
+    drawn_methods(methods, verdicts, asked.even_if_failed)
+    cohort = load_for(bundle, asked.data, asked.dataset)
+    return _Source(bundle, None, cohort, verdict_of(methods[0], verdicts), bundle.name)
+
+
+def _cohort_of(explained: ExplainedCohort, asked: Asked) -> Cohort:
+    """Load the records that a run explained; their labels are those that the run wrote down."""
+    from ecglens.datasets.load import load_cohort
+    from ecglens.errors import ContractError
+
+    cohort = load_cohort(asked.data, asked.dataset, keep_unlabelled=True, classes=explained.classes)
+    missing = set(explained.records.index) - set(cohort.record_ids)
+    if missing:
+        raise ContractError(
+            asked.data, "records", f"{len(missing)} of {len(explained)} are not there, such as {min(missing)}",
+            "the cohort that the run explained", "give the same --data",
+        )  # fmt: skip
+    labels = explained.records[[f"label {name}" for name in explained.classes]]
+    labels = labels.set_axis(list(explained.classes), axis=1).astype(float)
+    return replace(cohort, labels=labels.reindex(list(cohort.record_ids)), label_rule=explained.about["label_rule"])
+
+
+def _verdict(asked: Asked, weights: list[str]) -> str:
+    """Return the verdict on the method for all these weights: the worst. Raises UnsafeError for a failed one."""
+    from ecglens.auditing.verdicts import find_verdicts
+    from ecglens.explainers.methods import find_methods
+    from ecglens.explanation import NOT_TESTED
+
+    methods = find_methods(asked.method, {})
+    each = [find_verdicts(one, *([asked.audit] if asked.audit else [asked.where])) for one in weights]
+    for verdicts in each:
+        drawn_methods(methods, verdicts, asked.even_if_failed)
+    told = {verdict_of(methods[0], verdicts) for verdicts in each}
+    return next(verdict for verdict in ("fails", NOT_TESTED, "passes") if verdict in told)
+
+
+def _explain(asked: Asked, source: _Source, run: Run) -> ExplainedCohort:
+    """Explain the cohort into the folder `maps`; a family by the networks that did not see the patient."""
+    from ecglens.cli.evaluate import choose_fold
+    from ecglens.cli.explain import first_records
+    from ecglens.explainers.cohort import explain_cohort, explain_family
+    from ecglens.explainers.methods import find_methods
+    from ecglens.prediction.family import folds_of
+    from ecglens.runs.run import Run
+
+    assert source.bundle is not None
+    folder = run.folder / MAPS
+    folds = folds_of(asked.where, source.cohort)
+    part, name = choose_fold(source.cohort, asked.fold) if folds is None else choose_fold(folds, asked.fold or ALL)
+    part = first_records(part, asked.limit)
+    targets, methods = _names(asked.target), find_methods(asked.method, {})
+    how: dict[str, Any] = {
+        "resume": (folder / "run.json").exists(), "progress": ProgressLine(),
+        "arguments": {"data": asked.data, "fold": name, "limit": asked.limit},
+    }  # fmt: skip
+    if folds is None:
+        return explain_cohort(source.bundle, part, targets, methods, folder, **how)
+    return explain_family(Run(Path(asked.where)), part, targets, methods, folder, **how)
+
+
+def _names(target: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in target.split(",")))
+
+
+def _targets(asked: Asked, explained: ExplainedCohort) -> list[str]:
+    """Return the targets that are classes. Raises UsageError for another word."""
+    from ecglens.errors import UsageError
+
+    named = _names(asked.target)
+    if ALL in named:
+        return [name for name in explained.targets if name in explained.classes]
+    for name in named:
+        if name not in explained.targets or name not in explained.classes:
+            raise UsageError("aggregate", "--target", name, f"all, or of {', '.join(explained.targets)}")
+    return named
+
+
+def _write(
+    asked: Asked, source: _Source, run: Run, found: list[Glocal], left_out: dict[str, str], explained: ExplainedCohort
+) -> Outcome:
+    """Write tables, the result and the page; return what is said."""
+    import pandas as pd
+
+    from ecglens.aggregation.tables import as_dict, difference_rows, sentence, table_rows
+    from ecglens.cli.explain import versions
+    from ecglens.reporting.glocal import INDEX, glocal_report
+    from ecglens.reporting.html import write_report
+    from ecglens.runs.files import write_json
+
+    for one in found:
+        name = one.target.replace("/", "-")
+        run.write_table(f"cells-{name}", pd.DataFrame(table_rows(one)))
+        for between in (*([one.against] if one.against else []), *one.groups):
+            rows = pd.DataFrame(difference_rows(one, between, only_differing=False))
+            run.write_table(f"difference-{name}-{between.b.replace('/', '-').replace(' ', '-')}", rows)
+        excluded = pd.DataFrame(sorted(one.excluded.items()), columns=["record_id", "reason"])
+        run.write_table(f"excluded-{name}", excluded)
+    page = run.folder / INDEX
+    provenance = [("bundle", source.name), ("data", source.cohort.name), ("seed", str(asked.seed)), *versions()]
+    write_report(glocal_report(found, left_out, source.cohort.name, provenance), page)
+    told = [as_dict(one) for one in found]
+    result: dict[str, Any] = told[0] if asked.target != ALL and len(_names(asked.target)) == 1 else {"targets": told}
+    result |= {"run": str(run.folder), "page": str(page), "left_out": left_out}
+    write_json(run.folder / RESULT, {"schema": 1} | result)
+    run.note(finished=True, n_explained=len(explained), targets=[one.target for one in found])
+    stamp = "" if source.verdict == "passes" else f"\n{asked.method} {_stamp(source.verdict)} on these weights."
+    text = "\n".join(sentence(one) for one in found) + stamp
+    text += "".join(f"\nLeft out: {why}" for why in left_out.values())
+    partly = bool(left_out) or any(one.excluded for one in found)
+    return Outcome(result, text, f"open {page}", PARTLY if partly else 0)
+
+
+def _stamp(verdict: str) -> str:
+    return "failed the audit" if verdict == "fails" else "is not tested"

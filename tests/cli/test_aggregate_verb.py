@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ecglens aggregate`, and everything that can be typed wrongly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
+from ecglens.bundle import Bundle
+from ecglens.cli.app import run
+from ecglens.cohort import Cohort
+
+Cli = Callable[..., tuple[int, dict[str, Any], str]]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    def call(*arguments: object) -> tuple[int, dict[str, Any], str]:
+        capsys.readouterr()
+        code = run([*map(str, arguments), "--json"])
+        out, err = capsys.readouterr()
+        return code, json.loads(out), err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def stranger(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle as of somebody else's patients, so that the whole small cohort can be explained."""
+    from dataclasses import replace
+
+    from ecglens.bundle import TrainedOn
+
+    folder = tmp_path_factory.mktemp("stranger") / "bundle"
+    replace(tiny_bundle, trained_on=TrainedOn.of("salt", train=(["nobody"], ["none"]))).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def maps(stranger: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("maps") / "run"
+    code = run(["explain", str(stranger), "--data", str(data_folder), "--fold", "all", "--target", "all", "--method",
+                "saliency", "--out", str(out)])  # fmt: skip
+    assert code == 0
+    return out
+
+
+def test_from_a_bundle_to_a_page(cli: Cli, stranger: Path, data_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("aggregate", stranger, "--data", data_folder, "--fold", "all", "--target", "MI", "--out", out)
+    code, told, err = cli(*command)
+    assert code == 0, err
+    assert {"target", "method", "n_records", "n_patients", "excluded", "cells"} <= set(told)
+    assert (told["target"], told["method"], told["verdict"]) == ("MI", "saliency", "not tested")
+    assert len(told["cells"]) == 12 * 24
+    assert list(told["cells"][0]) == ["lead", "segment", "value", "low", "high", "lift", "q", "rank"]
+    assert (told["n_records"], told["excluded"]) == (22, {})
+    table = pd.read_csv(out / "tables" / "cells-MI.csv")
+    assert len(table) == 12 * 24
+    assert "NOT TESTED" in (out / "index.html").read_text()
+    kept = json.loads((out / "aggregate.json").read_text())
+    assert kept["cells"] == told["cells"]
+    assert cli(*command)[0] == 2  # a run is there
+    before = (out / "maps" / "arrays" / "saliency.npy").stat().st_mtime_ns
+    code, again, _ = cli(*command, "--resume")
+    assert (code, again["cells"]) == (0, told["cells"])
+    assert (out / "maps" / "arrays" / "saliency.npy").stat().st_mtime_ns == before
+
+
+def test_from_explained_maps(cli: Cli, maps: Path, data_folder: Path, tmp_path: Path, small_cohort: Cohort) -> None:
+    code, told, err = cli("aggregate", maps, "--data", data_folder, "--by", "beat", "--target", "MI",
+                          "--out", tmp_path / "beat")  # fmt: skip
+    assert code == 0, err
+    assert (told["by"], len(told["cells"])) == ("beat", 12 * 80)
+    code, told, err = cli("aggregate", maps, "--data", data_folder, "--compare", maps, "--out", tmp_path / "pair")
+    assert code == 0, err
+    assert [one["target"] for one in told["targets"]] == list(small_cohort.classes)
+    for one in told["targets"]:
+        (between,) = one["comparisons"]
+        assert (between["a"], between["n_a"], between["cells"]) == ("this run", one["n_records"], [])
+
+
+def test_a_method_that_failed_is_stamped_or_not_used(
+    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path, stranger: Path
+) -> None:
+    run_folder = tmp_path / "maps"
+    shutil.copytree(maps, run_folder)
+    weights = Bundle.load(stranger).weights_sha256
+    methods = {"saliency": {"verdict": "fails", "reason": "fails planted truth"}}
+    write_audit(
+        run_folder / AUDIT_FILE,
+        {"bundle": "b", "weights_sha256": weights, "methods": methods, "default_method": None},
+    )
+    command = ("aggregate", run_folder, "--data", data_folder, "--target", "MI", "--out", tmp_path / "out")
+    code, told, _ = cli(*command)
+    assert (code, told["error"]["kind"]) == (4, "failed_audit")
+    code, told, _ = cli(*command, "--even-if-failed")
+    assert (code, told["verdict"]) == (0, "fails")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "FAILED the audit" in page
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        (["--target", "IMI"], 2, "NORM, MI, CD"),
+        (["--by", "lead"], 2, "segment, beat"),
+        (["--select", "all"], 2, "labelled, predicted, top100"),
+        (["--compare", "height"], 2, "age:YEARS"),
+        (["--method", "occlusion"], 2, "saliency"),
+        (["--target", "MI", "--compare", "age:65"], 3, "at least 20 records and 10 patients"),
+        (["--target", "MI", "--compare", "device"], 3, ""),
+        (["--target", "MI", "--min-beats", "60"], 3, "20 or more"),
+    ],
+)
+def test_what_can_be_typed_wrongly(
+    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path, given: list[str], code: int, words: str
+) -> None:
+    found, told, _ = cli("aggregate", maps, "--data", data_folder, "--out", tmp_path / "out", *given)
+    assert (found, words in told["error"]["message"]) == (code, True), told
+    assert "\n" not in told["error"]["message"]
+
+
+def test_another_cohort_is_refused(cli: Cli, maps: Path, tmp_path: Path) -> None:
+    code, told, _ = cli("aggregate", maps, "--data", "simulated", "--out", tmp_path / "out")
+    assert (code, told["error"]["error"]) == (6, "ContractError")
