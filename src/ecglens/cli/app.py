@@ -14,6 +14,7 @@ from ecglens.cli import (
     audit,
     check,
     compare,
+    concepts,
     convert,
     data,
     delineate,
@@ -50,6 +51,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)
+app.command("test-concepts")(concepts.concepts)
 app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 
