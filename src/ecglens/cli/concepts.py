@@ -71,8 +71,8 @@ class Asked:
 def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.cli.evaluate import load_for
+    from ecglens.concepts.answers import How
     from ecglens.concepts.definition import DEFAULT_CONCEPTS, load_concepts
-    from ecglens.concepts.network import How
     from ecglens.concepts.study import study_concepts
     from ecglens.concepts.values import read_values
     from ecglens.errors import UsageError

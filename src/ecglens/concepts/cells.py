@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ecglens.concepts.answers import Answers
 from ecglens.concepts.groups import Group
-from ecglens.concepts.network import Answers, Asked
+from ecglens.concepts.network import Asked
 from ecglens.concepts.verdict import accuracy_of, verdict_of
 from ecglens.statistics.bootstrap import interval, patient_weights
 from ecglens.statistics.multiplicity import holm

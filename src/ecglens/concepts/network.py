@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One network asked about all concepts: activations and slopes once, then directions and what the answer does on them.
+"""What the layers of a network hold for each record, and how its logits change with it: once, for all concepts.
 
 What a layer with time steps holds for a record is its mean over steps (`steps="mean"`) or all of its steps
 (`steps="each"`, as in xai4ecg), and the mean over the record's windows. Windows begin anywhere in a beat, so that no
@@ -9,16 +9,15 @@ numbers to fit. The slope along a direction is that of the record's logit, the m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from torch import Tensor, nn
 
 from ecglens.bundle import Bundle, as_tensor
 from ecglens.cohort import Cohort
-from ecglens.concepts.cav import Cav, find_fit, solve_shrunk
-from ecglens.concepts.matching import matched_draw
 from ecglens.errors import UsageError
 from ecglens.explainers.explain import borrowed
 from ecglens.models.activations import activations, activations_and_gradients, layer_names, six_of
@@ -30,9 +29,8 @@ from ecglens.runs.draws import derived_seed
 from ecglens.runs.run import Run
 
 STEPS = ("mean", "each")
-_TOGETHER = 16  # records
+_TOGETHER = 128  # windows
 PARTS = 5  # into which held-out people are dealt where one bundle is fitted and scored on them
-SHARE = 2 / 3  # of the people who take part in one CAV
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,31 +55,14 @@ class Asked:
 class Held:
     """What a network's layers hold, and how its logits change with it.
 
-    held     layer -> [record, dimension], all records of the cohort
-    slopes   layer -> [class, scored record, dimension]
-    scored   places of the scored records
+    held       layer -> [record, dimension], all records of the cohort
+    of_class   places of the scored records of each class
+    slopes     layer -> of each class, its slope by the layer for those records [record of the class, dimension]
     """
 
     held: dict[str, np.ndarray]
-    slopes: dict[str, np.ndarray]
-    scored: np.ndarray
-
-
-@dataclass(frozen=True)
-class How:
-    """How directions are fitted: by `FITS`, over `STEPS`, how many per network and split."""
-
-    fit: str = "closed"
-    steps: str = "mean"
-    n_cavs: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        find_fit(self.fit)
-        if self.steps not in STEPS:
-            raise UsageError("test-concepts", "--steps", self.steps, ", ".join(STEPS))
-        if not 2 <= self.n_cavs <= 1000:
-            raise UsageError("test-concepts", "--cavs", self.n_cavs, "2 to 1000")
+    of_class: tuple[np.ndarray, ...]
+    slopes: dict[str, list[np.ndarray]]
 
 
 def family_asked(run: Run, cohort: Cohort) -> list[Asked]:
@@ -135,166 +116,66 @@ def choose_layers(network: nn.Module, wanted: Sequence[str] = ()) -> tuple[str, 
 
 
 def gather(
-    asked: Asked, signals: Sequence[np.ndarray], layers: Sequence[str], classes: Sequence[str], steps: str
+    asked: Asked, signals: Sequence[np.ndarray], layers: Sequence[str], labels: pd.DataFrame, steps: str
 ) -> Held:
-    """Return what the network holds for all prepared `signals`, and its slopes for those that are scored."""
-    rows = np.stack([asked.bundle.target_row(name) for name in classes])
-    scored = set(asked.scored.tolist())
-    held: dict[str, list[tuple[int, np.ndarray]]] = {name: [] for name in layers}
-    slopes: dict[str, list[tuple[int, np.ndarray]]] = {name: [] for name in layers}
+    """Return what the network holds for all prepared `signals`, and each class's slopes for its scored records.
+
+    labels   [record, class]: 1 where the record is of the class
+    """
+    scored = asked.scored
+    of_class = tuple(scored[labels[name].to_numpy()[scored] == 1] for name in labels.columns)
+    slopes: dict[str, list[np.ndarray]] = {name: [] for name in layers}
     with borrowed(asked.network) as network:
-        for places in _batches([s.shape[1] for s in signals], scored):
-            windows = asked.bundle.preprocessing.cut(np.stack([signals[i] for i in places]), asked.bundle.fs)
-            flat, n = as_tensor(windows.reshape(-1, *windows.shape[2:])), windows.shape[1]
-            found: dict[str, Tensor] = {}
-            if places[0] in scored:
-                now, found = activations_and_gradients(network, flat, layers, rows)
-            else:
-                now = activations(network, flat, layers)
-            for name in layers:
-                held[name] += zip(places, _of_records(now[name][None], n, steps, False)[0], strict=True)
-                if found:
-                    each = _of_records(found[name], n, steps, True)
-                    slopes[name] += zip(places, np.swapaxes(each, 0, 1), strict=True)
-    return Held(
-        {name: _in_order(values) for name, values in held.items()},
-        {name: np.swapaxes(_in_order(values), 0, 1) for name, values in slopes.items()},
-        asked.scored,
-    )
+        parts = [
+            (places, _over_windows(activations(network, flat, layers), n, steps, False))
+            for places, flat, n in _batches(asked.bundle, signals, np.arange(len(signals)))
+        ]
+        held = _in_order(parts, layers)
+        for name, own in zip(labels.columns, of_class, strict=True):
+            row = asked.bundle.target_row(str(name))[None]
+            found = [
+                (places, _over_windows(_slopes(network, flat, layers, row), n, steps, True))
+                for places, flat, n in _batches(asked.bundle, signals, own)
+            ]
+            for layer, values in _in_order(found, layers).items():
+                slopes[layer].append(values if len(own) else np.zeros((0, held[layer].shape[1]), np.float32))
+    return Held(held, of_class, slopes)
 
 
-def _batches(lengths: Sequence[int], scored: set[int]) -> Iterator[list[int]]:
-    """Yield places of records of one length, all of them scored or none."""
-    for places in group_by_length(lengths).values():
-        for side in ([i for i in places if i in scored], [i for i in places if i not in scored]):
-            yield from (side[k : k + _TOGETHER] for k in range(0, len(side), _TOGETHER))
+def _slopes(network: nn.Module, flat: Tensor, layers: Sequence[str], row: np.ndarray) -> dict[str, Tensor]:
+    slopes = activations_and_gradients(network, flat, layers, row)[1]
+    return {name: by_target[0] for name, by_target in slopes.items()}
 
 
-def _of_records(values: Tensor, n_windows: int, steps: str, slope: bool) -> np.ndarray:
-    """Return [target, record, dimension] of values [target, window, channel(, step)]: the mean over windows.
+def _batches(
+    bundle: Bundle, signals: Sequence[np.ndarray], places: np.ndarray
+) -> Iterator[tuple[list[int], Tensor, int]]:
+    """Yield places of records of one length, their windows [window, lead, time], and the windows of each record."""
+    for chosen in group_by_length([signals[i].shape[1] for i in places]).values():
+        own = [int(places[k]) for k in chosen]
+        n_windows = len(bundle.preprocessing.windows.starts(signals[own[0]].shape[1]))
+        size = max(1, _TOGETHER // n_windows)
+        for some in (own[first : first + size] for first in range(0, len(own), size)):
+            windows = bundle.preprocessing.cut(np.stack([signals[i] for i in some]), bundle.fs)
+            yield some, as_tensor(windows.reshape(-1, *windows.shape[2:])), n_windows
 
-    A step further on all steps of a layer at once adds up the slopes by each.
+
+def _over_windows(found: Mapping[str, Tensor], n_windows: int, steps: str, slope: bool) -> dict[str, np.ndarray]:
+    """Return layer -> [record, dimension] of values [window, channel(, step)]: the mean over a record's windows.
+
+    To go further on all steps of a layer at once adds up the slopes by each.
     """
-    if values.ndim == 4 and steps == "mean":
-        values = values.sum(dim=-1) if slope else values.mean(dim=-1)
-    flat = values.reshape(len(values), -1, n_windows, values[0, 0].numel())
-    return flat.mean(dim=2).numpy()
+    told = {}
+    for name, values in found.items():
+        if values.ndim == 3 and steps == "mean":
+            values = values.sum(dim=-1) if slope else values.mean(dim=-1)
+        told[name] = values.reshape(-1, n_windows, values[0].numel()).mean(dim=1).numpy()
+    return told
 
 
-def _in_order(values: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
-    return np.stack([value for _, value in sorted(values, key=lambda pair: pair[0])])
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What one network says of all concepts; NaN where there was nothing to fit or to score.
-
-    called      share of the CAVs that say a record has it [layer, concept, scored record]
-    signs       share of the CAVs along which a record's logit rises [layer, concept, class, scored record]; NaN
-                where the record is not of the class
-    scores      share of the class's records whose logit rises, per CAV [layer, concept, class, split x CAV]
-    stability   mean cosine between the CAVs of a split [layer, concept]
-    reads       what the class's logit reads of a record in a layer, in standard deviations
-                [split, layer, class, record]; 0 where directions are not fitted on the record
-    """
-
-    called: np.ndarray
-    signs: np.ndarray
-    scores: np.ndarray
-    stability: np.ndarray
-    reads: np.ndarray
-
-
-def answers_of(
-    asked: Asked, held: Held, members: np.ndarray, strata: np.ndarray, labels: np.ndarray, people: np.ndarray, how: How
-) -> Answers:
-    """Fit and score all directions of one network.
-
-    members   [concept, record], strata [concept, record]
-    labels    [record, class] of the classes whose slopes were gathered
-    people    number of the person [record]
-    """
-    layers, n_classes = list(held.held), labels.shape[1]
-    shape = (len(layers), len(members))
-    called = np.full((*shape, len(held.scored)), np.nan, np.float32)
-    signs = np.full((*shape, n_classes, len(held.scored)), np.nan, np.float32)
-    scores = np.full((*shape, n_classes, len(asked.splits) * how.n_cavs), np.nan, np.float32)
-    stability = np.full((*shape, len(asked.splits)), np.nan, np.float32)
-    of_class = (labels[held.scored] == 1).T  # [class, scored record]
-    for s, (fit, score) in enumerate(asked.splits):
-        here = np.isin(held.scored, score)
-        ours = slice(s * how.n_cavs, (s + 1) * how.n_cavs)
-        for c in range(len(members)):
-            draws = _draws(asked.name, s, c, fit, members[c], strata[c], people, how)
-            for k, name in enumerate(layers):
-                cavs = [find_fit(how.fit)(held.held[name][yes], held.held[name][no], seed) for yes, no, seed in draws]
-                if not cavs:
-                    continue
-                rises = _rises(held.slopes[name][:, here], cavs)  # [CAV, class, record]
-                called[k, c, here] = np.mean([cav.has(held.held[name][held.scored[here]]) for cav in cavs], axis=0)
-                signs[k, c][:, here] = np.where(of_class[:, here], rises.mean(axis=0), np.nan)
-                scores[k, c][:, ours] = _share(rises, of_class[:, here])
-                stability[k, c, s] = _mean_cosine(cavs)
-    return Answers(called, signs, scores, _mean(stability), _reads(asked, held, of_class))
-
-
-def _draws(
-    name: str, split: int, concept: int, fit: np.ndarray, members: np.ndarray, strata: np.ndarray, people: np.ndarray,
-    how: How,
-) -> list[tuple[np.ndarray, np.ndarray, int]]:  # fmt: skip
-    """Return (places with it, places without, seed) per CAV; nothing where a draw finds fewer than two of a kind."""
-    drawn = []
-    for k in range(how.n_cavs):
-        seed = derived_seed(how.seed, "cav", name, split, concept, k)
-        generator = np.random.default_rng(seed)
-        yes, no = matched_draw(members[fit], strata[fit], people[fit], SHARE, generator)
-        if len(yes) < 2:
-            return []
-        drawn.append((fit[yes], fit[no], seed))
-    return drawn
-
-
-def _rises(slopes: np.ndarray, cavs: Sequence[Cav]) -> np.ndarray:
-    """Tell where the logit rises along each direction [CAV, class, record]."""
-    directions = np.stack([cav.direction for cav in cavs], axis=1).astype(np.float32)
-    return np.moveaxis(slopes @ directions, -1, 0) > 0
-
-
-def _share(rises: np.ndarray, of_class: np.ndarray) -> np.ndarray:
-    """Return the share of the class's records [class, CAV], NaN where the class has none."""
-    n = of_class.sum(axis=1)
-    share = (rises & of_class).sum(axis=2) / np.maximum(n, 1)
-    return np.asarray(np.where(n > 0, share, np.nan).T)
-
-
-def _mean_cosine(cavs: Sequence[Cav]) -> float:
-    directions = np.stack([cav.direction for cav in cavs])
-    table = directions @ directions.T
-    return float((table.sum() - np.trace(table)) / (len(cavs) * (len(cavs) - 1)))
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    n = known.sum(axis=-1)
-    return np.asarray(np.where(n > 0, np.where(known, values, 0).sum(axis=-1) / np.maximum(n, 1), np.nan))
-
-
-def _reads(asked: Asked, held: Held, of_class: np.ndarray) -> np.ndarray:
-    """Return what the logit reads: activations along C^-1 (mean slope of the class's records).
-
-    The mean of it over records with a concept, minus that over matched ones without, is the mean slope along the
-    concept's direction (that of the closed form): linear in who has the concept, hence quick for any number of groups.
-    """
-    n_records = len(next(iter(held.held.values())))
-    reads = np.zeros((len(asked.splits), len(held.held), len(of_class), n_records), np.float32)
-    for s, (fit, score) in enumerate(asked.splits):
-        here = np.isin(held.scored, score)
-        for k, (name, values) in enumerate(held.held.items()):
-            mine = of_class[:, here].astype(np.float32)
-            counts = np.maximum(mine.sum(axis=1, keepdims=True), 1)
-            slope = np.einsum("cr,crd->cd", mine / counts, held.slopes[name][:, here])
-            centred = values[fit] - values[fit].mean(axis=0, dtype=float)
-            told = centred @ solve_shrunk(centred, slope.T.astype(float))
-            spread = told.std(axis=0)
-            reads[s, k][:, fit] = (told / np.where(spread > 0, spread, np.inf)).T
-    return reads
+def _in_order(parts: Sequence[tuple[list[int], dict[str, np.ndarray]]], layers: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return layer -> [record, dimension], records by their places."""
+    order = np.argsort([place for places, _ in parts for place in places])
+    if not len(order):
+        return {name: np.zeros((0, 0), np.float32) for name in layers}
+    return {name: np.concatenate([values[name] for _, values in parts])[order] for name in layers}

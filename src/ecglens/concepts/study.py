@@ -18,11 +18,12 @@ import pandas as pd
 
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort, Excluded
+from ecglens.concepts.answers import Answers, How, answers_of
 from ecglens.concepts.association import associate
 from ecglens.concepts.cells import cells_of
 from ecglens.concepts.definition import Concept
 from ecglens.concepts.groups import Group, classes_of, groups_of
-from ecglens.concepts.network import Answers, Asked, How, answers_of, bundle_asked, choose_layers, family_asked, gather
+from ecglens.concepts.network import Asked, bundle_asked, choose_layers, family_asked, gather
 from ecglens.concepts.result import ASSOCIATION, CELLS, RESULT, ConceptTest, rows_of
 from ecglens.concepts.values import VALUES, record_values
 from ecglens.concepts.verdict import slope_test
@@ -159,9 +160,9 @@ class _Study:
         """Return the answers of one network: those on the disk where they are finished."""
         path = self.run.folder / "arrays" / f"concepts-{asked.name}.npz"
         if asked.name not in self.journal.keys("network"):
-            held = gather(asked, self.prepared.signals, self.layers, list(labels.columns), self.how.steps)
+            held = gather(asked, self.prepared.signals, self.layers, labels, self.how.steps)
             members, strata = (np.stack([getattr(group, what) for group in groups]) for what in ("members", "strata"))
-            found = answers_of(asked, held, members, strata, labels.to_numpy(), self.people, self.how)
+            found = answers_of(asked, held, members, strata, self.people, self.how)
             buffer = io.BytesIO()
             np.savez(buffer, **{field.name: getattr(found, field.name) for field in fields(found)})
             write_bytes(path, buffer.getvalue())

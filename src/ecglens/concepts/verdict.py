@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ecglens.concepts.answers import Answers
 from ecglens.concepts.matching import matched_weights, matched_weights_of_many, shuffled_groups
-from ecglens.concepts.network import Answers, Asked
+from ecglens.concepts.network import Asked
 
 MIN_ACCURACY, MAX_IQR, LEVEL = 0.70, 0.25, 0.05
 USES_FOR, USES_AGAINST, CANNOT_TELL = "uses it for", "uses it against", "cannot tell"

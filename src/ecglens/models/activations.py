@@ -102,9 +102,9 @@ def activations_and_gradients(
     ContractError where no gradient goes through one.
     """
     point = signal.detach().requires_grad_(True)
-    rows = torch.from_numpy(np.asarray(targets, dtype=np.float32))
     with torch.enable_grad(), tapping(_chosen(network, names)) as seen:
-        values = network(point) @ rows.T
+        outputs = network(point)
+        values = outputs @ torch.from_numpy(np.asarray(targets)).to(outputs.dtype).T
         seen[INPUT] = point
         points = [_first(seen[name]) for name in names]
         found = gradients_of(values, points)
