@@ -60,7 +60,7 @@ def everything(bundle: Bundle) -> Asked:
 def test_a_slope_is_what_moving_the_layer_in_all_windows_does(
     steps: str, signals: list[np.ndarray], labels: pd.DataFrame
 ) -> None:
-    bundle, step = made(Windows(SAMPLES, 125)), 3e-3
+    bundle, step = made(Windows(SAMPLES, 125)), 1e-3
     layers = choose_layers(bundle.network)[1:]
     held = gather(everything(bundle), signals, layers, labels, steps)
     for layer in layers:
@@ -82,8 +82,10 @@ def test_a_slope_is_what_moving_the_layer_in_all_windows_does(
             own = held.of_class[j]
             assert list(own) == list(np.flatnonzero(labels.iloc[:, j] == 1))
             expected = held.slopes[layer][j] @ direction
-            assert np.median(found[own, j] / expected) == pytest.approx(1, abs=0.01)
-            assert np.corrcoef(found[own, j], expected)[0, 1] > 0.99  # a ReLU or a maximum may turn on the way
+            error = np.abs(found[own, j] - expected)
+            assert np.abs(expected).max() > 0
+            assert np.median(error) < 0.05 * np.abs(expected).max()  # a ReLU or a maximum may turn on the way
+            assert np.mean(error) < 0.1 * np.abs(expected).max()
 
 
 def test_scores_are_captums_on_the_same_directions(

@@ -118,7 +118,7 @@ def _concepts(about: dict[str, Any]) -> Section:
     rows = tuple(
         (
             one["concept"], one["about"], f"{one['n_with']:,} / {one['n_patients_with']:,}", f"{one['n_without']:,}",
-            f"{one['n_unknown']:,}", listed(one["matched_on"]) or "nothing", f"{one['n_matched']:,}",
+            f"{one['n_unknown']:,}", listed(one["matched_on"]) if one["matched_on"] else "nothing", f"{one['n_matched']:,}",
         )
         for one in about["concepts"]
     )  # fmt: skip
