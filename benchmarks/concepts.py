@@ -2,6 +2,7 @@
 """Concepts on real ECGs by families of networks, and the time of it beside captum's TCAV. Writes concepts.json.
 
     python benchmarks/concepts.py real RUN PTBXL OUT [VALUES]    a family of folds; VALUES: tables/values.csv of a run
+    python benchmarks/concepts.py pictures FOLDER                of the classes of the paper, from concepts.json
     python benchmarks/concepts.py speed                          on a LeNet with random weights
 
 Speed: 8 groups against each other in pairs of concept and random group, five classes, five layers, one network. captum
@@ -32,15 +33,18 @@ from ecglens.concepts.result import ConceptTest
 from ecglens.concepts.study import study_concepts
 from ecglens.concepts.values import read_values
 from ecglens.models.lenet import LeNet, initialized
+from ecglens.plotting.concepts import plot_association, plot_concept_scores
+from ecglens.plotting.style import figure_bytes
 from ecglens.prediction.family import folds_of
 from ecglens.preprocessing.pipeline import Preprocessing
 from ecglens.preprocessing.windows import Windows
 from ecglens.runs.cache import Cache, default_cache
-from ecglens.runs.files import read_json, write_json
+from ecglens.runs.files import read_json, write_bytes, write_json
 from ecglens.runs.run import Run
 from ecglens.training.recipes import PREPROCESSING
 
 RESULTS = Path(__file__).with_name("concepts.json")
+PAPER = ("CLBBB", "LVH", "IMI", "AMI", "NORM")  # xai4ecg's classes
 N_CONCEPTS, N_RANDOM, N_EACH, N_CLASSES, SAMPLES = 4, 2, 64, 5, 250
 LAYERS = {"block-1": "blocks.0", "block-2": "blocks.1", "pool": "pool", "head-1": "head.0", "head-2": "head.1"}
 
@@ -50,6 +54,8 @@ def main(arguments: list[str]) -> None:
     found = read_json(RESULTS) if RESULTS.exists() else {}
     if arguments[:1] == ["real"]:
         found |= {Path(arguments[1]).name: real(*arguments[1:])}
+    elif arguments[:1] == ["pictures"]:
+        pictures(found["sub-lenet-folds"], Path(arguments[1]))
     else:
         found |= {
             "speed": [speed(fit, steps) for fit, steps in (("closed", "mean"), ("closed", "each"), ("sgd", "each"))]
@@ -80,12 +86,23 @@ def real(where: str, data: str, out: str, values: str = "") -> dict[str, Any]:
         {key: round(value, 4) if isinstance(value, float) else value for key, value in cell.items()}
         for cell in about["cells"]
     ]
-    kept = ("n", "n_patients", "label_rule", "layers", "networks", "classes", "concepts", "left_out", "association")
+    kept = ("n", "n_patients", "label_rule", "layers", "networks", "per_class", "concepts", "left_out", "association")
     print(f"N = {about['n']} records of {about['n_patients']} patients, {seconds:.0f} s")
     for cell in cells:
         if cell["verdict"] != "cannot tell":
             print(*(cell[key] for key in ("concept", "class", "layer", "verdict", "score", "iqr", "accuracy", "p")))
     return {key: about[key] for key in kept} | {"n_excluded": len(about["excluded"]), "cells": cells}
+
+
+def pictures(told: dict[str, Any], folder: Path) -> None:
+    """Write the two pictures of the documentation."""
+    cells, table = pd.DataFrame(told["cells"]), pd.DataFrame(told["association"])
+    counts = {name: told["per_class"][name]["n"] for name in PAPER}
+    for name, figure in (
+        ("concepts", plot_concept_scores(cells[cells["class"].isin(PAPER)], counts)),
+        ("concepts-diagnoses", plot_association(table[table["class"].isin(PAPER)])),
+    ):
+        write_bytes(folder / f"{name}.png", figure_bytes(figure, "png", dpi=110))
 
 
 def speed(fit: str, steps: str) -> dict[str, Any]:

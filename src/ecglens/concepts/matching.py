@@ -43,7 +43,7 @@ def matched_weights(members: np.ndarray, strata: np.ndarray) -> np.ndarray:
 
     All 0 where no stratum has both.
     """
-    return matched_weights_of_many(members[None] == 1, members == members, strata)[0]
+    return matched_weights_of_many(members[None] == 1, ~np.isnan(members), strata)[0]
 
 
 def matched_weights_of_many(having: np.ndarray, known: np.ndarray, strata: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ def shuffled_groups(
 
     Records for which the concept cannot be told are in none.
     """
-    known = np.flatnonzero(members == members)
+    known = np.flatnonzero(~np.isnan(members))
     by_stratum = known[np.argsort(strata[known], kind="stable")]
     codes = np.unique(strata[by_stratum], return_inverse=True)[1]
     n_with = np.bincount(codes, members[by_stratum] == 1).astype(int)

@@ -144,7 +144,7 @@ class _Study:
         told = {
             "cells": rows_of(cells), "association": rows_of(association),
             "concepts": [group.as_dict(self.people) for group in groups], "left_out": [vars(one) for one in left_out],
-            "classes": {name: int((labels[name].to_numpy()[scored] == 1).sum()) for name in classes},
+            "per_class": {name: {"n": int((labels[name].to_numpy()[scored] == 1).sum())} for name in classes},
             "layers": list(self.layers), "networks": [one.name for one in asked], "n": len(scored),
             "n_patients": len(set(self.people[scored])), "n_fitted": len(self.cohort),
             "label_rule": self.cohort.label_rule, "bundle": self.bundle.name, "data": self.cohort.name,

@@ -99,7 +99,7 @@ def _slopes(
     total, count = np.zeros((len(groups), n_cells)), np.zeros((len(groups), n_cells))
     for asked, found in answers:
         for (fit, _), reads in zip(asked.splits, found.reads, strict=True):
-            known = members[fit] == members[fit]
+            known = ~np.isnan(members[fit])
             weights = matched_weights_of_many(groups[:, fit], known, strata[fit])
             flat = reads[..., fit].reshape(-1, len(fit))
             there = np.abs(flat).max(axis=1) > 0  # the class had records to take the slope of

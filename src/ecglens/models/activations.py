@@ -46,11 +46,11 @@ def blocks_of(network: nn.Module) -> list[nn.Module]:
 
 def layers_of(network: nn.Module) -> dict[str, nn.Module]:
     """Return what can be tapped behind the input, in order. Raises ContractError where no blocks are stated."""
-    layers = {"stem": network.stem} if isinstance(getattr(network, "stem", None), nn.Module) else {}
+    stem, pool, head = (getattr(network, name, None) for name in ("stem", "pool", "head"))
+    layers: dict[str, nn.Module] = {"stem": stem} if isinstance(stem, nn.Module) else {}
     layers |= {f"block-{k}": block for k, block in enumerate(blocks_of(network), 1)}
-    if isinstance(getattr(network, "pool", None), nn.Module):
-        layers["pool"] = network.pool
-    head = getattr(network, "head", None)
+    if isinstance(pool, nn.Module):
+        layers["pool"] = pool
     inner = list(head)[:-1] if isinstance(head, nn.Sequential) else []
     speaking = [module for module in inner if not isinstance(module, _SILENT)]
     return layers | {f"head-{k}": module for k, module in enumerate(speaking, 1)}

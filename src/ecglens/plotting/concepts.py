@@ -66,14 +66,14 @@ def _squares(
         at = (left + layers.index(layer) * SQUARE_MM, top + concepts.index(concept) * ROW_MM)
         _square(axes, *at, None if pd.isna(score) else float(score), str(verdict))
     for k, layer in enumerate(layers):
-        at = left + (k + 0.5) * SQUARE_MM
-        axes.text(at, top + ROW_MM * len(concepts) + 1, layer, size=6.5, rotation=55, ha="right", va="top",
+        middle = left + (k + 0.5) * SQUARE_MM
+        axes.text(middle, top + ROW_MM * len(concepts) + 1, layer, size=6.5, rotation=55, ha="right", va="top",
                   rotation_mode="anchor", color=QUIET)  # fmt: skip
 
 
 def _square(axes: Axes, left: float, top: float, score: float | None, verdict: str) -> None:
-    told = score is not None and verdict.startswith("uses")
-    colour = SIGNED(score) if told else CANNOT_TELL
+    told = verdict.startswith("uses")
+    colour = SIGNED(score) if told and score is not None else CANNOT_TELL
     size = (SQUARE_MM - 0.4, ROW_MM - 0.4)
     axes.add_patch(Rectangle((left + 0.2, top + 0.2), *size, facecolor=colour, edgecolor="none"))
     if score is not None:

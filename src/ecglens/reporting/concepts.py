@@ -43,11 +43,12 @@ def concepts_report(found: ConceptTest, provenance: Sequence[tuple[str, str]] = 
 
 def _verdicts(found: ConceptTest) -> Section:
     cells = found.cells
+    counts = {name: told["n"] for name, told in found.about["per_class"].items()}
     picture = Figure(
-        figure_bytes(plot_concept_scores(cells, found.about["classes"])),
+        figure_bytes(plot_concept_scores(cells, counts)),
         "Share of each class's records whose logit rises along the direction of a concept, layers from input (left) to "
         "output (right). A star: accuracy, agreement and the test against random groups all speak for it.",
-        f"Grid of scores: concepts in rows, for each of {listed(list(found.about['classes']))} a column per layer",
+        f"Grid of scores: concepts in rows, for each of {listed(list(counts))} a column per layer",
     )
     told = [row for row in found.about["cells"] if row["verdict"] != CANNOT_TELL]
     rows = tuple(
@@ -115,12 +116,13 @@ def _association(found: ConceptTest) -> Section:
 
 
 def _concepts(about: dict[str, Any]) -> Section:
+    matched = [listed(one["matched_on"]) if one["matched_on"] else "nothing" for one in about["concepts"]]
     rows = tuple(
         (
             one["concept"], one["about"], f"{one['n_with']:,} / {one['n_patients_with']:,}", f"{one['n_without']:,}",
-            f"{one['n_unknown']:,}", listed(one["matched_on"]) if one["matched_on"] else "nothing", f"{one['n_matched']:,}",
+            f"{one['n_unknown']:,}", on, f"{one['n_matched']:,}",
         )
-        for one in about["concepts"]
+        for one, on in zip(about["concepts"], matched, strict=True)
     )  # fmt: skip
     names = (
         "Concept",
