@@ -65,7 +65,7 @@ def world() -> tuple[Cohort, Bundle, dict[str, frozenset[str]]]:
     loud, other = np.arange(N) % 2 == 0, np.arange(N) % 4 < 2
     ecgs = []
     for k, name in enumerate(names):
-        signal = 0.2 * generator.standard_normal((12, 1000)).astype(np.float32)
+        signal = generator.standard_normal((12, 1000)).astype(np.float32)
         signal[STANDARD_LEADS.index("V1")] *= 1.5 if loud[k] else 1.0
         signal[STANDARD_LEADS.index("V6")] *= 1.5 if other[k] else 1.0
         ecgs.append(ECG(signal, 100.0, STANDARD_LEADS, name))

@@ -102,8 +102,8 @@ def _slopes(
             known = ~np.isnan(members[fit])
             weights = matched_weights_of_many(groups[:, fit], known, strata[fit])
             flat = reads[..., fit].reshape(-1, len(fit))
-            there = np.abs(flat).max(axis=1) > 0  # the class had records to take the slope of
+            read = np.asarray(flat != 0).any(axis=1)  # the class had records to take the slope of
             total += weights @ flat.T
-            count += there & weights.any(axis=1)[:, None]
+            count += np.outer(np.asarray(weights != 0).any(axis=1), read)
     shape = (len(groups), *answers[0][1].reads.shape[1:3])
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan)).reshape(shape)
