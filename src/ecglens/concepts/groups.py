@@ -62,9 +62,9 @@ def groups_of(
     for concept in concepts:
         strata, shared = strata_of(cohort, concept.personal)
         group = Group(concept, concept.members(rows), strata, shared)
-        kind, reason = _complaint(cohort, group, people)
-        if reason:
-            left_out.append(LeftOut("concept", concept.name, kind, f"concept {concept.name}: {reason}"))
+        complaint = _complaint(cohort, group, people)
+        if complaint:
+            left_out.append(complaint)
         else:
             groups.append(group)
     return groups, left_out
@@ -81,25 +81,28 @@ def classes_of(
         if n >= MIN_RECORDS and n_people >= MIN_PATIENTS:
             chosen.append(name)
         else:
-            small.append(LeftOut("class", name, "too_few", f"class {name}: {_few(n, n_people)}"))
+            small.append(LeftOut("class", name, kind="too_few", reason=f"class {name}: {_few(n, n_people)}"))
     return chosen, small
 
 
-def _complaint(cohort: Cohort, group: Group, people: np.ndarray) -> tuple[str, str]:
-    """Return kind and sentence of what forbids to ask about a concept, empty where nothing does."""
-    members = group.members
+def _complaint(cohort: Cohort, group: Group, people: np.ndarray) -> LeftOut | None:
+    """Return what forbids to ask about a concept, None where nothing does."""
+    members, name = group.members, group.concept.name
     if not (members == 1).any():
-        return "empty_concept", f"no record has it, {int((members == 0).sum()):,} have it not"
+        reason = f"concept {name}: no record has it, {int((members == 0).sum()):,} have it not"
+        return LeftOut("concept", name, kind="empty_concept", reason=reason)
     label = same_as(cohort.labels, members)
     if label:
-        return "concept_is_label", f"it is the label {label}: the network would be asked about its own class"
+        reason = f"concept {name}: it is the label {label}: the network would be asked about its own class"
+        return LeftOut("concept", name, kind="concept_is_label", reason=reason)
     used = matched_weights(members, group.strata) != 0
     for value, word in ((1, "with it"), (0, "without it")):
         for chosen, alike in ((members == value, ""), ((members == value) & used, f", alike in {_listed(group)}")):
             n, n_people = int(chosen.sum()), len(set(people[chosen]))
             if n < MIN_RECORDS or n_people < MIN_PATIENTS:
-                return "too_few", f"{word}{alike}: {_few(n, n_people)}"
-    return "", ""
+                reason = f"concept {name}: {word}{alike}: {_few(n, n_people)}"
+                return LeftOut("concept", name, kind="too_few", reason=reason)
+    return None
 
 
 def _listed(group: Group) -> str:

@@ -90,7 +90,7 @@ def shuffled_groups(
     Records for which the concept cannot be told are in none.
     """
     known = np.flatnonzero(~np.isnan(members))
-    by_stratum = known[np.argsort(strata[known], kind="stable")]
+    by_stratum = known[np.argsort(strata[known], stable=True)]
     codes = np.unique(strata[by_stratum], return_inverse=True)[1]
     n_with = np.bincount(codes, members[by_stratum] == 1).astype(int)
     first = np.r_[0, np.cumsum(np.bincount(codes))]
