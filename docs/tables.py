@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import audit, data, evaluation, explanations, networks, simulator, speed, waveform
+from tabulated import audit, concepts, data, evaluation, explanations, networks, simulator, speed, waveform
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -46,6 +46,10 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "explainers": ("docs/methods/explainers.md", speed.explainers),
     "audits": ("docs/methods/audit.md", audit.audits),
     "claims": ("docs/methods/audit.md", audit.claims),
+    "concept-verdicts": ("docs/methods/concepts.md", concepts.verdicts),
+    "concept-counts": ("docs/methods/concepts.md", concepts.counts),
+    "concept-speed": ("docs/methods/concepts.md", concepts.speed),
+    "concept-truth": ("docs/methods/concepts.md", concepts.truth),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }

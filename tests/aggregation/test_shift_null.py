@@ -10,7 +10,7 @@ from ecglens.aggregation.cells import SoftCells, beat_cells, cell_means
 from ecglens.aggregation.shift_null import ShiftNull, all_shifts
 from ecglens.errors import UsageError
 from ecglens.runs.draws import record_keys, uniform
-from ecglens.statistics.false_discovery import false_discovery
+from ecglens.statistics.multiplicity import false_discovery
 
 TIMES = np.arange(500) / 50
 N_LEADS = 3

@@ -43,7 +43,7 @@ from ecglens.fiducials import WAVES
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.segments import SEGMENTS
-from ecglens.statistics.false_discovery import false_discovery
+from ecglens.statistics.multiplicity import false_discovery
 
 SEGMENT, BEAT = "segment", "beat"
 LEAST_BEATS = 3  # of a record, for a cell of it to count

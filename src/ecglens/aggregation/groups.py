@@ -16,7 +16,7 @@ from scipy.stats import t as student
 
 from ecglens.explanation import Rows
 from ecglens.statistics.bootstrap import patient_weights
-from ecglens.statistics.false_discovery import false_discovery
+from ecglens.statistics.multiplicity import false_discovery
 
 Floats = NDArray[np.float64]
 
