@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,7 +239,7 @@ class _Work:
         p = np.where(enough, one.null.p_values(), np.nan)
         maps = self.explained.maps
         own = maps[(maps.index.get_level_values("method") == self.method)].iloc[0]
-        bundles = self.explained.records["bundle"].astype(str).to_dict()
+        bundles = {str(name): str(bundle) for name, bundle in self.explained.records["bundle"].items()}
         return Glocal(
             one.target, self.method, self.how.by, self.how.select, self.explained.leads, self.names, shown, p,
             false_discovery(p), ranks(shown.mean), one.rows, one.null, one.rows.excluded,
@@ -352,7 +353,8 @@ def _has(marked: Marked, marks: Sequence[str]) -> bool:
 def _only(summary: Summary, enough: NDArray[np.bool_]) -> Summary:
     """Return the summary with NaN in the cells that too few records have."""
     names = ("mean", "spread", "low", "high", "band_low", "band_high", "lift", "lift_low", "lift_high")
-    return replace(summary, **{name: np.where(enough, getattr(summary, name), np.nan) for name in names})
+    shown: dict[str, Any] = {name: np.where(enough, getattr(summary, name), np.nan) for name in names}
+    return replace(summary, **shown)
 
 
 def refuse_other_data(other: ExplainedCohort, explained: ExplainedCohort, targets: Sequence[str], method: str) -> None:
