@@ -29,7 +29,7 @@ from torch import nn
 
 from ecglens.bundle import Bundle, Output
 from ecglens.cohort import Cohort
-from ecglens.concepts.answers import How, answers_of
+from ecglens.concepts.answers import Directions, answers_of
 from ecglens.concepts.cells import cells_of
 from ecglens.concepts.definition import Concept
 from ecglens.concepts.groups import Group
@@ -153,7 +153,7 @@ def ask(
     asked: list[Asked], prepared: Prepared, target: np.ndarray, concepts: dict[str, np.ndarray], seed: int
 ) -> pd.DataFrame:
     """Return the cells of a family."""
-    cohort, how = prepared.cohort, How(n_cavs=10, seed=seed)
+    cohort, how = prepared.cohort, Directions(n_cavs=10, seed=seed)
     layers = choose_layers(asked[0].network)
     strata, shared = strata_of(cohort)
     groups = [Group(Concept(n, n, records=frozenset()), members, strata, shared) for n, members in concepts.items()]

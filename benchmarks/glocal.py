@@ -8,7 +8,8 @@
                                [--occlusion RUN] [--out benchmarks/glocal.json]
 
 The expectation (`glocal_expectation.csv`, `glocal_lead_claims.csv`) was written down before the first run. RUN of the
-lead claims is a finished `ecglens explain --data` on superclasses: `attention` of ECGNet, `occlusion_lead` of any.
+lead claims is a finished `ecglens explain --data` on superclasses: `attention` of ECGNet, `occlusion_lead` of any. What
+is in --out already stays unless its run is given again.
 """
 
 from __future__ import annotations
@@ -22,20 +23,21 @@ from typing import Any
 import numpy as np
 
 from ecglens.aggregation.agreement import Hits, hits, rank_agreement, read_expectation
-from ecglens.aggregation.glocal import Glocal, How, aggregate
+from ecglens.aggregation.glocal import Averaging, Glocal, aggregate
 from ecglens.aggregation.groups import difference
 from ecglens.aggregation.marks import marks_cache
 from ecglens.aggregation.selection import group
 from ecglens.aggregation.tables import as_dict, between_as_dict, cell_words
-from ecglens.cli.console import ProgressLine, clean
+from ecglens.cli.console import ProgressLine
 from ecglens.cohort import Cohort
 from ecglens.datasets.load import load_cohort
 from ecglens.errors import InputError
 from ecglens.explainers.explained import ExplainedCohort
 from ecglens.plotting.glocal import plot_segments
 from ecglens.plotting.style import figure_bytes
-from ecglens.runs.files import write_bytes, write_json
+from ecglens.runs.files import read_json, write_bytes, write_json
 from ecglens.statistics.bootstrap import patient_weights
+from ecglens.statistics.figures import clean
 
 HERE = Path(__file__).parent
 TARGETS = ["NORM", "LVH", "CLBBB", "IMI", "AMI"]
@@ -54,31 +56,33 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "glocal.json")
     asked = parser.parse_args()
     cohort = load_cohort(asked.data, task="subdiagnostic", keep_unlabelled=True)
-    found: dict[str, Any] = {"schema": 1}
+    found: dict[str, Any] = {"schema": 1} | (read_json(asked.out) if asked.out.exists() else {})
     averages: dict[str, list[Glocal]] = {}
     for name in ("lenet", "xresnet"):
         folder = getattr(asked, name)
         if folder is None:
-            found[name] = NOT_RUN
+            found.setdefault(name, NOT_RUN)
             continue
         averages[name] = _averages(ExplainedCohort.open(folder), cohort)
         found[name] = {one.target: _judged(one) for one in averages[name]}
         if asked.pictures:
             _draw(name, averages[name], asked.pictures)
-    found["architectures"] = _architectures(averages)
+    if len(averages) == 2 or "architectures" not in found:
+        found["architectures"] = _architectures(averages)
     if asked.lenet is not None:
         found["groups"] = _groups(
             ExplainedCohort.open(asked.lenet), cohort, averages["lenet"], asked.compare.split(",")
         )
     for name in ("attention", "occlusion"):
         folder = getattr(asked, name)
-        found[f"leads_{name}"] = NOT_RUN if folder is None else _lead_claims(ExplainedCohort.open(folder), cohort)
+        if folder is not None or f"leads_{name}" not in found:
+            found[f"leads_{name}"] = NOT_RUN if folder is None else _lead_claims(ExplainedCohort.open(folder), cohort)
     write_json(asked.out, clean(found))
 
 
 def _averages(explained: ExplainedCohort, cohort: Cohort) -> list[Glocal]:
     targets = [name for name in TARGETS if name in explained.targets]
-    return aggregate(explained, cohort, targets, explained.methods[0], How(), cache=marks_cache(),
+    return aggregate(explained, cohort, targets, explained.methods[0], Averaging(), cache=marks_cache(),
                      progress=ProgressLine())[0]  # fmt: skip
 
 

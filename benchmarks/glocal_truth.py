@@ -33,9 +33,9 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.explainers.explain import explain
 from ecglens.explanation import CohortExplanation, Explanation
+from ecglens.runs.files import write_json
 from ecglens.segments import SEGMENTS
 from ecglens.simulation.cohort import simulate_cohort
-from ecglens.statistics.proportion import wilson
 from ecglens.training.recipes import recipe_for
 from ecglens.training.train import train
 
@@ -65,10 +65,15 @@ def main() -> None:
                 with asked.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), flush=True)
-    for kind, key in (("planted", "right"), ("null", "alarm")):
-        own = [line[key] for line in done if line["kind"] == kind]
-        low, high = wilson(sum(own), len(own))
-        print(f"{kind}: {key} {sum(own)} of {len(own)}, {np.mean(own):.3f} [{low:.3f}, {high:.3f}]")
+    kinds = (("planted", "right"), ("null", "alarm"))
+    found = {kind: summary([line for line in done if line["kind"] == kind], key) for kind, key in kinds}
+    write_json(asked.out.with_suffix(".json"), found)
+
+
+def summary(lines: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    """Return in how many cohorts it was so, and how well their networks knew their class."""
+    return {"cohorts": len(lines), key: sum(bool(line[key]) for line in lines),
+            "auroc": float(np.median([line["auroc"] for line in lines])) if lines else None}  # fmt: skip
 
 
 def planted(seed: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import audit, concepts, data, evaluation, explanations, networks, simulator, speed, waveform
+from tabulated import audit, concepts, data, evaluation, explanations, glocal, networks, simulator, speed, waveform
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -46,6 +46,11 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "explainers": ("docs/methods/explainers.md", speed.explainers),
     "audits": ("docs/methods/audit.md", audit.audits),
     "claims": ("docs/methods/audit.md", audit.claims),
+    "glocal-largest": ("docs/methods/glocal.md", glocal.largest),
+    "glocal-expected": ("docs/methods/glocal.md", glocal.expected),
+    "glocal-groups": ("docs/methods/glocal.md", glocal.groups),
+    "glocal-claims": ("docs/methods/glocal.md", glocal.claims),
+    "glocal-truth": ("docs/methods/glocal.md", glocal.truth),
     "concept-verdicts": ("docs/methods/concepts.md", concepts.verdicts),
     "concept-counts": ("docs/methods/concepts.md", concepts.counts),
     "concept-speed": ("docs/methods/concepts.md", concepts.speed),

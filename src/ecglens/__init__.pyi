@@ -86,3 +86,13 @@ from ecglens.waveform.wave_map import WaveMap as WaveMap
 from ecglens.waveform.wave_map import map_waves as map_waves
 
 __version__: str
+from ecglens.aggregation.glocal import Averaging as Averaging
+from ecglens.aggregation.glocal import Glocal as Glocal
+from ecglens.aggregation.glocal import aggregate as aggregate
+from ecglens.concepts.answers import Directions as Directions
+from ecglens.concepts.definition import Concept as Concept
+from ecglens.concepts.definition import load_concepts as load_concepts
+from ecglens.concepts.result import ConceptTest as ConceptTest
+from ecglens.concepts.study import study_concepts as study_concepts
+from ecglens.reporting.concepts import concepts_report as concepts_report
+from ecglens.reporting.glocal import glocal_report as glocal_report

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ecglens.aggregation import marks as marks_module
-from ecglens.aggregation.glocal import BEAT, Glocal, How, aggregate, refuse_other_data
+from ecglens.aggregation.glocal import BEAT, Averaging, Glocal, aggregate, refuse_other_data
 from ecglens.aggregation.marks import mark
 from ecglens.aggregation.tables import as_dict, cell_rows, sentence, table_rows
 from ecglens.bundle import Bundle
@@ -24,7 +24,7 @@ from ecglens.reporting.html import render
 from ecglens.runs.cache import Cache
 from ecglens.segments import SEGMENTS, segment_probabilities
 
-FAST = How(n_shifts=200, n_resamples=200)
+FAST = Averaging(n_shifts=200, n_resamples=200)
 
 
 @pytest.fixture(scope="package")
@@ -138,7 +138,7 @@ def test_words_that_are_not_known(explained: ExplainedCohort, small_cohort: Coho
         with pytest.raises(UsageError):
             aggregate(explained, small_cohort, targets, "saliency", how)
     with pytest.raises(UsageError):
-        How(by="lead")
+        Averaging(by="lead")
 
 
 def test_groups_and_another_run(

@@ -15,7 +15,7 @@ from torch import nn
 
 from ecglens.bundle import Bundle, Output
 from ecglens.cohort import Cohort
-from ecglens.concepts.answers import How, answers_of
+from ecglens.concepts.answers import Directions, answers_of
 from ecglens.concepts.cav import closed_form
 from ecglens.concepts.network import Asked, bundle_asked, choose_layers, gather
 from ecglens.concepts.verdict import slope_test
@@ -138,7 +138,7 @@ def test_answers_are_scores_of_the_directions_that_were_drawn(signals: list[np.n
     asked = bundle_asked(bundle, _cohort(labels))
     concept = (np.arange(N) < N // 3).astype(float)
     held = gather(asked[0], signals, ["block-1", "head-2"], labels, "mean")
-    how, people, strata = How(n_cavs=3), np.arange(N), np.zeros((1, N), int)
+    how, people, strata = Directions(n_cavs=3), np.arange(N), np.zeros((1, N), int)
     found = answers_of(asked[0], held, concept[None], strata, people, how)
     again = answers_of(asked[0], held, concept[None], strata, people, how)
     np.testing.assert_array_equal(found.signs, again.signs)
@@ -181,7 +181,7 @@ def test_an_average_is_asked_member_by_member_and_own_patients_are_refused(label
     assert list(asked[0].splits[0][1]) == list(range(20, N))
     for name, value in (("steps", "last"), ("fit", "svm"), ("n_cavs", 1)):
         with pytest.raises(UsageError):
-            How(**{name: value})
+            Directions(**{name: value})
 
 
 def _cohort(labels: pd.DataFrame) -> Cohort:

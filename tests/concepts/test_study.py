@@ -18,7 +18,7 @@ from torch import nn
 from ecglens.bundle import Bundle, Output
 from ecglens.cli.app import run
 from ecglens.cohort import Cohort
-from ecglens.concepts.answers import How
+from ecglens.concepts.answers import Directions
 from ecglens.concepts.definition import Concept
 from ecglens.concepts.result import ConceptTest
 from ecglens.concepts.study import study_concepts
@@ -85,7 +85,7 @@ def world() -> tuple[Cohort, Bundle, dict[str, frozenset[str]]]:
 def test_what_is_read_is_found_with_its_sign_and_nothing_else(world, tmp_path: Path, fit: str, steps: str) -> None:
     cohort, bundle, lists = world
     concepts = [Concept(name, name, records=records) for name, records in lists.items()]
-    how = How(fit=fit, steps=steps, n_cavs=4)
+    how = Directions(fit=fit, steps=steps, n_cavs=4)
     found = study_concepts(bundle, cohort, concepts, tmp_path / "run", layers=["block-1"], how=how, n_random=400)
     cells = found.cells.set_index(["concept", "class"])
     assert cells.loc[("loud", "UP"), "verdict"] == "uses it for", cells.loc[("loud", "UP")].to_dict()
@@ -103,7 +103,7 @@ def test_what_is_read_is_found_with_its_sign_and_nothing_else(world, tmp_path: P
 def test_a_run_that_was_cut_off_ends_with_the_same_cells(world, tmp_path: Path) -> None:
     cohort, bundle, lists = world
     concepts = [Concept("loud", "loud", records=lists["loud"])]
-    asked: dict[str, Any] = {"layers": ["pool"], "how": How(n_cavs=2), "n_random": 200}
+    asked: dict[str, Any] = {"layers": ["pool"], "how": Directions(n_cavs=2), "n_random": 200}
     whole = study_concepts(bundle, cohort, concepts, tmp_path / "a", **asked)
 
     def stop(stage: str, done: int, total: int, note: str) -> None:
@@ -130,7 +130,7 @@ def test_what_cannot_be_asked_is_left_out_with_counts(world, tmp_path: Path) -> 
     few = frozenset(list(cohort.record_ids)[:19])
     given = {"none": frozenset(), "label": label, "opposite": opposite, "few": few, "loud": lists["loud"]}
     concepts = [Concept(name, name, records=records) for name, records in given.items()]
-    how = How(n_cavs=2)
+    how = Directions(n_cavs=2)
     found = study_concepts(bundle, cohort, concepts, tmp_path / "a", layers=["pool"], how=how, n_random=100)
     told = {one["name"]: (one["kind"], one["reason"]) for one in found.about["left_out"]}
     assert {name: kind for name, (kind, _) in told.items()} == {

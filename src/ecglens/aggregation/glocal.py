@@ -99,7 +99,7 @@ class Glocal:
 
 
 @dataclass(frozen=True)
-class How:
+class Averaging:
     """How a cohort is averaged: see `aggregate`."""
 
     by: str = SEGMENT
@@ -132,7 +132,7 @@ class _Gathering:
 
 
 def aggregate(
-    explained: ExplainedCohort, cohort: Cohort, targets: Sequence[str], method: str, how: How | None = None, *,
+    explained: ExplainedCohort, cohort: Cohort, targets: Sequence[str], method: str, how: Averaging | None = None, *,
     other: ExplainedCohort | None = None, cache: Cache | None = None, progress: Progress = silent,
 ) -> tuple[list[Glocal], dict[str, str]]:  # fmt: skip
     """Average the maps of `method` for each target. Returns the averages, and why targets were left out.
@@ -147,7 +147,7 @@ def aggregate(
     The result is the same in any order of records. A target with fewer than 20 records or 10 patients is left out where
     there are others. Raises InputError where none is left, UsageError for words that are not known.
     """
-    how = how or How()
+    how = how or Averaging()
     work = _Work(explained, cohort, method, how, other)
     gatherings, left_out = [], {}
     for target in targets:
@@ -172,7 +172,7 @@ class _Work:
     """One call at work."""
 
     def __init__(
-        self, explained: ExplainedCohort, cohort: Cohort, method: str, how: How, other: ExplainedCohort | None
+        self, explained: ExplainedCohort, cohort: Cohort, method: str, how: Averaging, other: ExplainedCohort | None
     ) -> None:
         self.explained, self.cohort, self.method, self.how, self.other = explained, cohort, method, how, other
         fs = float(explained.about["fs"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from ecglens.cohort import Cohort
@@ -55,7 +56,7 @@ def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str,
         chosen = explained.called(target)
     else:
         p = explained.records.loc[sorted(mapped), f"probability {target}"]
-        chosen = [str(name) for name in p.sort_values(ascending=False, kind="stable").index[:N_TOP]]
+        chosen = [str(name) for name in p.index[np.argsort(-p.to_numpy(float), stable=True)[:N_TOP]]]
     reasons = _reasons(explained, method)
     without = {name: reasons.get(name, "not explained") for name in chosen if name not in mapped}
     return Selection(tuple(sorted(name for name in chosen if name in mapped)), without)

@@ -87,7 +87,7 @@ class _Source:
 
 
 def _aggregate(asked: Asked, out: Path, resume: bool) -> Outcome:
-    from ecglens.aggregation.glocal import How, refuse_other_data
+    from ecglens.aggregation.glocal import Averaging, refuse_other_data
     from ecglens.aggregation.glocal import aggregate as average
     from ecglens.aggregation.marks import marks_cache
     from ecglens.aggregation.selection import COMPARISONS, SELECTIONS
@@ -95,7 +95,7 @@ def _aggregate(asked: Asked, out: Path, resume: bool) -> Outcome:
     from ecglens.explainers.explained import ExplainedCohort
     from ecglens.runs.run import Run
 
-    how = How(asked.by, asked.select, asked.compare, asked.min_beats, seed=asked.seed)
+    how = Averaging(asked.by, asked.select, asked.compare, asked.min_beats, seed=asked.seed)
     other = None
     if asked.select not in SELECTIONS:
         raise UsageError("aggregate", "--select", asked.select, ", ".join(SELECTIONS))

@@ -71,7 +71,7 @@ class Asked:
 def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.cli.evaluate import load_for
-    from ecglens.concepts.answers import How
+    from ecglens.concepts.answers import Directions
     from ecglens.concepts.definition import DEFAULT_CONCEPTS, load_concepts
     from ecglens.concepts.study import study_concepts
     from ecglens.concepts.values import read_values
@@ -83,7 +83,7 @@ def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> O
 
     if not 100 <= asked.random <= 1_000_000:
         raise UsageError("test-concepts", "--random", asked.random, "100 to 1000000")
-    how = How(asked.fit, asked.steps, asked.cavs, seed)
+    how = Directions(asked.fit, asked.steps, asked.cavs, seed)
     asked_about = load_concepts(asked.concepts or DEFAULT_CONCEPTS)
     bundle = Bundle.load(where)
     tested, cohort, fit, name = _whom(where, bundle, load_for(bundle, asked.data, asked.dataset), asked)

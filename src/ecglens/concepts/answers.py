@@ -18,7 +18,7 @@ SHARE = 2 / 3  # of the people who take part in one CAV
 
 
 @dataclass(frozen=True)
-class How:
+class Directions:
     """How directions are fitted: by `FITS`, over `STEPS`, how many per network and split."""
 
     fit: str = "closed"
@@ -55,7 +55,7 @@ class Answers:
 
 
 def answers_of(
-    asked: Asked, held: Held, members: np.ndarray, strata: np.ndarray, people: np.ndarray, how: How
+    asked: Asked, held: Held, members: np.ndarray, strata: np.ndarray, people: np.ndarray, how: Directions
 ) -> Answers:
     """Fit and score all directions of one network.
 
@@ -89,7 +89,7 @@ def answers_of(
 
 def _draws(
     name: str, split: int, concept: int, fit: np.ndarray, members: np.ndarray, strata: np.ndarray, people: np.ndarray,
-    how: How,
+    how: Directions,
 ) -> list[tuple[np.ndarray, np.ndarray, int]]:  # fmt: skip
     """Return (places with it, places without, seed) per CAV; nothing where a draw finds fewer than two of a kind."""
     drawn = []

@@ -81,13 +81,15 @@ class Concept:
         return np.array([np.nan if one.met is None else float(one.met) for one in told])
 
 
-def load_concepts(path: str | Path = DEFAULT_CONCEPTS) -> tuple[Concept, ...]:
-    """Read a concept file. Raises InputError where it is missing, FormatError where it or a rule has a mistake.
+def load_concepts(path: str | Path | None = None) -> tuple[Concept, ...]:
+    """Read a concept file, by default the one that ships.
+
+    Raises InputError where it is missing, FormatError where it or a rule has a mistake.
 
     >>> [concept.name for concept in load_concepts()][:3]
     ['QRS-CLBBB', 'SLI-LVH', 'LI-LVH']
     """
-    path = Path(path)
+    path = Path(path or DEFAULT_CONCEPTS)
     try:
         told = tomllib.loads(read_bytes(path, _MAX_FILE, follow_links=True).decode())
     except (ValueError, RecursionError) as error:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort, Excluded
-from ecglens.concepts.answers import Answers, How, answers_of
+from ecglens.concepts.answers import Answers, Directions, answers_of
 from ecglens.concepts.association import associate
 from ecglens.concepts.cells import cells_of
 from ecglens.concepts.definition import Concept
@@ -49,7 +49,7 @@ def study_concepts(
     folder: str | Path,
     *,
     layers: Sequence[str] = (),
-    how: How = How(),  # noqa: B008
+    how: Directions = Directions(),  # noqa: B008
     n_random: int = N_RANDOM,
     fit: np.ndarray | None = None,
     known_values: pd.DataFrame | None = None,
@@ -104,7 +104,7 @@ class _Study:
 
     def __init__(
         self, run: Run, journal: Journal, prepared: Prepared, excluded: Sequence[Excluded], bundle: Bundle,
-        layers: Sequence[str], how: How, n_random: int, progress: Progress,
+        layers: Sequence[str], how: Directions, n_random: int, progress: Progress,
     ) -> None:  # fmt: skip
         self.run, self.journal, self.prepared, self.excluded = run, journal, prepared, excluded
         self.bundle, self.layers, self.how, self.n_random, self.progress = bundle, layers, how, n_random, progress
