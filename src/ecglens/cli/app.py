@@ -23,6 +23,7 @@ from ecglens.cli import (
     measure,
     predict,
     report,
+    segment_states,
     train,
 )
 from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
@@ -50,6 +51,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)
+app.command("segment-states")(segment_states.segment_states)
 app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 

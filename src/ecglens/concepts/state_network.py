@@ -145,10 +145,11 @@ def read_records(
         found.uncertainty[chunk] = per_record(u.mean(axis=1))
         found.undecided[chunk] = per_record((p * u[..., None]).mean(axis=1))
         found.pooled[chunk] = per_record(fitted.head.pooled(last.double()).numpy())
-        placed = p.reshape(*shape, *p.shape[1:])
-        for row, memberships in zip(chunk, placed, strict=True):
-            strip, doubt = laid_out(bundle, grid, memberships, signals[row].shape[1])
-            found.strips[row, : len(strip)], found.doubts[row, : len(doubt)] = strip, doubt
+        placed, unsure = p.reshape(*shape, *p.shape[1:]), u.reshape(*shape, -1, 1)
+        for i, row in enumerate(chunk):
+            n_samples = signals[row].shape[1]
+            found.strips[row, :n_samples] = strip_of(laid_out(bundle, grid, placed[i], n_samples))
+            found.doubts[row, :n_samples] = laid_out(bundle, grid, unsure[i], n_samples)[:, 0]
         done += len(chunk)
         progress(stage, done, n, "")
     return found
@@ -162,16 +163,13 @@ def strips_by(
     for chunk, windows, held in held_by(bundle, network, signals, grid.layers):
         p, _ = states.assign(axes.of(stacked(grid, held)))
         for row, memberships in zip(chunk, p.reshape(len(chunk), windows, *p.shape[1:]), strict=True):
-            strips[row] = laid_out(bundle, grid, memberships, signals[row].shape[1])[0]
+            strips[row] = strip_of(laid_out(bundle, grid, memberships, signals[row].shape[1]))
     return strips
 
 
-def laid_out(
-    bundle: Bundle, grid: Grid, memberships: np.ndarray, n_samples: int
-) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """Return the strip and its uncertainty [sample] of memberships at places [window, step, state]."""
-    starts = bundle.preprocessing.windows.starts(n_samples)
-    return strip_of(on_samples(memberships, grid.nearest, starts, n_samples))
+def laid_out(bundle: Bundle, grid: Grid, values: np.ndarray, n_samples: int) -> NDArray[np.float32]:
+    """Return values on samples [sample, ...] of those at places [window, step, ...]."""
+    return on_samples(values, grid.nearest, bundle.preprocessing.windows.starts(n_samples), n_samples)
 
 
 def shares_by(

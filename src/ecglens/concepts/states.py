@@ -174,6 +174,8 @@ def entropy(p: NDArray) -> NDArray[np.float64]:
 def on_samples(p: np.ndarray, nearest: NDArray[np.intp], starts: list[int], n_samples: int) -> NDArray[np.float32]:
     """Return memberships on the record's own samples [sample, state] from those at places [window, step, state].
 
+    Anything else that places have is laid out the same way: the uncertainty, as [window, step, 1].
+
     A sample takes the step whose centre is nearest, and the mean over the windows that it lies in. Samples in no window
     (networks that look at the middle alone) are NaN.
     """
@@ -186,12 +188,10 @@ def on_samples(p: np.ndarray, nearest: NDArray[np.intp], starts: list[int], n_sa
         return total / count[:, None]
 
 
-def strip_of(memberships: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-    """Return the likeliest state [sample], -1 where there is none, and the uncertainty, of memberships on samples."""
+def strip_of(memberships: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return the likeliest state [sample] of memberships on samples, -1 where there is none."""
     missing = np.isnan(memberships[:, 0])
-    filled = np.where(missing[:, None], 1.0, memberships)
-    state = np.where(missing, -1, filled.argmax(axis=1)).astype(np.int16)
-    return state, np.where(missing, np.nan, entropy(filled / filled.sum(axis=1, keepdims=True))).astype(np.float32)
+    return np.where(missing, -1, np.where(missing[:, None], 0.0, memberships).argmax(axis=1)).astype(np.int16)
 
 
 def runs_of(strip: np.ndarray) -> list[tuple[int, int, int]]:
