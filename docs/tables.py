@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import audit, data, evaluation, explanations, networks, simulator, speed, waveform
+from tabulated import audit, data, evaluation, explanations, networks, simulator, speed, states, waveform
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -46,6 +46,10 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "explainers": ("docs/methods/explainers.md", speed.explainers),
     "audits": ("docs/methods/audit.md", audit.audits),
     "claims": ("docs/methods/audit.md", audit.claims),
+    "states": ("docs/methods/states.md", states.states),
+    "states-surrogate": ("docs/methods/states.md", states.surrogate),
+    "states-stability": ("docs/methods/states.md", states.stability),
+    "states-truth": ("docs/methods/states.md", states.truth),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }

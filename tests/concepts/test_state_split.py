@@ -12,7 +12,14 @@ from ecglens import Bundle, Output
 from ecglens.concepts.state_field import grid_of, held_by, stacked
 from ecglens.concepts.state_network import Fitted, learn, read_records, with_random_weights
 from ecglens.concepts.state_split import (
-    CURVED, EXACT, MAXIMUM, ablated, contributions, evidence, head_of, onto_last,
+    CURVED,
+    EXACT,
+    MAXIMUM,
+    ablated,
+    contributions,
+    evidence,
+    head_of,
+    onto_last,
 )  # fmt: skip
 from ecglens.concepts.states import States, fit_states
 from ecglens.errors import ContractError, UsageError

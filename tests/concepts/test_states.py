@@ -133,7 +133,9 @@ def test_axes_standardise_weigh_blocks_alike_and_keep_distances():
     spread = features.std(axis=0)
     by_hand = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1) / np.sqrt([8] * 8 + [3] * 3)
     for i, j in ((0, 1), (5, 60), (7, 399)):
-        assert np.linalg.norm(vectors[i] - vectors[j]) == pytest.approx(np.linalg.norm(by_hand[i] - by_hand[j]), rel=1e-4)
+        assert np.linalg.norm(vectors[i] - vectors[j]) == pytest.approx(
+            np.linalg.norm(by_hand[i] - by_hand[j]), rel=1e-4
+        )
     assert axes.kept == pytest.approx(1.0)
     assert Axes.fit(features, (8, 3), most=2).turn.shape == (11, 2)
     assert Axes.fit(features, (8, 3), most=2).kept < 0.6

@@ -20,6 +20,7 @@ import ecglens
 from ecglens import Bundle, EcglensError, simulate_ecg, write_wfdb
 from ecglens.auditing.work import Size
 from ecglens.cli.app import app, run
+from ecglens.concepts.state_records import Size as StateSize
 from ecglens.datasets.download import Download, Fetched
 from ecglens.datasets.labels import TASKS
 from ecglens.datasets.load import DATASETS
@@ -84,6 +85,7 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
+    "contribution", "share_by_class", "segments", "reference", "time",
     "criteria", "contradictions", "sampling_rates", "leads", "flagged", "notes",
 }  # fmt: skip
 
@@ -136,10 +138,13 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "train": ["train", "--data", "made", "--epochs", "1", "--out", "run", "--no-cache"],
         "delineate": ["delineate", "--data", "made", "--out", "waves"],
         "audit": ["audit", "run", "--out", "run/audit"],
+        "segment-states": ["segment-states", tiny, "--data", "made", "--fold", "all", "--out", "states", "--k", "3"],
         "report": ["report", "run"],
     }
     few = Size(simulated=40, measured=30, cases=2, redrawn=2, stable=2, regressed=2, seeds=1, epochs=1)
     monkeypatch.setattr("ecglens.auditing.work.QUICK", few)
+    small = StateSize(places=900, sweep=600, trees=3, aligned=4, shifts=20, perturbed=2, bridged=2)
+    monkeypatch.setattr("ecglens.concepts.state_records.QUICK", small)
     assert set(calls) == {words for words, _ in verbs()}
     failed = Fetched("b", "failed", EnvironmentFault("b", "download", "nothing"))
     done = Download((Fetched("a", "fetched"), failed), 1)  # no test uses the network

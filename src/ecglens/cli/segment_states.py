@@ -70,6 +70,7 @@ def _segment_states(where: str, asked: _Asked, out: Path, seed: int, resume: boo
 
     if not 20 <= asked.records <= 1_000_000:
         raise UsageError("segment-states", "--records", asked.records, "20 to 1000000")
+    k = _number(asked.k)
     bundle = Bundle.load(where)
     tested, cohort, scored, name = _whom(where, bundle, load_for(bundle, asked.data, asked.dataset), asked.fold)
     size = state_records.QUICK
@@ -77,7 +78,7 @@ def _segment_states(where: str, asked: _Asked, out: Path, seed: int, resume: boo
         asked.records < size.fit
     ) else replace(size, fit=asked.records, scored=asked.records)  # fmt: skip
     found = run_study(
-        tested, cohort, out, scored=scored, k=_number(asked.k), blocks=asked.blocks, by=asked.by, size=size, seed=seed,
+        tested, cohort, out, scored=scored, k=k, blocks=asked.blocks, by=asked.by, size=size, seed=seed,
         resume=resume, arguments={"bundle": where, "data": asked.data, "fold": name}, cache=Cache(default_cache()),
         progress=ProgressLine(),
     )  # fmt: skip
