@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=300, help="records to learn from; a third as many to be read")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--work", type=Path, default=Path("states-truth"), help="where networks and finished rows are kept")
+    parser.add_argument("--work", type=Path, default=Path("states-truth"), help="where what is finished is kept")
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
     known = simulate_cohort(chosen.people, classes=CLASSES, seed=SEED)
@@ -86,11 +86,10 @@ def _rows(model: str, bundle: Bundle, known: Cohort, others: Cohort) -> list[dic
             for name, network in networks.items()
         }  # fmt: skip
         for k in KS:
-            strips = {
-                name: strips_by(bundle, network, grid, learnt[name].axes, fit_states(learnt[name].vectors, k, "soft", SEED, 4),
-                                score.signals)
-                for name, network in networks.items()
-            }  # fmt: skip
+            strips = {}
+            for name, network in networks.items():
+                states = fit_states(learnt[name].vectors, k, "soft", SEED, 4)
+                strips[name] = strips_by(bundle, network, grid, learnt[name].axes, states, score.signals)
             if blocks == "last":
                 strips["raw 80-ms windows"] = _raw(fit, score, k)
             for truth, (labels, n) in truths.items():
@@ -101,7 +100,8 @@ def _rows(model: str, bundle: Bundle, known: Cohort, others: Cohort) -> list[dic
 
 def _truths(score: Prepared) -> dict[str, tuple[list[np.ndarray], int]]:
     cohort = score.cohort
-    assert cohort.fiducials is not None and cohort.evidence is not None
+    assert cohort.fiducials is not None
+    assert cohort.evidence is not None
     plain, lesion = [], []
     for i in range(len(cohort)):
         n = score.signals[i].shape[1]

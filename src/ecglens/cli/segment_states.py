@@ -87,7 +87,7 @@ def _segment_states(where: str, asked: _Asked, out: Path, seed: int, resume: boo
         write_report(states_report(found), page)
     told = found.as_dict() | {"fold": name, "run": str(out), "page": str(page)}
     here = {entry["record_id"] for entry in told["excluded"]} & set(cohort.record_ids)
-    left = bool(here or (told["alignment"] or {}).get("without_beats"))
+    left = bool(here or told["alignment"]["without_beats"])
     return Outcome(told, _in_words(found, page), f"open {page}", PARTLY if left else 0)
 
 

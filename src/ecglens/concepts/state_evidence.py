@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecglens.concepts.state_alignment import PARTS, Alignment, align, parts_of
+from ecglens.concepts.state_alignment import PARTS, Alignment, align, nmi, parts_of
 from ecglens.concepts.state_network import (
     Fitted,
     Read,
@@ -70,12 +71,8 @@ class Evidence:
         """
         told: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         for number, (one, read, train) in enumerate(zip(self.asked, reads, taught, strict=True)):
-            arrays = kept(
-                self.run,
-                self.journal,
-                f"forest-{one.name}",
-                lambda n=number, r=read, t=train: self._forests(n, r, t, by),
-            )
+            make = partial(self._forests, number, read, train, by)
+            arrays = kept(self.run, self.journal, f"forest-{one.name}", make)
             for name in (STATES, POOLED, RANDOM, RAW):
                 if f"{name} network" in arrays:
                     told.setdefault(name, []).append((arrays[f"{name} network"], arrays[f"{name} label"]))
@@ -88,7 +85,8 @@ class Evidence:
         called = decisions(one.bundle, one.bundle.activate(train.logits))
         tables = {STATES: (train.shares, read.shares), POOLED: (train.pooled, read.pooled)}
         with contextlib.suppress(ContractError):  # no registered architecture: nothing to draw anew
-            tables[RANDOM] = self._of_random_weights(number, by)
+            random = self.random_states(number, by)
+            tables[RANDOM] = random["fit"], random["scored"]
         fit, score = self.signals(self.fits[number]), self.signals(self.scores[number])
         raw = RawWindows(fit, self.prepared.fs, self.fitted[number].states.k, self.seed)
         tables[RAW] = raw.shares(fit), raw.shares(score)
@@ -100,17 +98,26 @@ class Evidence:
             self.progress("fitting forests", k + 1, len(tables), name)
         return found
 
-    def _of_random_weights(self, number: int, by: str) -> tuple[np.ndarray, np.ndarray]:
+    def random_states(self, number: int, by: str) -> dict[str, np.ndarray]:
+        """Return what as many states of the architecture with random weights say: shares `fit` and `scored`, `strips`.
+
+        Raises ContractError where the registry does not know the architecture.
+        """
         one, fitted = self.asked[number], self.fitted[number]
-        fit = self.signals(self.fits[number])
-        network = with_random_weights(one.bundle, fit, self.seed)
-        ids = [self.prepared.cohort.record_ids[i] for i in self.fits[number]]
-        learnt = learn(one.bundle, network, fitted.grid, None, fit, ids, self.size.places, self.seed)
-        states = fit_states(learnt.vectors, fitted.states.k, by, self.seed, 3)
-        return tuple(
-            shares_by(one.bundle, network, fitted.grid, learnt.axes, states, signals)
-            for signals in (fit, self.signals(self.scores[number]))
-        )  # type: ignore[return-value]
+
+        def make() -> dict[str, np.ndarray]:
+            fit, score = self.signals(self.fits[number]), self.signals(self.scores[number])
+            network = with_random_weights(one.bundle, fit, self.seed)
+            ids = [self.prepared.cohort.record_ids[i] for i in self.fits[number]]
+            learnt = learn(one.bundle, network, fitted.grid, None, fit, ids, self.size.places, self.seed)
+            states = fit_states(learnt.vectors, fitted.states.k, by, self.seed, 3)
+            how = one.bundle, network, fitted.grid, learnt.axes, states
+            strips = strips_by(*how, score)
+            longest = max(map(len, strips))
+            padded = [np.pad(strip, (0, longest - len(strip)), constant_values=-1) for strip in strips]
+            return {"fit": shares_by(*how, fit), "scored": shares_by(*how, score), "strips": np.stack(padded)}
+
+        return kept(self.run, self.journal, f"random-{one.name}", make)
 
 
 def network_agreement(evidence: Evidence) -> tuple[dict[str, Any], list[NDArray[np.intp]]]:
@@ -148,9 +155,9 @@ def network_agreement(evidence: Evidence) -> tuple[dict[str, Any], list[NDArray[
 
 
 def align_states(
-    evidence: Evidence, read: Read, rows: NDArray[np.intp]
-) -> tuple[Alignment | None, tuple[str, ...], list[str]]:
-    """Return states against parts of the beat, the parts, and the records in which no beat was found.
+    evidence: Evidence, read: Read, rows: NDArray[np.intp], by: str
+) -> tuple[Alignment, float | None, list[str]]:
+    """Return states against parts of the beat, what random weights share with it, and records without a beat.
 
     Marks are the cohort's own where it has them (simulated ECGs), else our delineation. Raises InputError where no
     record has beats.
@@ -184,7 +191,32 @@ def align_states(
     strips = [read.strips[i, : len(part)] for i, part in zip(chosen, parts, strict=True)]
     names = [cohort.record_ids[int(rows[i])] for i in chosen]
     k = read.shares.shape[1]
-    return align(strips, parts, names, k, n_shifts=evidence.size.shifts, seed=evidence.seed), PARTS, without
+    found = align(strips, parts, names, k, n_shifts=evidence.size.shifts, seed=evidence.seed)
+    return found, _random_nmi(evidence, by, chosen, parts, k), without
+
+
+def _random_nmi(
+    evidence: Evidence, by: str, chosen: NDArray[np.intp], parts: list[NDArray[np.int8]], k: int
+) -> float | None:
+    """Return the information that states of random weights share with the beat, on the same records.
+
+    Of a family the mean over networks, each on its own records; None where no weights can be drawn.
+    """
+    values, first = [], 0
+    try:
+        for number, rows in enumerate(evidence.scores):
+            strips = evidence.random_states(number, by)["strips"]
+            own = [(i, part) for i, part in zip(chosen, parts, strict=True) if first <= i < first + len(rows)]
+            table = np.zeros((k, len(PARTS)))
+            for i, part in own:
+                strip = strips[i - first, : len(part)]
+                known = (strip >= 0) & (part >= 0)
+                np.add.at(table, (strip[known], part[known]), 1)
+            values += [float(nmi(table))] if own else []
+            first += len(rows)
+    except ContractError:
+        return None
+    return float(np.mean(values)) if values else None
 
 
 def profiles_of(evidence: Evidence, read: Read, rows: NDArray[np.intp], orders: Sequence[NDArray[np.intp]]) -> None:

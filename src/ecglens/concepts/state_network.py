@@ -126,9 +126,10 @@ def read_records(
     n, k, n_classes = len(signals), fitted.states.k, len(bundle.outputs)
     length = max(signal.shape[1] for signal in signals)
     found = Read(
-        np.zeros((n, k)), np.zeros((n, k, n_classes)), *(np.zeros((n, n_classes)) for _ in range(3)), np.zeros(n),
-        np.zeros((n, k)), np.zeros((n, len(fitted.reference))), np.full((n, length), -1, np.int16),
-        np.full((n, length), np.nan, np.float32),
+        shares=np.zeros((n, k)), contributions=np.zeros((n, k, n_classes)), logits=np.zeros((n, n_classes)),
+        gap=np.zeros((n, n_classes)), doubt=np.zeros((n, n_classes)), uncertainty=np.zeros(n),
+        undecided=np.zeros((n, k)), pooled=np.zeros((n, len(fitted.reference))),
+        strips=np.full((n, length), -1, np.int16), doubts=np.full((n, length), np.nan, np.float32),
     )  # fmt: skip
     grid, reference, done = fitted.grid, torch.from_numpy(fitted.reference), 0
     for chunk, windows, held in held_by(bundle, network, signals, grid.layers):
@@ -138,13 +139,12 @@ def read_records(
         added = contributions(parts, p, grid.onto)
         doubted, weight = decision_doubt(parts, onto_last(u, grid.onto, last.shape[-1]))
         shape = (len(chunk), windows)
-        per_record = lambda values: values.reshape(*shape, *values.shape[1:]).mean(axis=1)  # noqa: B023, E731
-        found.shares[chunk], found.contributions[chunk] = per_record(p.mean(axis=1)), per_record(added)
-        found.logits[chunk], found.gap[chunk] = per_record(logits), per_record(gap)
-        found.doubt[chunk] = per_record(doubted) / np.maximum(per_record(weight), 1e-12)
-        found.uncertainty[chunk] = per_record(u.mean(axis=1))
-        found.undecided[chunk] = per_record((p * u[..., None]).mean(axis=1))
-        found.pooled[chunk] = per_record(fitted.head.pooled(last.double()).numpy())
+        found.shares[chunk], found.contributions[chunk] = _mean(p.mean(axis=1), shape), _mean(added, shape)
+        found.logits[chunk], found.gap[chunk] = _mean(logits, shape), _mean(gap, shape)
+        found.doubt[chunk] = _mean(doubted, shape) / np.maximum(_mean(weight, shape), 1e-12)
+        found.uncertainty[chunk] = _mean(u.mean(axis=1), shape)
+        found.undecided[chunk] = _mean((p * u[..., None]).mean(axis=1), shape)
+        found.pooled[chunk] = _mean(fitted.head.pooled(last.double()).numpy(), shape)
         placed, unsure = p.reshape(*shape, *p.shape[1:]), u.reshape(*shape, -1, 1)
         for i, row in enumerate(chunk):
             n_samples = signals[row].shape[1]
@@ -153,6 +153,11 @@ def read_records(
         done += len(chunk)
         progress(stage, done, n, "")
     return found
+
+
+def _mean(values: np.ndarray, shape: tuple[int, int]) -> Floats:
+    """Return the mean over windows [record, ...] of values [record x window, ...]; shape: records, windows."""
+    return np.asarray(values.reshape(*shape, *values.shape[1:]).mean(axis=1))
 
 
 def strips_by(

@@ -60,7 +60,7 @@ class Segmented:
 
 def states_of(
     read: Read,
-    alignment: Alignment | None,
+    alignment: Alignment,
     labels: np.ndarray,
     classes: Sequence[str],
     people: Sequence[str],
@@ -73,7 +73,7 @@ def states_of(
     `contribution` is the mean over the records that have the class; `share_by_class` likewise.
     """
     weights = patient_weights(people, N_RESAMPLES, seed).astype(np.float64)
-    corrected = holm(alignment.p_values) if alignment is not None else None
+    corrected = holm(alignment.p_values)
     out = []
     for k in range(read.shares.shape[1]):
         total = read.shares[:, k].sum()
@@ -103,9 +103,7 @@ def mean_figure(values: np.ndarray, here: np.ndarray, weights: NDArray[np.float6
     }  # fmt: skip
 
 
-def _segments(alignment: Alignment | None, corrected: np.ndarray | None, k: int) -> dict[str, Any]:
-    if alignment is None or corrected is None:
-        return {}
+def _segments(alignment: Alignment, corrected: np.ndarray, k: int) -> dict[str, Any]:
     share, lift = alignment.share, alignment.lift
     return {
         part: {"share": json_number(share[k, j]), "lift": json_number(lift[k, j]), "p": json_number(corrected[k, j])}

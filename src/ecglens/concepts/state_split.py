@@ -153,10 +153,8 @@ def contributions(parts: np.ndarray, memberships: np.ndarray, onto: NDArray[np.i
 
 def onto_last(values: np.ndarray, onto: NDArray[np.intp], n_steps: int) -> Floats:
     """Return the mean of values [row, fine step, ...] over the fine steps of each step of the last block."""
-    total = np.zeros((values.shape[0], n_steps, *values.shape[2:]))
-    np.add.at(total, (slice(None), onto), values)
-    count = np.bincount(onto, minlength=n_steps).reshape(1, -1, *[1] * (values.ndim - 2))
-    return np.asarray(total / count)
+    belongs = np.arange(n_steps)[:, None] == onto  # [step, fine step]
+    return np.einsum("st,rt...->rs...", belongs / belongs.sum(axis=1, keepdims=True), values)
 
 
 @torch.no_grad()

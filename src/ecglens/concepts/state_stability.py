@@ -30,16 +30,19 @@ def ari_of_tables(tables: Floats) -> Floats:
     >>> float(ari_of_tables(np.array([[5.0, 0], [0, 5]])))
     1.0
     """
-    pairs = lambda counts: counts * (counts - 1) / 2  # noqa: E731
-    both = pairs(tables).sum(axis=(-2, -1))
-    one, other = (pairs(tables.sum(axis=axis)).sum(axis=-1) for axis in (-1, -2))
-    whole = pairs(tables.sum(axis=(-2, -1)))
+    both = _pairs(tables).sum(axis=(-2, -1))
+    one, other = (_pairs(tables.sum(axis=axis)).sum(axis=-1) for axis in (-1, -2))
+    whole = _pairs(tables.sum(axis=(-2, -1)))
     expected = one * other / np.where(whole > 0, whole, 1)
     most = (one + other) / 2
     room = most - expected
     return np.asarray(
         np.where(room > 1e-9 * np.maximum(most, 1), (both - expected) / np.where(room > 0, room, 1), np.nan)
     )
+
+
+def _pairs(counts: Floats) -> Floats:
+    return np.asarray(counts * (counts - 1) / 2)
 
 
 def tables_of(one: Strips, other: Strips, n_one: int, n_other: int) -> Floats:

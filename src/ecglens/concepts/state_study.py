@@ -19,6 +19,7 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.concepts import state_records
 from ecglens.concepts.state_ablation import ablation_of
+from ecglens.concepts.state_alignment import PARTS
 from ecglens.concepts.state_certainty import by_probability, certainty_of
 from ecglens.concepts.state_choice import Choice, Sample, choose, try_k
 from ecglens.concepts.state_evidence import Evidence, align_states, network_agreement, profiles_of
@@ -154,7 +155,7 @@ class _Study:
             [[one.name] * len(part) for one, part in zip(self.asked, evidence.scores, strict=True)]
         )
         probabilities, decided = self._said(read.logits, evidence.scores)
-        alignment, parts, without = align_states(evidence, read, rows)
+        alignment, random_nmi, without = align_states(evidence, read, rows, self.by)
         states = states_of(read, alignment, labels, self.classes, people, self.seed)
         first = fitted[0]
         stability = dict(agreement) | self._stability(evidence, first)
@@ -182,9 +183,10 @@ class _Study:
             "undecided": _undecided(read), "split": first.head.kind, "gap": float(np.abs(read.gap).max()),
             "reference": dict(zip(self.classes, reference.tolist(), strict=True)),
             "surrogate": surrogate.to_dict("records"), "certainty": certainty,
-            "alignment": None if alignment is None else alignment.information() | {
-                "n": alignment.n_records, "without_beats": without, "samples": int(alignment.counts.sum()),
-                "time": dict(zip(parts, (alignment.counts.sum(axis=0) / alignment.counts.sum()).tolist(), strict=True)),
+            "alignment": alignment.information() | {
+                "random_nmi": random_nmi, "n": alignment.n_records, "without_beats": without,
+                "samples": int(alignment.counts.sum()),
+                "time": dict(zip(PARTS, (alignment.counts.sum(axis=0) / alignment.counts.sum()).tolist(), strict=True)),
             },
             "ablation": self._ablation(evidence, first), "n": len(rows), "n_patients": len(set(people)),
             "n_fitted": int(np.mean([len(fit) for fit in evidence.fits])), "fitted_on": self.asked[0].fitted_on,
@@ -353,7 +355,8 @@ class _Study:
             "target": self.classes[target], "logit": float(read.logits[at, target]),
             "probability": float(probabilities[at, target]), "reference": float(reference[target]),
             "adds": read.contributions[at, :, target].tolist(), "shares": read.shares[at].tolist(),
-            "certainty": float(1 - read.doubt[at, target]), "mostly": preferred_parts(states),
+            "certainty": float(1 - read.doubt[at, target]), "right": bool(alone.any()),
+            "mostly": preferred_parts(states),
         })  # fmt: skip
 
 

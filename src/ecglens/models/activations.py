@@ -46,11 +46,11 @@ def blocks_of(network: nn.Module) -> list[nn.Module]:
 
 def layers_of(network: nn.Module) -> dict[str, nn.Module]:
     """Return what can be tapped behind the input, in order. Raises ContractError where no blocks are stated."""
-    layers = {"stem": network.stem} if isinstance(getattr(network, "stem", None), nn.Module) else {}
+    stem, pool, head = (getattr(network, name, None) for name in ("stem", "pool", "head"))
+    layers: dict[str, nn.Module] = {"stem": stem} if isinstance(stem, nn.Module) else {}
     layers |= {f"block-{k}": block for k, block in enumerate(blocks_of(network), 1)}
-    if isinstance(getattr(network, "pool", None), nn.Module):
-        layers["pool"] = network.pool
-    head = getattr(network, "head", None)
+    if isinstance(pool, nn.Module):
+        layers["pool"] = pool
     inner = list(head)[:-1] if isinstance(head, nn.Sequential) else []
     speaking = [module for module in inner if not isinstance(module, _SILENT)]
     return layers | {f"head-{k}": module for k, module in enumerate(speaking, 1)}
@@ -102,9 +102,9 @@ def activations_and_gradients(
     ContractError where no gradient goes through one.
     """
     point = signal.detach().requires_grad_(True)
-    rows = torch.from_numpy(np.asarray(targets, dtype=np.float32))
     with torch.enable_grad(), tapping(_chosen(network, names)) as seen:
-        values = network(point) @ rows.T
+        outputs = network(point)
+        values = outputs @ torch.from_numpy(np.asarray(targets)).to(outputs.dtype).T
         seen[INPUT] = point
         points = [_first(seen[name]) for name in names]
         found = gradients_of(values, points)

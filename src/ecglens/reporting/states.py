@@ -81,8 +81,8 @@ def _one_record(found: Segmented) -> Section:
     )  # fmt: skip
     figure = Figure(
         figure_bytes(picture, "png", dpi=130),
-        f"An ECG that the network calls {example['target']}, and rightly; the columns follow each other in time, as "
-        "the strip below does.",
+        f"{'An ECG that the network rightly calls' if example['right'] else 'An ECG, as the network sees'} "
+        f"{example['target']}; the columns follow each other in time, as the strip below does.",
         f"Twelve leads of record {example['record_id']} with a strip of states and their uncertainty below",
     )
     return Section("One record, told in states", words, (figure,))
@@ -125,7 +125,7 @@ def _adds(about: dict[str, Any]) -> Section:
     if best:
         _, state, name, cell = best
         words = (
-            f"State {state} adds most: {_signed(cell['value'])} to the logit of {name} in its {cell['n']:,} records."
+            f"State {state} moves most: {_signed(cell['value'])} of the logit of {name} in its {cell['n']:,} records."
         )
     average = ", ".join(f"{name} {_signed(value)}" for name, value in about["reference"].items())
     gap = f" Left over: at most {about['gap']:.2g} of a logit." if about["split"] != EXACT else (
@@ -173,8 +173,6 @@ def _worth(about: dict[str, Any]) -> Section:
 
 def _beat(about: dict[str, Any]) -> Section:
     found = about["alignment"]
-    if not found:
-        return Section("In the beat", "No record has marked beats.")
     rows = []
     for one in about["states"]:
         cells = [one["segments"][part] for part in PARTS]
@@ -182,8 +180,10 @@ def _beat(about: dict[str, Any]) -> Section:
     rows.append(("share of time", *(f"{found['time'][part]:.0%}" for part in PARTS)))
     words = (
         f"States and parts of the beat share {found['nmi']:.1%} of their information; strips shifted round the record "
-        f"{found['chance']:.1%} ({found['chance_low']:.1%} to {found['chance_high']:.1%})."
+        f"{found['chance']:.1%} ({found['chance_low']:.1%} to {found['chance_high']:.1%})"
     )
+    random = found["random_nmi"]
+    words += "." if random is None else f"; states of random weights {random:.1%}."
     caption = (
         f"How often a state is in each part, as a multiple of the part's share of time, in {found['n']:,} records. "
         "A star: p < 0.05 against shifted strips, Holm over all cells."
@@ -260,7 +260,7 @@ def _left_out(about: dict[str, Any]) -> list[Section]:
     kinds: dict[str, int] = {}
     for one in about["excluded"]:
         kinds[one["kind"]] = kinds.get(one["kind"], 0) + 1
-    without = (about["alignment"] or {}).get("without_beats", [])
+    without = about["alignment"]["without_beats"]
     if without:
         kinds["no_beats"] = len(without)
     if not kinds:

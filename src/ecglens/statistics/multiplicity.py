@@ -19,7 +19,7 @@ def holm(p: ArrayLike) -> np.ndarray:
     values = np.asarray(p, dtype=float)
     corrected = np.full(values.shape, np.nan)
     known = np.flatnonzero(~np.isnan(values.ravel()))
-    order = known[np.argsort(values.ravel()[known], kind="stable")]
+    order = known[np.argsort(values.ravel()[known], stable=True)]
     steps = values.ravel()[order] * np.arange(len(order), 0, -1)
     corrected.ravel()[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return corrected
