@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import audit, data, evaluation, explanations, networks, simulator, speed, states, waveform
+from tabulated import audit, concepts, data, evaluation, explanations, networks, simulator, speed, states, waveform
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -50,6 +50,10 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "states-surrogate": ("docs/methods/states.md", states.surrogate),
     "states-stability": ("docs/methods/states.md", states.stability),
     "states-truth": ("docs/methods/states.md", states.truth),
+    "concept-verdicts": ("docs/methods/concepts.md", concepts.verdicts),
+    "concept-counts": ("docs/methods/concepts.md", concepts.counts),
+    "concept-speed": ("docs/methods/concepts.md", concepts.speed),
+    "concept-truth": ("docs/methods/concepts.md", concepts.truth),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }

@@ -140,7 +140,12 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "audit": ["audit", "run", "--out", "run/audit"],
         "segment-states": ["segment-states", tiny, "--data", "made", "--fold", "all", "--out", "states", "--k", "3"],
         "report": ["report", "run"],
-    }
+        "test-concepts": ["test-concepts", tiny, "--data", "many", "--fold", "all", "--concepts", "old.toml", "--cavs",
+                          "2", "--random", "100", "--layers", "pool", "--out", "concepts"],
+    }  # fmt: skip
+    Path("old.toml").write_text('schema = 1\n[concepts.old]\nrule = "age > 55"\n[concepts.none]\nrule = "age > 999"\n')
+    assert run(["data", "simulate", "many", "--n", "75", "--classes", "NORM,IMI,CLBBB", "--seed", "8"]) == 0
+    capsys.readouterr()
     few = Size(simulated=40, measured=30, cases=2, redrawn=2, stable=2, regressed=2, seeds=1, epochs=1)
     monkeypatch.setattr("ecglens.auditing.work.QUICK", few)
     small = StateSize(places=900, sweep=600, trees=3, aligned=4, shifts=20, perturbed=2, bridged=2)

@@ -14,6 +14,7 @@ from ecglens.cli import (
     audit,
     check,
     compare,
+    concepts,
     convert,
     data,
     delineate,
@@ -52,6 +53,7 @@ app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)
 app.command("segment-states")(segment_states.segment_states)
+app.command("test-concepts")(concepts.concepts)
 app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 

@@ -8,17 +8,18 @@ nothing apart that lies nearer than a step, nor, in networks that mix the leads,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ecglens.cohort import Batch
 from ecglens.errors import ContractError
-from ecglens.explainers.gradient import gradients_of, guided_backprop, signal_of
+from ecglens.explainers.gradient import guided_backprop, signal_of
 from ecglens.explanation import Attribution
+from ecglens.models.activations import blocks_of, gradients_of, tapping
 from ecglens.shapes import Targets
+
+_LAST = "last"
 
 
 def gradcam(network: nn.Module, batch: Batch, targets: Targets) -> Attribution:
@@ -46,13 +47,9 @@ def guided_gradcam(network: nn.Module, batch: Batch, targets: Targets) -> Attrib
 
 @torch.no_grad()
 def _shape_of_features(network: nn.Module, signal: Tensor) -> tuple[int, ...]:
-    seen: list[tuple[int, ...]] = []
-    hook = last_block(network).register_forward_hook(lambda _, __, output: seen.append(tuple(output.shape)))
-    try:
+    with tapping({_LAST: last_block(network)}) as seen:
         network(signal)
-    finally:
-        hook.remove()
-    return seen[0]
+    return tuple(seen[_LAST].shape)
 
 
 def step_length(network: nn.Module, signal: Tensor) -> int:
@@ -67,30 +64,19 @@ def keeps_leads_apart(network: nn.Module, signal: Tensor) -> bool:
 
 def last_block(network: nn.Module) -> nn.Module:
     """Return the last of the network's `blocks`. Raises ContractError where it states none."""
-    blocks = getattr(network, "blocks", None)
-    if not isinstance(blocks, nn.ModuleList | nn.Sequential | Sequence) or not len(blocks):
-        raise ContractError(
-            type(network).__name__, "blocks", "none stated", "the ordered blocks as `network.blocks`", kind="method"
-        )
-    block: nn.Module = blocks[-1]
-    return block
+    return blocks_of(network)[-1]
 
 
 def _features_and_gradients(network: nn.Module, signal: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """Return the last block's output [row, channel, step] and its gradients [target, row, channel, step]."""
-    seen: list[Tensor] = []
-    hook = last_block(network).register_forward_hook(lambda _, __, output: seen.append(output))
     rows = torch.from_numpy(np.asarray(targets, dtype=np.float32))
-    try:
-        with torch.enable_grad():
-            values = network(signal.requires_grad_(True)) @ rows.T
-    finally:
-        hook.remove()
-    features = seen[0]
-    if features.ndim != 3 or features.shape[-1] < 2:
-        found = f"output {tuple(features.shape)}"
+    with torch.enable_grad(), tapping({_LAST: last_block(network)}) as seen:
+        values = network(signal.requires_grad_(True)) @ rows.T
+    features = seen[_LAST]
+    if not isinstance(features, Tensor) or features.ndim != 3 or features.shape[-1] < 2:
+        found = f"output {tuple(features.shape)}" if isinstance(features, Tensor) else "several outputs"
         raise ContractError("network", "last block", found, "[row, channel, step] with time left", kind="method")
-    return features.detach(), torch.stack(gradients_of(values, features))
+    return features.detach(), torch.stack([by_features for (by_features,) in gradients_of(values, [features])])
 
 
 def on_samples(maps: np.ndarray, n_samples: int) -> np.ndarray:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ecglens.bundle import as_tensor
 from ecglens.cohort import Batch
-from ecglens.errors import ContractError, UsageError
+from ecglens.errors import UsageError
 from ecglens.explainers.rules import Rule, backward_by
 from ecglens.explanation import Attribution
+from ecglens.models.activations import gradients_of
 from ecglens.runs.draws import normal, record_keys
 from ecglens.shapes import Targets
 
@@ -152,28 +153,8 @@ def gradients_at(network: nn.Module, signal: Tensor, targets: Targets) -> tuple[
     rows = torch.from_numpy(np.asarray(targets, dtype=np.float32))
     with torch.enable_grad():
         values = network(point) @ rows.T
-        gradients = gradients_of(values, point)
+        gradients = [by_point for (by_point,) in gradients_of(values, [point])]
     return values.detach(), torch.stack(gradients, dim=1)
-
-
-def gradients_of(values: Tensor, point: Tensor) -> list[Tensor]:
-    """Return the gradient of each column of `values` [batch, target] by `point`, one backward pass each.
-
-    Raises ContractError for a network that no gradient goes through.
-    """
-    # Records do not depend on each other in evaluation mode, so the sum over the batch has each one's gradient.
-    gradients = []
-    for k in range(values.shape[1]):
-        more = k + 1 < values.shape[1]
-        column = values[:, k].sum()
-        found = torch.autograd.grad(column, point, retain_graph=more, allow_unused=True)[0] if column.grad_fn else None
-        if found is None:
-            raise ContractError(
-                "network", "gradient", "none from its outputs to its input", "operations that have gradients",
-                "choose a method that only asks for predictions, such as occlusion", kind="method",
-            )  # fmt: skip
-        gradients.append(found)
-    return gradients
 
 
 @torch.no_grad()
