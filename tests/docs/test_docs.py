@@ -85,8 +85,8 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
-    "contribution", "share_by_class", "segments", "reference", "time",
-    "criteria", "contradictions", "sampling_rates", "leads", "flagged", "notes",
+    "contribution", "share_by_class", "segments", "reference", "time", "criteria", "contradictions",
+    "sampling_rates", "leads", "flagged", "notes",
 }  # fmt: skip
 
 
@@ -139,6 +139,8 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "delineate": ["delineate", "--data", "made", "--out", "waves"],
         "audit": ["audit", "run", "--out", "run/audit"],
         "segment-states": ["segment-states", tiny, "--data", "made", "--fold", "all", "--out", "states", "--k", "3"],
+        "find-subtypes": ["find-subtypes", tiny, "--data", "groups", "--group", "MI", "--by", "signals",
+                          "--fold", "all", "--out", "subtypes"],
         "report": ["report", "run"],
         "test-concepts": ["test-concepts", tiny, "--data", "many", "--fold", "all", "--concepts", "old.toml", "--cavs",
                           "2", "--random", "100", "--layers", "pool", "--out", "concepts"],
@@ -154,6 +156,8 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
     failed = Fetched("b", "failed", EnvironmentFault("b", "download", "nothing"))
     done = Download((Fetched("a", "fetched"), failed), 1)  # no test uses the network
     monkeypatch.setattr("ecglens.datasets.download.download", lambda *_, **__: done)
+    assert run(["data", "simulate", "groups", "--n", "32", "--classes", "IMI,AMI", "--seed", "9"]) == 0
+    capsys.readouterr()
     for words, arguments in calls.items():
         code = run([*arguments, "--json"])
         assert code in (0, 7), (words, code)

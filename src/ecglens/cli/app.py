@@ -21,6 +21,7 @@ from ecglens.cli import (
     doctor,
     evaluate,
     explain,
+    find_subtypes,
     measure,
     predict,
     report,
@@ -52,6 +53,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)
+app.command("find-subtypes")(find_subtypes.find_subtypes)
 app.command("segment-states")(segment_states.segment_states)
 app.command("test-concepts")(concepts.concepts)
 app.command("delineate")(delineate.delineate)
