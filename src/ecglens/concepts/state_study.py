@@ -40,7 +40,7 @@ from ecglens.concepts.state_result import (
 from ecglens.concepts.state_split import head_of
 from ecglens.concepts.state_stability import perturbed
 from ecglens.concepts.state_surrogate import surrogate_table
-from ecglens.concepts.states import METHODS, States, check_k, fit_states
+from ecglens.concepts.states import METHODS, States, check_k, fit_states, runs_of
 from ecglens.errors import UsageError
 from ecglens.prediction.evaluate import people_of
 from ecglens.preprocessing.prepare import Prepared, prepare
@@ -339,11 +339,12 @@ class _Study:
         self, evidence: Evidence, read: Read, rows: np.ndarray, labels: np.ndarray, decided: np.ndarray,
         probabilities: np.ndarray, reference: np.ndarray, states: Sequence[dict[str, Any]],
     ) -> None:  # fmt: skip
-        """Keep one record for the page: rightly called, with one class alone, of middling probability."""
+        """Keep one record for the page: rightly called, one class, middling probability, its strip the most varied."""
         target = self.classes.index("MI") if "MI" in self.classes else len(self.classes) - 1
         alone = (labels[:, target] == 1) & (np.nansum(labels, axis=1) == 1) & (decided[:, target] == 1)
         fit = np.flatnonzero(alone) if alone.any() else np.arange(len(rows))
-        at = int(fit[np.argsort(probabilities[fit, target], kind="stable")[len(fit) // 2]])
+        middling = fit[np.argsort(probabilities[fit, target], kind="stable")][len(fit) // 4 : 1 + 3 * len(fit) // 4]
+        at = int(middling[np.argmax([len(runs_of(read.strips[i])) for i in middling])])
         ecg = self.prepared.cohort[int(rows[at])].select(list(self.asked[0].bundle.preprocessing.leads))
         length = self.prepared.signals[rows[at]].shape[1]
         self.run.write_array("example-signal", ecg.signal)

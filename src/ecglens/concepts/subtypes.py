@@ -187,10 +187,10 @@ def _clustered(values: Floats, method: str, k: int, seed: int) -> tuple[Labels, 
     with warnings.catch_warnings():  # what is found after the usual number of rounds will do
         warnings.simplefilter("ignore", ConvergenceWarning)
         if method == "kmeans":
-            return KMeans(k, n_init=10, random_state=seed % 2**32).fit_predict(values).astype(np.intp), float("nan")
+            return KMeans(k, n_init=5, random_state=seed % 2**32).fit_predict(values).astype(np.intp), float("nan")
         if method == "gmm":
             ridge = 1e-3 * float(values.var(axis=0).mean())  # full covariances of few records would collapse
-            model = GaussianMixture(k, n_init=5, reg_covar=ridge, random_state=seed % 2**32).fit(values)
+            model = GaussianMixture(k, n_init=2, reg_covar=ridge, random_state=seed % 2**32).fit(values)
             return model.predict(values).astype(np.intp), float(model.bic(values))
         if method == "hierarchical":
             return AgglomerativeClustering(k).fit_predict(values).astype(np.intp), float("nan")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ecglens.concepts.state_alignment import PARTS
-from ecglens.concepts.state_choice import STABLE
+from ecglens.concepts.state_choice import AS_GOOD, STABLE
 from ecglens.concepts.state_result import Segmented, preferred_parts, told_in_states
 from ecglens.concepts.state_split import CURVED, EXACT, MAXIMUM
 from ecglens.ecg import ECG
@@ -82,7 +82,8 @@ def _one_record(found: Segmented) -> Section:
     figure = Figure(
         figure_bytes(picture, "png", dpi=130),
         f"{'An ECG that the network rightly calls' if example['right'] else 'An ECG, as the network sees'} "
-        f"{example['target']}; the columns follow each other in time, as the strip below does.",
+        f"{example['target']}; the columns follow each other in time, as the strip below "
+        "does. Of middling probability, and of such the one whose states change most.",
         f"Twelve leads of record {example['record_id']} with a strip of states and their uncertainty below",
     )
     return Section("One record, told in states", words, (figure,))
@@ -223,7 +224,13 @@ def _number(about: dict[str, Any]) -> Section:
         for one in sweep
     )  # fmt: skip
     if about["stability"]["stable"]:
-        words = f"{about['k']} states are taken: the fewest that are stable and tell as much as more would."
+        words = (
+            f"{about['k']} states are taken: the fewest of the stable numbers that tell as much as the others of these."
+        )
+        more = max((one["fidelity"] or 0.0) for one in sweep)
+        own = next(one["fidelity"] or 0.0 for one in sweep if one["k"] == about["k"])
+        if more > own + AS_GOOD:
+            words += f" More states would tell more (fidelity up to {more:.2f}), but others each time."
     else:
         words = (
             f"No number of states is stable (agreement of {STABLE:g} over seeds and over halves of the people); "
