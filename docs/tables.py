@@ -17,7 +17,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import audit, concepts, data, evaluation, explanations, networks, simulator, speed, states, waveform
+from tabulated import (
+    audit,
+    concepts,
+    data,
+    evaluation,
+    explanations,
+    networks,
+    simulator,
+    speed,
+    states,
+    subtypes,
+    waveform,
+)
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -49,6 +61,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "states": ("docs/methods/states.md", states.states),
     "states-surrogate": ("docs/methods/states.md", states.surrogate),
     "states-stability": ("docs/methods/states.md", states.stability),
+    "subtypes": ("docs/methods/subtypes.md", subtypes.subtypes),
     "states-truth": ("docs/methods/states.md", states.truth),
     "concept-verdicts": ("docs/methods/concepts.md", concepts.verdicts),
     "concept-counts": ("docs/methods/concepts.md", concepts.counts),

@@ -191,8 +191,8 @@ def align_states(
     strips = [read.strips[i, : len(part)] for i, part in zip(chosen, parts, strict=True)]
     names = [cohort.record_ids[int(rows[i])] for i in chosen]
     k = read.shares.shape[1]
-    found = align(strips, parts, names, k, n_shifts=evidence.size.shifts, seed=evidence.seed)
-    return found, _random_nmi(evidence, by, chosen, parts, k), without
+    aligned = align(strips, parts, names, k, n_shifts=evidence.size.shifts, seed=evidence.seed)
+    return aligned, _random_nmi(evidence, by, chosen, parts, k), without
 
 
 def _random_nmi(

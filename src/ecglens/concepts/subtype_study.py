@@ -149,6 +149,8 @@ def cells_that_differ(
 
     values   [record, lead, phase]
 
+    Where the clusters were made of these values they must differ: then p orders the cells and proves nothing.
+
     Columns: lead, start_ms and stop_ms from the R peak, `value` (mean of the first cluster minus that of the second),
     low, high (over patients), p (normal approximation of the resampled difference, Holm over all cells).
     """

@@ -40,7 +40,7 @@ KS = (2, 3, 4, 5, 6)
 KEEP = 0.75
 STABLE = 0.8
 LEAST = 30  # records of a group
-N_HALVES = 10
+N_HALVES = 5
 N_RESAMPLES = 1000
 
 Floats = NDArray[np.float64]
@@ -190,7 +190,7 @@ def _clustered(values: Floats, method: str, k: int, seed: int) -> tuple[Labels, 
             return KMeans(k, n_init=5, random_state=seed % 2**32).fit_predict(values).astype(np.intp), float("nan")
         if method == "gmm":
             ridge = 1e-3 * float(values.var(axis=0).mean())  # full covariances of few records would collapse
-            model = GaussianMixture(k, n_init=2, reg_covar=ridge, random_state=seed % 2**32).fit(values)
+            model = GaussianMixture(k, reg_covar=ridge, random_state=seed % 2**32).fit(values)
             return model.predict(values).astype(np.intp), float(model.bic(values))
         if method == "hierarchical":
             return AgglomerativeClustering(k).fit_predict(values).astype(np.intp), float("nan")

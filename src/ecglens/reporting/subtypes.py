@@ -100,6 +100,8 @@ def _differ(found: Subtyped) -> Section:
     sure = [cell for cell in about["cells"] if cell["p"] is not None and cell["p"] < 0.05]
     what = "maps" if about["by"] == "attributions" else "signals"
     words = f"The two largest differ in {len(sure)} of {len(about['cells'])} cells (p < 0.05, Holm)."
+    if about["by"] != "features":
+        words += f" They were made of these {what}, so that they must differ: this says where, not that."
     rows = tuple((cell["lead"], _when(cell), _signed(cell), _p(cell["p"])) for cell in sure[:MOST_ELLIPSES])
     tables = (Table(("Lead", "ms from R", f"Difference of {what} [95 %]", "p"), rows, "The surest."),) if rows else ()
     caption = f"Ellipses: where the {what} differ most surely; orange: more in cluster 1, blue: more in cluster 2."
