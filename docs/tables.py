@@ -17,7 +17,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tabulated import audit, concepts, data, evaluation, explanations, glocal, networks, simulator, speed, waveform
+from tabulated import (
+    audit,
+    concepts,
+    data,
+    evaluation,
+    explanations,
+    glocal,
+    networks,
+    simulator,
+    speed,
+    states,
+    subtypes,
+    waveform,
+)
 from tabulated.layout import ROOT
 
 TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
@@ -51,6 +64,11 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "glocal-groups": ("docs/methods/glocal.md", glocal.groups),
     "glocal-claims": ("docs/methods/glocal.md", glocal.claims),
     "glocal-truth": ("docs/methods/glocal.md", glocal.truth),
+    "states": ("docs/methods/states.md", states.states),
+    "states-surrogate": ("docs/methods/states.md", states.surrogate),
+    "states-stability": ("docs/methods/states.md", states.stability),
+    "subtypes": ("docs/methods/subtypes.md", subtypes.subtypes),
+    "states-truth": ("docs/methods/states.md", states.truth),
     "concept-verdicts": ("docs/methods/concepts.md", concepts.verdicts),
     "concept-counts": ("docs/methods/concepts.md", concepts.counts),
     "concept-speed": ("docs/methods/concepts.md", concepts.speed),

@@ -6,6 +6,8 @@ from ecglens.bundle import Bundle as Bundle
 from ecglens.bundle import Output as Output
 from ecglens.cohort import Batch as Batch
 from ecglens.cohort import Cohort as Cohort
+from ecglens.concepts.state_result import Segmented as Segmented
+from ecglens.concepts.state_study import segment_states as segment_states
 from ecglens.datasets.butqdb import load_butqdb as load_butqdb
 from ecglens.datasets.challenge2021 import load_challenge2021 as load_challenge2021
 from ecglens.datasets.chfdb import load_chfdb as load_chfdb
@@ -60,6 +62,7 @@ from ecglens.reporting.html import render as render
 from ecglens.reporting.html import write_report as write_report
 from ecglens.reporting.record import record_report as record_report
 from ecglens.reporting.run import build_run_report as build_run_report
+from ecglens.reporting.states import states_report as states_report
 from ecglens.runs.run import Run as Run
 from ecglens.shares import Shares as Shares
 from ecglens.shares import share_out as share_out

@@ -94,6 +94,11 @@ class TrainedOn:
             for role in self.patients
         }
 
+    def holds(self, role: str, patient_keys: Iterable[str | None]) -> list[bool]:
+        """Tell of each patient key whether that person is known to have had this role ("train", "valid")."""
+        known = set(self.patients.get(role, ()))
+        return [key is not None and bool(known.intersection(_hashes(self.salt, [key]))) for key in patient_keys]
+
 
 @dataclass(frozen=True, eq=False)
 class Bundle:

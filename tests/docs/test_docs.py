@@ -20,6 +20,7 @@ import ecglens
 from ecglens import Bundle, EcglensError, simulate_ecg, write_wfdb
 from ecglens.auditing.work import Size
 from ecglens.cli.app import app, run
+from ecglens.concepts.state_records import Size as StateSize
 from ecglens.datasets.download import Download, Fetched
 from ecglens.datasets.labels import TASKS
 from ecglens.datasets.load import DATASETS
@@ -84,7 +85,8 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
-    "criteria", "contradictions", "sampling_rates", "leads", "flagged", "notes",
+    "contribution", "share_by_class", "segments", "reference", "time", "criteria", "contradictions",
+    "sampling_rates", "leads", "flagged", "notes",
 }  # fmt: skip
 
 
@@ -150,6 +152,9 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         ],
         "delineate": ["delineate", "--data", "made", "--out", "waves"],
         "audit": ["audit", "run", "--out", "run/audit"],
+        "segment-states": ["segment-states", tiny, "--data", "made", "--fold", "all", "--out", "states", "--k", "3"],
+        "find-subtypes": ["find-subtypes", tiny, "--data", "groups", "--group", "MI", "--by", "signals",
+                          "--fold", "all", "--out", "subtypes"],
         "report": ["report", "run"],
         "test-concepts": ["test-concepts", tiny, "--data", "many", "--fold", "all", "--concepts", "old.toml", "--cavs",
                           "2", "--random", "100", "--layers", "pool", "--out", "concepts"],
@@ -159,10 +164,14 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
     capsys.readouterr()
     few = Size(simulated=40, measured=30, cases=2, redrawn=2, stable=2, regressed=2, seeds=1, epochs=1)
     monkeypatch.setattr("ecglens.auditing.work.QUICK", few)
+    small = StateSize(places=900, sweep=600, trees=3, aligned=4, shifts=20, perturbed=2, bridged=2)
+    monkeypatch.setattr("ecglens.concepts.state_records.QUICK", small)
     assert set(calls) == {words for words, _ in verbs()}
     failed = Fetched("b", "failed", EnvironmentFault("b", "download", "nothing"))
     done = Download((Fetched("a", "fetched"), failed), 1)  # no test uses the network
     monkeypatch.setattr("ecglens.datasets.download.download", lambda *_, **__: done)
+    assert run(["data", "simulate", "groups", "--n", "32", "--classes", "IMI,AMI", "--seed", "9"]) == 0
+    capsys.readouterr()
     for words, arguments in calls.items():
         code = run([*arguments, "--json"])
         assert code in (0, 7), (words, code)

@@ -22,9 +22,11 @@ from ecglens.cli import (
     doctor,
     evaluate,
     explain,
+    find_subtypes,
     measure,
     predict,
     report,
+    segment_states,
     train,
 )
 from ecglens.cli.console import INTERRUPTED, JSON_SCHEMA, put, say
@@ -53,6 +55,8 @@ app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)
 app.command("aggregate")(aggregate.aggregate)
+app.command("find-subtypes")(find_subtypes.find_subtypes)
+app.command("segment-states")(segment_states.segment_states)
 app.command("test-concepts")(concepts.concepts)
 app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`find_subtypes`: a group of records in, its clusters, what they are and what labels say of them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecglens.bundle import Bundle
+from ecglens.cohort import Cohort
+from ecglens.concepts.subtype_vectors import AFTER_S, BEFORE_S, BY, CALLED, Reader, gather
+from ecglens.concepts.subtypes import (
+    KS,
+    LEAST,
+    METHODS,
+    Candidate,
+    blind,
+    differences,
+    reduce,
+    scores,
+    try_all,
+    upper_bound,
+)  # fmt: skip
+from ecglens.errors import InputError, UsageError
+from ecglens.prediction.evaluate import people_of
+from ecglens.prediction.family import bundles_of
+from ecglens.preprocessing.prepare import prepare
+from ecglens.runs.cache import Cache
+from ecglens.runs.draws import derived_seed
+from ecglens.runs.files import read_json, write_json
+from ecglens.runs.progress import Progress, silent
+from ecglens.runs.run import Run, hash_of
+from ecglens.statistics.bootstrap import patient_weights
+from ecglens.statistics.figures import clean
+from ecglens.statistics.multiplicity import holm
+
+RESULT, RECORDS = "subtypes.json", "records"
+CELL_S = 0.04  # of the beat, in which clusters are compared
+N_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Subtyped:
+    """A finished run of `find-subtypes`: the folder, and what its `subtypes.json` holds."""
+
+    run: Run
+    about: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Subtyped:
+        """Open a finished run. Raises InputError where it is another one, or is not finished."""
+        run = Run.open(Path(folder))
+        told = run.read()
+        if told.get("verb") != "find-subtypes" or not told.get("finished"):
+            raise InputError(
+                run.folder, "run folder", f"a run of {told.get('verb')}", "a finished `ecglens find-subtypes`"
+            )
+        return cls(run, read_json(run.folder / RESULT))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as it stands in JSON output."""
+        return self.about
+
+
+def find_subtypes(
+    tested: Bundle | Run,
+    cohort: Cohort,
+    group: NDArray[np.bool_],
+    folder: str | Path,
+    *,
+    name: str,
+    by: str = "attributions",
+    truth: pd.Series | None = None,
+    target: str = CALLED,
+    ks: Sequence[int] = KS,
+    seed: int = 0,
+    arguments: Mapping[str, Any] | None = None,
+    cache: Cache | None = None,
+    progress: Progress = silent,
+) -> Subtyped:
+    """Cluster the records of a group, without labels, and write the run folder `folder`.
+
+    tested  a bundle, or a family of folds: each record by the network that has not seen it
+    cohort  of a family as `folds_of` returns it; group: bool [record], called `name`
+    by      "attributions", "signals", "features"
+    truth   sub-label of records, by record id, None or missing where it has none of those compared; the clusters are
+            chosen without it
+    target  the class whose logit is explained; "called": each record's highest
+
+    Raises InputError for a group of fewer than 30 records, LeakError where a network has seen one of them.
+    """
+    if by not in BY:
+        raise UsageError("find-subtypes", "--by", by, ", ".join(BY))
+    chosen = cohort.where(group)
+    _enough(name, len(chosen))
+    told = dict(arguments or {}) | {
+        "group": name, "by": by, "target": target, "ks": list(ks), "records_sha256": hash_of(list(chosen.record_ids)),
+    }  # fmt: skip
+    run = Run.create(Path(folder), "find-subtypes", told, seed)
+    with run.writing():
+        parts = [(tested, chosen)] if isinstance(tested, Bundle) else [(b, p) for _, b, p in bundles_of(tested, chosen)]
+        for bundle, part in parts:
+            bundle.refuse_own_patients(cohort.name, part.patient_keys, ())
+        prepared = prepare(chosen, parts[0][0].preprocessing, cache=cache, progress=progress)
+        place = {record: i for i, record in enumerate(prepared.cohort.record_ids)}
+        readers = [
+            Reader(bundle, np.array([place[r] for r in part.record_ids if r in place], np.intp))
+            for bundle, part in parts
+        ]  # fmt: skip
+        vectors = gather([reader for reader in readers if len(reader.rows)], prepared, by, target, progress)
+        _enough(f"{name}, with beats", len(vectors.rows))
+        used = prepared.cohort.take(vectors.rows)
+        people = people_of(used)
+        points = reduce(vectors.values)
+        candidates = try_all(points, people, ks=ks, seed=seed)
+        best = blind(candidates)
+        known = _known(truth, used)
+        excluded = [vars(entry) for entry in (*cohort.excluded, *prepared.excluded)]
+        embedding = _embedded(points, seed)
+        classes = parts[0][0].classes
+        _write(run, used, vectors.probabilities, best, known, embedding, classes)
+        run.write_array("beats", np.stack([vectors.beats[best.labels == c].mean(axis=0) for c in range(best.k)]))
+        seen = vectors.values if vectors.values.ndim == 3 else vectors.beats
+        cells = cells_that_differ(seen, best.labels, people, prepared.fs, parts[0][0].preprocessing.leads, seed)
+        write_json(run.folder / RESULT, clean({
+            "schema": 1, "by": by, "group": name, "target": target, "chosen": best.as_dict(),
+            "components": points.shape[1],
+            "clusters": _clusters(used, vectors.probabilities, best, classes, people, seed),
+            **_scored(candidates, best, known, people, seed), "grid": [one.as_dict() for one in candidates],
+            "cells": cells, "records": str(run.folder / "tables" / f"{RECORDS}.csv"), "n": len(used),
+            "n_patients": len(set(people)), "without_beats": len(prepared.cohort) - len(vectors.rows),
+            "networks": len(readers), "label_rule": cohort.label_rule, "bundle": parts[0][0].name, "data": cohort.name,
+            "excluded": excluded, "fs": prepared.fs, "leads": list(parts[0][0].preprocessing.leads),
+        }))  # fmt: skip
+        run.note(finished=True)
+    return Subtyped.open(run.folder)
+
+
+def cells_that_differ(
+    values: np.ndarray, labels: NDArray[np.intp], people: Sequence[str], fs: float, leads: Sequence[str], seed: int = 0
+) -> list[dict[str, Any]]:
+    """Return where the two largest clusters differ: cells of a lead and 40 ms, the surest first.
+
+    values   [record, lead, phase]
+
+    Where the clusters were made of these values they must differ: then p orders the cells and proves nothing.
+
+    Columns: lead, start_ms and stop_ms from the R peak, `value` (mean of the first cluster minus that of the second),
+    low, high (over patients), p (normal approximation of the resampled difference, Holm over all cells).
+    """
+    from scipy.stats import norm
+
+    width = max(1, round(CELL_S * fs))
+    n = values.shape[2] // width
+    table = values[:, :, : n * width].reshape(len(values), len(leads), n, width).mean(axis=3)
+    weights = patient_weights(people, N_RESAMPLES, seed).astype(float)
+    first, second = ((labels == c).astype(float) for c in (0, 1))
+    flat = table.reshape(len(table), -1)
+
+    def difference(rows: np.ndarray) -> np.ndarray:
+        one, other = rows * first, rows * second
+        mass = np.maximum(one.sum(axis=1, keepdims=True), 1e-12), np.maximum(other.sum(axis=1, keepdims=True), 1e-12)
+        return np.asarray(one @ flat / mass[0] - other @ flat / mass[1])
+
+    value, drawn = difference(np.ones((1, len(flat))))[0], difference(weights)
+    spread = drawn.std(axis=0)
+    z = np.where(spread > 0, value / np.where(spread > 0, spread, 1), 0.0)
+    p = holm(2 * norm.sf(np.abs(z)))
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    cells = []
+    for at in np.argsort(-np.abs(z), kind="stable"):
+        lead, cell = divmod(int(at), n)
+        start = 1000 * (cell * width / fs - BEFORE_S)
+        cells.append({
+            "lead": leads[lead], "start_ms": round(start, 3), "stop_ms": round(start + 1000 * width / fs, 3),
+            "value": float(value[at]), "low": float(low[at]), "high": float(high[at]), "p": float(p[at]),
+        })  # fmt: skip
+    return cells
+
+
+def _enough(name: str, n: int) -> None:
+    if n < LEAST:
+        raise InputError(
+            "find-subtypes", f"records of {name}", n, f"{LEAST} or more", "choose a larger group, or --fold all",
+            kind="too_few",
+        )  # fmt: skip
+
+
+def _known(truth: pd.Series | None, used: Cohort) -> tuple[list[str], NDArray[np.intp]]:
+    """Return the names of sub-labels, and that of each record, -1 for none of them."""
+    if truth is None:
+        return [], np.full(len(used), -1)
+    names = sorted({str(value) for value in truth.dropna()})
+    own = [truth.get(record) for record in used.record_ids]
+    return names, np.array([names.index(str(one)) if one is not None and not pd.isna(one) else -1 for one in own])
+
+
+def _scored(
+    candidates: Sequence[Candidate], best: Candidate, known: tuple[list[str], NDArray[np.intp]], people: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    names, truth = known
+    here = truth >= 0
+    if len(np.unique(truth[here])) < 2:
+        return {"accuracy": None, "ari": None, "majority": None, "upper_bound": None, "sublabels": names}
+    owners = [person for person, one in zip(people, here, strict=True) if one]
+    found = scores(best.labels[here], truth[here], owners, seed)
+    only = [Candidate(c.method, c.k, c.labels[here], c.silhouette, c.bic, c.halves) for c in candidates]
+    bound = upper_bound(only, truth[here])
+    more = scores(bound.labels, truth[here], owners, seed)
+    return {
+        "accuracy": found["accuracy"], "ari": found["ari"], "majority": found["majority"],
+        "n_labelled": int(here.sum()),
+        "upper_bound": bound.as_dict() | {"accuracy": more["accuracy"], "ari": more["ari"]}, "sublabels": names,
+        "per_class": {name: int((truth == k).sum()) for k, name in enumerate(names)},
+    }  # fmt: skip
+
+
+def _clusters(
+    used: Cohort, probabilities: np.ndarray, best: Candidate, classes: Sequence[str], people: Sequence[str], seed: int
+) -> list[dict[str, Any]]:
+    metadata = used.metadata
+    sex = metadata["sex"].map({"female": 1.0, "male": 0.0}).to_numpy(float)
+    covariates = {"share_female": sex, "age": pd.to_numeric(metadata["age"], errors="coerce").to_numpy(float)}
+    device = metadata["device"].astype(object)
+    if device.notna().any():
+        common = str(device.dropna().mode().iloc[0])
+        covariates["share_commonest_device"] = np.where(device.isna(), np.nan, (device == common).astype(float))
+    rows = differences(best.labels, covariates, people, seed)
+    said = differences(best.labels, {name: probabilities[:, j] for j, name in enumerate(classes)}, people, seed)
+    for row, more in zip(rows, said, strict=True):
+        row["probabilities"] = {name: more[name] for name in classes}
+    return rows
+
+
+def _embedded(points: np.ndarray, seed: int) -> NDArray[np.float32]:
+    """Return a t-SNE of the points [record, 2]: for the eye alone, nothing is computed from it."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    model = TSNE(2, perplexity=perplexity, init="pca", random_state=derived_seed(seed, "t-SNE") % 2**32)
+    start = points if points.shape[1] > 1 else np.column_stack([points, np.zeros(len(points))])
+    return np.asarray(model.fit_transform(start), dtype=np.float32)
+
+
+def _write(
+    run: Run, used: Cohort, probabilities: np.ndarray, best: Candidate, known: tuple[list[str], NDArray[np.intp]],
+    embedding: np.ndarray, classes: Sequence[str],
+) -> None:  # fmt: skip
+    names, truth = known
+    table = {"record_id": used.record_ids, "cluster": best.labels + 1, "x": embedding[:, 0], "y": embedding[:, 1]}
+    table["sublabel"] = [names[k] if k >= 0 else "" for k in truth]
+    table |= {f"probability_{name}": probabilities[:, j] for j, name in enumerate(classes)}
+    run.write_table(RECORDS, pd.DataFrame(table))
+
+
+__all__ = ["AFTER_S", "BEFORE_S", "METHODS", "Subtyped", "cells_that_differ", "find_subtypes"]

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`find_subtypes` on simulated infarctions: mean beats by hand, groups that are there, what it refuses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ecglens import Bundle, Output, simulate_cohort
+from ecglens.bundle import TrainedOn
+from ecglens.concepts.subtype_study import cells_that_differ, find_subtypes
+from ecglens.concepts.subtype_vectors import Reader, gather, mean_beat, turned
+from ecglens.errors import InputError, LeakError, UsageError
+from ecglens.models.lenet import initialized
+from ecglens.models.registry import ARCHITECTURES
+from ecglens.preprocessing.pipeline import Admission, Preprocessing, Resample
+from ecglens.preprocessing.prepare import prepare
+from ecglens.preprocessing.windows import Windows
+from ecglens.reporting.html import render
+from ecglens.reporting.subtypes import subtypes_report
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    made = simulate_cohort(48, classes=("IMI", "AMI"), seed=2)
+    return replace(made, records=list(made.records))
+
+
+def bundle_for(train=()):
+    arguments = {"n_leads": 12, "n_outputs": 2, "widths": [6, 8, 10, 12]}
+    network = initialized(ARCHITECTURES["ResNet1d"], arguments, 3)
+    known = TrainedOn.of("salt", train=(train, ()), valid=((), ()))
+    prepared = Preprocessing(Admission(), (Resample(100.0),), Windows(250, 250))
+    outputs = (Output("MI"), Output("NORM"))
+    return Bundle(network, outputs, prepared, 100.0, "ResNet1d", arguments, "made for it", known)
+
+
+def kinds(cohort):
+    return pd.Series([str(one).split("+")[0] for one in cohort.metadata["conditions"]], index=cohort.labels.index)
+
+
+def test_a_mean_beat_is_the_mean_of_the_stretches_round_r():
+    values = np.random.default_rng(0).normal(size=(2, 400))
+    peaks = np.array([0.1, 1.0, 2.0, 3.7])  # the first and the last are cut off
+    found = mean_beat(values, peaks, 100.0, 100.0)
+    assert np.allclose(found, (values[:, 70:150] + values[:, 170:250]) / 2)
+    assert mean_beat(values, np.array([0.1]), 100.0, 100.0) is None
+
+
+def test_features_of_a_turned_network_come_back():
+    generator = np.random.default_rng(1)
+    first = generator.normal(size=(40, 5))
+    rotation, _ = np.linalg.qr(generator.normal(size=(5, 5)))
+    other = 3.0 * first @ rotation + 7.0
+    assert np.allclose(turned(other, first, other[:4]), first[:4])
+
+
+@pytest.mark.parametrize("by", ["attributions", "features"])
+def test_a_record_has_the_same_vector_alone_and_among_others(cohort, by):
+    bundle = bundle_for()
+    few = prepare(cohort.take(range(5)), bundle.preprocessing)
+    together = gather([Reader(bundle, np.arange(5))], few, by)
+    alone = gather([Reader(bundle, np.arange(1))], prepare(cohort.take([2]), bundle.preprocessing), by)
+    assert np.allclose(together.values[2], alone.values[0], atol=1e-6)
+    assert together.values.shape[1:] == ((12, 80) if by == "attributions" else (12,))
+
+
+def test_infarctions_in_other_walls_are_told_apart_by_their_signals(cohort, tmp_path):
+    truth = kinds(cohort)
+    assert set(truth) == {"IMI", "AMI"}
+    found = find_subtypes(bundle_for(), cohort, np.ones(len(cohort), bool), tmp_path / "run", name="MI", by="signals",
+                          truth=truth, ks=(2, 3))  # fmt: skip
+    about = found.about
+    assert about["accuracy"]["value"] > about["majority"]
+    assert about["upper_bound"]["accuracy"]["value"] >= about["accuracy"]["value"]
+    assert sum(one["n"] for one in about["clusters"]) == about["n"] == len(cohort)
+    assert len(about["grid"]) == 6
+    table = pd.read_csv(about["records"])
+    assert table["sublabel"].tolist() == truth.tolist()
+    assert any(cell["p"] < 0.05 for cell in about["cells"])
+    page = render(subtypes_report(found))
+    assert "upper bound: chosen by the labels" in page
+    assert not re.search(r">[^<]*\bnan\b[^<]*<", page, flags=re.IGNORECASE)
+
+
+def test_cells_that_were_planted_are_the_surest_and_noise_has_none():
+    generator = np.random.default_rng(2)
+    values, labels = generator.normal(size=(80, 2, 80)), np.repeat([0, 1], 40)
+    people = [str(k) for k in range(80)]
+    assert not any(cell["p"] < 0.05 for cell in cells_that_differ(values, labels, people, 100.0, ("I", "V2")))
+    values[:40, 1, 32:36] += 2.0  # 20 to 60 ms after R
+    first = cells_that_differ(values, labels, people, 100.0, ("I", "V2"))[0]
+    assert (first["lead"], first["start_ms"], first["stop_ms"]) == ("V2", 20.0, 60.0)
+    assert first["low"] < 2.0 < first["high"]
+    assert first["p"] < 0.001
+
+
+def test_what_it_refuses_is_one_line(cohort, tmp_path):
+    few = np.arange(len(cohort)) < 29
+    with pytest.raises(InputError, match="29; allowed: 30 or more"):
+        find_subtypes(bundle_for(), cohort, few, tmp_path / "few", name="MI")
+    every = np.ones(len(cohort), bool)
+    with pytest.raises(UsageError, match="attributions, signals, features"):
+        find_subtypes(bundle_for(), cohort, every, tmp_path / "by", name="MI", by="colour")
+    with pytest.raises(LeakError):
+        find_subtypes(bundle_for(cohort.patient_keys[:3]), cohort, every, tmp_path / "leak", name="MI")

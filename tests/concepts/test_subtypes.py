@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sub-types: planted groups come back without labels, noise is not stable, scores are those of scikit-learn."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_rand_score
+
+from ecglens.concepts.subtypes import accuracy, blind, differences, reduce, scores, try_all, upper_bound
+from ecglens.errors import InputError
+
+
+def planted(n=90, apart=5.0, seed=0):
+    generator = np.random.default_rng(seed)
+    truth = (np.arange(n) % 3 == 0).astype(int)
+    return generator.normal(size=(n, 4)) + apart * truth[:, None], truth, [str(k) for k in range(n)]
+
+
+def test_two_groups_that_are_apart_are_found_without_labels():
+    vectors, truth, people = planted()
+    best = blind(try_all(vectors, people, ks=(2, 3)))
+    assert best.k == 2
+    assert best.stable
+    assert accuracy(best.labels, truth) == 1.0
+    assert np.bincount(best.labels)[0] > np.bincount(best.labels)[1], "the larger one comes first"
+
+
+def test_noise_has_no_stable_clusters():
+    vectors, _, people = planted(apart=0.0)
+    candidates = try_all(vectors, people, ks=(3, 4))
+    assert not any(one.stable for one in candidates)
+    assert not blind(candidates).stable
+
+
+def test_labels_make_an_upper_bound_of_the_blind_choice():
+    vectors, truth, people = planted(apart=1.2)
+    candidates = try_all(vectors, people, ks=(2, 3))
+    assert accuracy(upper_bound(candidates, truth).labels, truth) >= accuracy(blind(candidates).labels, truth)
+
+
+def test_accuracy_is_that_of_the_best_pairing():
+    generator = np.random.default_rng(1)
+    for k, n in ((2, 2), (3, 2), (2, 3)):
+        labels, truth = generator.integers(k, size=50), generator.integers(n, size=50)
+        size = max(k, n)
+        best = max(np.mean(np.array(order)[labels] == truth) for order in itertools.permutations(range(size)))
+        assert accuracy(labels, truth) == pytest.approx(best)
+
+
+def test_scores_have_intervals_around_what_scikit_learn_gives():
+    generator = np.random.default_rng(2)
+    truth = generator.integers(2, size=120)
+    labels = np.where(generator.random(120) < 0.2, 1 - truth, truth)
+    found = scores(labels, truth, [str(k // 2) for k in range(120)])
+    assert found["ari"]["value"] == pytest.approx(adjusted_rand_score(labels, truth))
+    assert found["accuracy"]["low"] < found["accuracy"]["value"] < found["accuracy"]["high"]
+    assert found["majority"] == pytest.approx(max(truth.mean(), 1 - truth.mean()))
+    assert found["n_patients"] == 60
+
+
+def test_components_keep_the_variance_that_is_asked_for():
+    vectors = np.random.default_rng(3).normal(size=(60, 5, 4)) * np.array([5.0, 2, 1, 0.5])
+    found = reduce(vectors)
+    share = PCA().fit(vectors.reshape(60, -1)).explained_variance_ratio_.cumsum()
+    assert found.shape[1] == int(np.argmax(share >= 0.75)) + 1
+    theirs = PCA(found.shape[1]).fit_transform(vectors.reshape(60, -1))
+    assert np.allclose(np.abs(found), np.abs(theirs))
+    with pytest.raises(InputError, match="all alike"):
+        reduce(np.ones((40, 3)))
+
+
+def test_clusters_are_compared_by_their_covariates():
+    labels = np.repeat([0, 1], [40, 20])
+    age = np.r_[np.full(40, 60.0), np.full(20, 70.0)]
+    age[0] = np.nan
+    first, second = differences(labels, {"age": age}, [str(k) for k in range(60)])
+    assert (first["n"], second["n"]) == (40, 20)
+    assert (first["age"]["value"], second["age"]["value"]) == (60.0, 70.0)
+
+
+def test_a_small_group_is_refused_in_one_line():
+    vectors, _, people = planted(29)
+    with pytest.raises(InputError) as raised:
+        try_all(vectors, people)
+    assert raised.value.kind == "too_few"
+    assert "\n" not in str(raised.value)
