@@ -108,3 +108,16 @@ def test_what_it_refuses_is_one_line(cohort, tmp_path):
         find_subtypes(bundle_for(), cohort, every, tmp_path / "by", name="MI", by="colour")
     with pytest.raises(LeakError):
         find_subtypes(bundle_for(cohort.patient_keys[:3]), cohort, every, tmp_path / "leak", name="MI")
+
+
+def test_the_verb_from_folder_to_page(cli, tiny_folder, tmp_path):
+    code, _, _ = cli("data", "simulate", tmp_path / "groups", "--n", 32, "--classes", "IMI,AMI", "--seed", 9)
+    assert code == 0
+    out = tmp_path / "subtypes"
+    asked = ("find-subtypes", tiny_folder, "--data", tmp_path / "groups", "--fold", "all", "--out", out, "--group")
+    code, told, _ = cli(*asked, "MI", "--by", "signals")
+    assert code == 0
+    assert (told["n"], told["accuracy"]) == (32, None)
+    assert (out / "subtypes.html").exists()
+    code, told, _ = cli(*asked, "XYZ")
+    assert (code, told["error"]["kind"]) == (2, "usage")

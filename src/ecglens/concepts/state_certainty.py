@@ -47,7 +47,7 @@ def risk_coverage(wrong: np.ndarray, doubt: np.ndarray) -> tuple[Floats, Floats]
     >>> coverage.tolist(), risk.tolist()
     ([0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.0, 0.25])
     """
-    order = np.argsort(doubt, kind="stable")
+    order = np.argsort(doubt, stable=True)
     n = len(order)
     _, start, count = np.unique(doubt[order], return_index=True, return_counts=True)
     mean = np.add.reduceat(wrong[order].astype(float), start) / count  # within a tie, every order is as likely
@@ -112,7 +112,7 @@ def _aurc_drawn(wrong: Floats, doubt: np.ndarray, every: np.ndarray) -> Floats:
     """Return the area under risk over coverage [1 + resample], all classes together."""
     record = np.repeat(np.arange(len(wrong)), wrong.shape[1]).reshape(wrong.shape)
     known = ~np.isnan(wrong)
-    order = np.argsort(np.asarray(doubt, float)[known], kind="stable")
+    order = np.argsort(np.asarray(doubt, float)[known], stable=True)
     errors, owner = wrong[known][order], record[known][order]
     if not len(order):
         return np.full(len(every), np.nan)

@@ -120,7 +120,7 @@ def _some(places: Places, record_ids: tuple[str, ...], most: int, seed: int) -> 
     if len(places) <= most:
         return places
     draw = uniform(seed, "chosen for states", record_keys([record_ids[i] for i in places]), 1)[:, 0]
-    return np.sort(places[np.argsort(draw, kind="stable")[:most]])
+    return np.sort(places[np.argsort(draw, stable=True)[:most]])
 
 
 def _checked(asked: Asked) -> Asked:

@@ -343,7 +343,7 @@ class _Study:
         target = self.classes.index("MI") if "MI" in self.classes else len(self.classes) - 1
         alone = (labels[:, target] == 1) & (np.nansum(labels, axis=1) == 1) & (decided[:, target] == 1)
         fit = np.flatnonzero(alone) if alone.any() else np.arange(len(rows))
-        middling = fit[np.argsort(probabilities[fit, target], kind="stable")][len(fit) // 4 : 1 + 3 * len(fit) // 4]
+        middling = fit[np.argsort(probabilities[fit, target], stable=True)][len(fit) // 4 : 1 + 3 * len(fit) // 4]
         at = int(middling[np.argmax([len(runs_of(read.strips[i])) for i in middling])])
         ecg = self.prepared.cohort[int(rows[at])].select(list(self.asked[0].bundle.preprocessing.leads))
         length = self.prepared.signals[rows[at]].shape[1]

@@ -86,7 +86,7 @@ def fit_states(vectors: np.ndarray, k: int, by: str = "soft", seed: int = 0, n_i
         raise UsageError("segment-states", "--by", by, ", ".join(METHODS))
     check_k(vectors, k)
     centres, labels = kmeans(vectors, k, seed, n_init)
-    order = np.argsort(-np.bincount(labels, minlength=k), kind="stable")
+    order = np.argsort(-np.bincount(labels, minlength=k), stable=True)
     centres = centres[order]
     tau = temperature(vectors, centres)
     if by != "gmm" or k == 1:
@@ -138,7 +138,7 @@ def _mixture(
         found = GaussianMixture(
             len(centres), covariance_type="diag", means_init=centres, random_state=seed % 2**32, max_iter=200,
         ).fit(np.asarray(vectors, dtype=np.float64))  # fmt: skip
-    order = np.argsort(-found.weights_, kind="stable")
+    order = np.argsort(-found.weights_, stable=True)
     return found.means_[order], found.covariances_[order], found.weights_[order]
 
 

@@ -174,7 +174,7 @@ def cells_that_differ(
     p = holm(2 * norm.sf(np.abs(z)))
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     cells = []
-    for at in np.argsort(-np.abs(z), kind="stable"):
+    for at in np.argsort(-np.abs(z), stable=True):
         lead, cell = divmod(int(at), n)
         start = 1000 * (cell * width / fs - BEFORE_S)
         cells.append({

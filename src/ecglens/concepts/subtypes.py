@@ -173,7 +173,7 @@ def _candidate(values: Floats, owners: Labels, method: str, k: int, seed: int) -
     from sklearn.metrics import silhouette_score
 
     labels, bic = _clustered(values, method, k, derived_seed(seed, method, k))
-    labels = np.argsort(np.argsort(-np.bincount(labels, minlength=k), kind="stable"), kind="stable")[labels]
+    labels = np.argsort(np.argsort(-np.bincount(labels, minlength=k), stable=True), stable=True)[labels]
     several = len(np.unique(labels)) > 1
     silhouette = float(silhouette_score(values, labels)) if several else float("nan")
     return Candidate(method, k, labels, silhouette, bic, _halves(values, owners, method, k, seed))

@@ -95,7 +95,7 @@ def plot_state_profiles(
     profiles, presence   [state, lead, time] in mV and [state, time], centred on the middle of the stretches
     states               as in `states.json`
     """
-    chosen = [int(k) for k in np.argsort([-(one["share"] or 0) for one in states], kind="stable")[:MOST_PROFILES]]
+    chosen = [int(k) for k in np.argsort([-(one["share"] or 0) for one in states], stable=True)[:MOST_PROFILES]]
     classes = list(states[0]["contribution"])
     row, left, top, foot = 27.0, 20.0, 15.0, 9.0
     shown = [lead for lead in SHOWN_LEADS if lead in leads] or list(leads[:3])

@@ -47,10 +47,8 @@ def subtypes_report(found: Subtyped) -> Report:
 def _plane(found: Subtyped) -> Section:
     about, table = found.about, found.run.read_table("records")
     assert table is not None
-    table = table.fillna({"sublabel": ""})
-    picture = plot_embedding(
-        table[["x", "y"]].to_numpy(), table["cluster"].tolist(), table["sublabel"].tolist(), about["sublabels"]
-    )
+    own = ["" if one != one else str(one) for one in table["sublabel"]]  # an empty cell is read as NaN
+    picture = plot_embedding(table[["x", "y"]].to_numpy(), table["cluster"].tolist(), own, about["sublabels"])
     chosen = about["chosen"]
     stable = "come back" if chosen["stable"] else "do not come back"
     words = (
