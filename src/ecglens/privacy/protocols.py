@@ -154,13 +154,11 @@ def _unseen_people(table: pd.DataFrame, protocol: str, n_folds: int, random: np.
             "identify", "people", f"{len(repeated)} with {what}", f"{max(FEWEST, n_folds)} for {protocol}",
             f"use --protocol {instead}, fewer --folds, or add data", kind="too_few_people",
         )  # fmt: skip
-    if protocol == "cross-session":  # without a date nobody knows which session it is
-        table = table.assign(usable=table["date"].notna())
-    else:
-        table = table.assign(usable=True)
+    dated = table["date"].notna()  # without a date nobody knows which session it is
+    usable = dated if protocol == "cross-session" else dated | True
     splits = []
     for number, tested in enumerate(_dealt(table, repeated, n_folds, random)):
-        asked = table["person"].isin(tested) & table["usable"]
+        asked = table["person"].isin(tested) & usable
         learners = sorted(set(table["person"]) - tested)
         train, valid = _two_parts(table, learners, random)
         enrol, probe = _gallery_and_probes(table, asked.to_numpy(), protocol, repeated & tested, random)
@@ -217,10 +215,10 @@ def _closed_set(table: pd.DataFrame) -> Split:
         n_valid = max(1, round(VALID * len(train)))
         for role, at in zip(("train", "valid", "probe"), (train[:-n_valid], train[-n_valid:], probe), strict=True):
             parts[role].append(at)
-    if people < max(2, FEWEST):
+    if people < FEWEST:
         raise InputError(
-            "identify", "people", f"{people} with two recordings or one of a minute and more", f"{FEWEST} for closed-set",
-            "use --protocol paper, and believe it less, or add data", kind="too_few_people",
+            "identify", "people", f"{people} with two recordings or one of a minute and more",
+            f"{FEWEST} for closed-set", "use --protocol paper, and believe it less, or add data", kind="too_few_people",
         )  # fmt: skip
     none = np.empty(0, np.int64)
     joined = {role: np.sort(np.concatenate(at)) if at else none for role, at in parts.items()}

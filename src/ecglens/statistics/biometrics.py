@@ -139,7 +139,7 @@ def verification(
     tell are NaN, as are their values.
     """
     curve, n_people = _Curve(trials), int(max(trials.first.max(), trials.second.max())) + 1
-    drawn = _people_drawn(n_people, n_resamples, seed)
+    drawn = people_drawn(n_people, n_resamples, seed)
     resampled: dict[str, list[Floats]] = {name: [] for name in ("eer", *map(_fnmr_name, fmrs))}
     for block in np.array_split(drawn, max(1, len(drawn) * len(trials.scores) // 2_000_000)):
         rates = curve.rates(pair_weights(trials, block))
@@ -294,7 +294,7 @@ def detection_and_identification(
             "some of people in the gallery, some of others", "use verification or closed-set", kind="no_trials",
         )  # fmt: skip
     numbers = np.unique(found.people, return_inverse=True)[1]
-    drawn = _people_drawn(int(numbers.max()) + 1, n_resamples, seed)[:, numbers].astype(np.float64)
+    drawn = people_drawn(int(numbers.max()) + 1, n_resamples, seed)[:, numbers].astype(np.float64)
     enough = (~found.known).sum() * far >= RULE_OF_THREE
     value = _dir_at(found, np.ones((1, len(numbers))), far)[0] if enough else np.nan
     resampled = _dir_at(found, drawn, far) if enough else np.full(n_resamples, np.nan)
@@ -308,7 +308,7 @@ def mean_over_people(
     """Return the mean of `values` [probe] with its interval, whole `people` [probe] resampled."""
     numbers = pd.factorize(np.asarray(people))[0]
     sums, counts = np.bincount(numbers, np.asarray(values, np.float64)), np.bincount(numbers).astype(np.float64)
-    drawn = _people_drawn(len(counts), n_resamples, seed)
+    drawn = people_drawn(len(counts), n_resamples, seed)
     resampled = (drawn @ sums) / (drawn @ counts)
     return _estimate(float(np.mean(values)), resampled, len(numbers), len(counts), level)
 
@@ -399,7 +399,7 @@ def _best_per_person(similarity: np.ndarray, gallery_people: np.ndarray) -> tupl
     return names, np.ascontiguousarray(scores.T)
 
 
-def _people_drawn(n_people: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
+def people_drawn(n_people: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
     """Return how often each person is drawn in each resample [resample, person]."""
     generator = np.random.default_rng(seed)
     return np.stack(

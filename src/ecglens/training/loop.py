@@ -29,7 +29,7 @@ class Lesson:
     patience  epochs without a better score after which training stops
     losses    epoch -> each batch's loss, not yet differentiated, with the number of records in it
     rate      (step of the whole training, scores of the epochs before) -> learning rate
-    score     how good the network is now, higher is better
+    score     epoch -> how good the network is now, higher is better
     measure   what the score is called in the history
     words     what it is called in the progress
     """
@@ -39,7 +39,7 @@ class Lesson:
     patience: int
     losses: Callable[[int], Iterator[tuple[Tensor, int]]]
     rate: Callable[[int, list[float]], float]
-    score: Callable[[], float]
+    score: Callable[[int], float]
     measure: str
     words: str
 
@@ -61,7 +61,7 @@ def learn(
         epoch = state.epoch + 1
         loss = _epoch(network, lesson, optimizer, epoch, [entry[lesson.measure] for entry in state.history], seed)
         _refuse_divergence(loss, epoch, folder)
-        score = lesson.score()
+        score = lesson.score(epoch)
         state.epoch = epoch
         state.history.append({"epoch": epoch, "train_loss": loss, lesson.measure: score})
         if score > state.best_score:

@@ -138,7 +138,7 @@ def fit(
     lesson = Lesson(
         steps, recipe.epochs, recipe.patience, losses,
         lambda step, scores: learning_rate(recipe, step, recipe.epochs * steps, scores),
-        lambda: macro_auroc(network, recipe, valid), "valid_macro_auroc", "validation macro AUROC",
+        lambda _: macro_auroc(network, recipe, valid), "valid_macro_auroc", "validation macro AUROC",
     )  # fmt: skip
     decay = recipe.weight_decay
     return network, learn(network, lesson, folder, journal, seed=seed, weight_decay=decay, progress=progress)
