@@ -20,6 +20,7 @@ from ecglens.cli import (
     doctor,
     evaluate,
     explain,
+    identify,
     measure,
     predict,
     report,
@@ -50,6 +51,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("audit")(audit.audit)
+app.command("identify")(identify.identify)
 app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 

@@ -20,6 +20,7 @@ class CNN1d(nn.Module):
     n_outputs  logits, or features of an embedding, returned [batch, output]
     widths     channels of the convolutions
     kernel     their length, in samples
+    strides    of the convolutions, in samples; None: 1 each
     dropout    before the head
     pooling    over time: "mean", or "mean_max" for mean and maximum side by side
     """
@@ -32,18 +33,21 @@ class CNN1d(nn.Module):
         kernel: int = 15,
         dropout: float = 0.5,
         pooling: str = "mean",
+        strides: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if min(n_leads, n_outputs, kernel, *widths) < 1 or not 0 <= dropout < 1:
-            raise ValueError("leads, outputs, widths and the kernel must be 1 or more, dropout below 1")
+        steps = list(strides or [1] * len(widths))
+        if min(n_leads, n_outputs, kernel, *widths, *steps) < 1 or not 0 <= dropout < 1:
+            raise ValueError("leads, outputs, widths, strides and the kernel must be 1 or more, dropout below 1")
         if pooling not in ("mean", "mean_max"):
             raise ValueError("pooling must be mean or mean_max")
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                nn.Conv1d(before, width, kernel, padding=kernel // 2), nn.BatchNorm1d(width), nn.ReLU(), nn.MaxPool1d(2)
+                nn.Conv1d(before, width, kernel, stride=step, padding=kernel // 2),
+                nn.BatchNorm1d(width), nn.ReLU(), nn.MaxPool1d(2),
             )
-            for before, width in zip((n_leads, *widths[:-1]), widths, strict=True)
-        )
+            for before, width, step in zip((n_leads, *widths[:-1]), widths, steps, strict=True)
+        )  # fmt: skip
         self.pooling, self.dropout = pooling, nn.Dropout(dropout)
         self.head = nn.Linear(widths[-1] * (2 if pooling == "mean_max" else 1), n_outputs)
 

@@ -73,7 +73,8 @@ ATTACKERS: dict[str, Attacker] = {
         "TransECG", {"patch": 5}, _TRANSECG, _TRANSECG_APART, "TransECG with patches of 20 ms: Q-R and R-S"
     ),
     "cnn": Attacker(
-        "CNN1d", {"widths": [32, 64, 128, 128], "kernel": 9, "dropout": 0.0, "pooling": "mean_max"},
+        "CNN1d",
+        {"widths": [32, 64, 128, 128], "kernel": 9, "dropout": 0.0, "pooling": "mean_max", "strides": [2, 2, 1, 1]},
         _named("cnn", 1000, epochs=40, lr=1e-3, weight_decay=1e-2, patience=8),
         _told_apart("cnn", 1000, 1500, lr=3e-3),
         "a small convolutional network of ours",
