@@ -84,7 +84,8 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
-    "criteria", "contradictions", "sampling_rates", "leads", "flagged", "notes",
+    "criteria", "contradictions", "sampling_rates", "leads", "flagged", "notes", "within_database",
+    "leave_one_database_out",
 }  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def keys_of(value: Any) -> set[str]:
         return set()
     found = set(value)
     for key, item in value.items():
-        if key in ("per_class", "prevalence", "methods", "tests") and isinstance(item, dict):
+        if key in ("per_class", "prevalence", "methods", "tests", "models") and isinstance(item, dict):
             found |= set().union(*map(keys_of, item.values()))
         elif key not in DYNAMIC and not (key == "excluded" and isinstance(item, dict)):
             found |= keys_of(item)
@@ -136,8 +137,10 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "train": ["train", "--data", "made", "--epochs", "1", "--out", "run", "--no-cache"],
         "delineate": ["delineate", "--data", "made", "--out", "waves"],
         "audit": ["audit", "run", "--out", "run/audit"],
+        "identify": ["identify", "--data", "made", "--task", "sex", "--folds", "2", "--model", "unveiled-lr",
+                     "--windows", "1", "--purpose", "risk-assessment", "--out", "risk"],
         "report": ["report", "run"],
-    }
+    }  # fmt: skip
     few = Size(simulated=40, measured=30, cases=2, redrawn=2, stable=2, regressed=2, seeds=1, epochs=1)
     monkeypatch.setattr("ecglens.auditing.work.QUICK", few)
     assert set(calls) == {words for words, _ in verbs()}

@@ -154,28 +154,32 @@ def _compared(
 ) -> tuple[Floats, dict[str, float]]:
     """Return the probability [unit, unit] that two units are of one person, by a model of how far they are apart."""
     assert material.features is not None
-    fitted = None
     parts = []
     for role in (split.train, split.valid):
         rows = material.table.iloc[role].assign(at=role)
         units = [group.to_numpy() for _, group in rows.groupby("recording")["at"]]
-        owners = np.array([material.table["person"].iloc[u[0]] for u in units])
-        parts.append(
-            (_summary(material.features, units), owners, [str(material.table["recording"].iloc[u[0]]) for u in units])
-        )
-    spread = np.nanstd(parts[0][0], axis=0)
+        first = material.table.iloc[[unit[0] for unit in units]]
+        parts.append((_summary(material.features, units), first["person"].to_numpy(), first["recording"].tolist()))
+    spread = _spread(parts[0][0])
     learnt = []
     for features, owners, recordings in parts:
-        first, second = unveiled.pairs_to_learn(owners, recordings, seed)
-        apart = unveiled.pair_features(features / np.where(spread > 0, spread, 1.0), first, second)
-        learnt.append((apart, (owners[first] == owners[second]).astype(np.int64)))
+        one, other = unveiled.pairs_to_learn(owners, recordings, seed)
+        same = (owners[one] == owners[other]).astype(np.int64)
+        learnt.append((unveiled.pair_features(features / spread, one, other), same))
     fitted = unveiled.fit_readable(model, learnt[0], learnt[1], seed)
-    units_asked = _summary(material.features, at) / np.where(spread > 0, spread, 1.0)
-    first, second = np.triu_indices(len(at), k=1)
+    one, other = np.triu_indices(len(at), k=1)
+    apart = unveiled.pair_features(_summary(material.features, at) / spread, one, other)
     similarity = np.eye(len(at))
-    apart = unveiled.pair_features(units_asked, first, second)
-    similarity[first, second] = similarity[second, first] = fitted.probabilities(apart, 2)[:, 1]
+    similarity[one, other] = similarity[other, one] = fitted.probabilities(apart, 2)[:, 1]
     return similarity, _readable_cost(fitted)
+
+
+def _spread(features: Floats) -> Floats:
+    """Return the deviation of each feature, 1 where it is never known or always the same."""
+    known = ~np.isnan(features).all(axis=0)
+    out = np.ones(features.shape[1])
+    out[known] = np.nanstd(features[:, known], axis=0)
+    return np.where(out > 0, out, 1.0)
 
 
 def _summary(features: Floats, units: list[np.ndarray]) -> Floats:

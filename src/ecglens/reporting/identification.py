@@ -111,7 +111,10 @@ def _gallery(run: Run) -> Section | None:
     gallery, det = run.read_table("gallery"), run.read_table("det")
     if gallery is None or det is None:
         return None
-    curves = {str(name): {c: rows[c].tolist() for c in rows} for name, rows in gallery.groupby("model", sort=False)}
+    curves = {
+        str(name): {str(column): rows[column].tolist() for column in rows}
+        for name, rows in gallery.groupby("model", sort=False)
+    }
     rates = {
         str(name): (rows["fmr"].to_numpy(), rows["fnmr"].to_numpy()) for name, rows in det.groupby("model", sort=False)
     }
@@ -144,8 +147,13 @@ def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
     cost = run.read_table("cost")
     if cost is not None:
         cells = tuple(
-            (str(r.model), f"{int(r.parameters):,}", f"{int(r.multiply_adds):,}", f"{r.seconds:.0f}")
-            for r in cost.itertuples()
+            (
+                str(row["model"]),
+                f"{int(row['parameters']):,}",
+                f"{int(row['multiply_adds']):,}",
+                f"{row['seconds']:.0f}",
+            )
+            for row in cost.to_dict("records")
         )
         caption = "What they cost. Of trees: nodes, and comparisons of one answer."
         tables.append(Table(("attacker", "parameters", "multiply-additions", "seconds"), cells, caption))
