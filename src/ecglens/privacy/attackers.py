@@ -119,7 +119,7 @@ def train_to_name(
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         order = np.argsort(uniform(seed, f"order/{epoch}", train.keys, 1)[:, 0])
-        drawn = draw(recipe.augmentation, train.keys, *train.signal.shape[1:], seed, epoch)
+        drawn = draw(recipe.augmentation, train.keys, train.signal.shape[1], train.signal.shape[2], seed, epoch)
         for batch in np.array_split(order, steps):
             x, y = apply(recipe.augmentation, drawn, train.signal, one_hot, train.keys, batch, seed, epoch)
             yield multiclass_loss(network(torch.from_numpy(x)), torch.from_numpy(y), ones), len(batch)
@@ -150,7 +150,7 @@ def train_to_tell_apart(
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         random = np.random.default_rng(derived_seed(seed, "people", epoch))
-        drawn = draw(recipe.augmentation, train.keys, *train.signal.shape[1:], seed, epoch)
+        drawn = draw(recipe.augmentation, train.keys, train.signal.shape[1], train.signal.shape[2], seed, epoch)
         for step in range(STEPS_AN_EPOCH):
             people = random.permutation(len(owners))[:size]
             batch = np.array([random.choice(owners[person]) for person in people])

@@ -345,7 +345,7 @@ def _note(
             "names": [cohort.name for cohort in cohorts], "n_people": windowed.n_people,
             "n_records": windowed.n_records, "n_windows": len(windowed),
             "people_by_database": people["database"].value_counts().to_dict(),
-            "leads": {f"{d} {lead}": int(n) for (d, lead), n in people.groupby(["database", "lead"]).size().items()},
+            "leads": {str(k): int(n) for k, n in (people["database"] + " " + people["lead"]).value_counts().items()},
             "age_groups": count_age_groups(windowed.table),
             "sex": {str(k): int(v) for k, v in people["sex"].fillna("unknown").value_counts().items()},
             "excluded": describe_exclusions(windowed.excluded), "preparation": windowed.preparation.says,

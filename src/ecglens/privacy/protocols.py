@@ -136,7 +136,7 @@ def gap_for(duration: float) -> float | None:
 def first_sessions(table: pd.DataFrame) -> Indices:
     """Return the positions of the windows of each person's first recording: by date, where known, then by name."""
     order = table.assign(at=np.arange(len(table)), when=table["date"].fillna("9999"))
-    order = order.sort_values(["when", "recording", "start"], kind="stable")
+    order = order.sort_values(["when", "recording", "start"])
     first = order.groupby("person")["recording"].first()
     return np.flatnonzero((table["person"].map(first) == table["recording"]).to_numpy())
 
@@ -227,7 +227,7 @@ def _closed_set(table: pd.DataFrame) -> Split:
 
 def _own_parts(rows: pd.DataFrame) -> tuple[Indices, Indices]:
     """Return the positions to train on and to test on of one person: by recording, or in time behind a gap."""
-    rows = rows.assign(when=rows["date"].fillna("")).sort_values(["when", "recording", "start"], kind="stable")
+    rows = rows.assign(when=rows["date"].fillna("")).sort_values(["when", "recording", "start"])
     recordings = rows["recording"].drop_duplicates().tolist()
     if len(recordings) > 1:
         n_test = max(1, int(0.3 * len(recordings)))

@@ -340,7 +340,7 @@ class _Curve:
     """Trials sorted once; every resample is then two running sums."""
 
     def __init__(self, trials: Trials) -> None:
-        self.order = np.argsort(-trials.scores, kind="stable")
+        self.order = np.argsort(-trials.scores, stable=True)
         ordered = trials.scores[self.order]
         self.ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # last of each run of equal scores
         self.steps = ordered[self.ends]
@@ -376,7 +376,7 @@ def _lowest_fnmr(fmr: Floats, fnmr: Floats, at_most: float) -> Floats:
 
 
 def _dir_at(found: OpenSet, weights: Floats, far: float) -> Floats:
-    order = np.argsort(-found.scores, kind="stable")
+    order = np.argsort(-found.scores, stable=True)
     ordered = found.scores[order]
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
     parts = []

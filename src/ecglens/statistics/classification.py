@@ -25,7 +25,7 @@ FIGURES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc"
 def classification(
     scores: ArrayLike,
     labels: ArrayLike,
-    people: Sequence[Hashable],
+    people: Sequence[Hashable] | np.ndarray,
     *,
     n_resamples: int = 2000,
     seed: int = 0,
