@@ -53,6 +53,8 @@ from ecglens.prediction.evaluate import evaluate as evaluate
 from ecglens.prediction.predict import Prediction as Prediction
 from ecglens.prediction.predict import predict as predict
 from ecglens.preprocessing.pipeline import Preprocessing as Preprocessing
+from ecglens.privacy.identify import Identified as Identified
+from ecglens.privacy.identify import identify as identify
 from ecglens.report import Figure as Figure
 from ecglens.report import Report as Report
 from ecglens.report import Section as Section
@@ -60,6 +62,7 @@ from ecglens.report import Table as Table
 from ecglens.reporting.audit import audit_report as audit_report
 from ecglens.reporting.html import render as render
 from ecglens.reporting.html import write_report as write_report
+from ecglens.reporting.identification import identification_report as identification_report
 from ecglens.reporting.record import record_report as record_report
 from ecglens.reporting.run import build_run_report as build_run_report
 from ecglens.reporting.states import states_report as states_report

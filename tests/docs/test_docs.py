@@ -87,6 +87,7 @@ DYNAMIC = {
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
     "contribution", "share_by_class", "segments", "reference", "time", "criteria", "contradictions",
     "sampling_rates", "leads", "flagged", "notes",
+    "within_database", "leave_one_database_out",
 }  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def keys_of(value: Any) -> set[str]:
         return set()
     found = set(value)
     for key, item in value.items():
-        if key in ("per_class", "prevalence", "methods", "tests") and isinstance(item, dict):
+        if key in ("per_class", "prevalence", "methods", "tests", "models") and isinstance(item, dict):
             found |= set().union(*map(keys_of, item.values()))
         elif key not in DYNAMIC and not (key == "excluded" and isinstance(item, dict)):
             found |= keys_of(item)
@@ -155,6 +156,8 @@ def test_each_key_of_json_output_stands_in_the_reference(tmp_path, capsys, monke
         "segment-states": ["segment-states", tiny, "--data", "made", "--fold", "all", "--out", "states", "--k", "3"],
         "find-subtypes": ["find-subtypes", tiny, "--data", "groups", "--group", "MI", "--by", "signals",
                           "--fold", "all", "--out", "subtypes"],
+        "identify": ["identify", "--data", "made", "--task", "sex", "--folds", "2", "--model", "unveiled-lr",
+                     "--windows", "1", "--purpose", "risk-assessment", "--out", "risk"],
         "report": ["report", "run"],
         "test-concepts": ["test-concepts", tiny, "--data", "many", "--fold", "all", "--concepts", "old.toml", "--cavs",
                           "2", "--random", "100", "--layers", "pool", "--out", "concepts"],

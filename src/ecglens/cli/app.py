@@ -23,6 +23,7 @@ from ecglens.cli import (
     evaluate,
     explain,
     find_subtypes,
+    identify,
     measure,
     predict,
     report,
@@ -58,6 +59,7 @@ app.command("aggregate")(aggregate.aggregate)
 app.command("find-subtypes")(find_subtypes.find_subtypes)
 app.command("segment-states")(segment_states.segment_states)
 app.command("test-concepts")(concepts.concepts)
+app.command("identify")(identify.identify)
 app.command("delineate")(delineate.delineate)
 app.command("report")(report.report)
 

@@ -10,6 +10,8 @@ from torch import nn
 
 from ecglens.errors import FormatError
 from ecglens.models.average import Average
+from ecglens.models.bilstm import BiLSTM
+from ecglens.models.cnn1d import CNN1d
 from ecglens.models.ecgnet import ECGNet
 from ecglens.models.lenet import LeNet
 from ecglens.models.resnet1d import ResNet1d
@@ -30,6 +32,8 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "XResNet1d": XResNet1d,
     "ResNet1d": ResNet1d,
     "TransECG": TransECG,
+    "CNN1d": CNN1d,
+    "BiLSTM": BiLSTM,
     "Average": average_of,
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import median_filter
 from scipy.signal import butter, sosfiltfilt
 
 from ecglens.errors import SignalError
@@ -39,6 +40,11 @@ def apply_zero_phase(signal: np.ndarray, sections: np.ndarray) -> np.ndarray:
         return sosfiltfilt(sections, signal.astype(np.float64), axis=-1).astype(np.float32)
     matrix = _matrix(sections.tobytes(), sections.shape[0], n)
     return (signal.astype(np.float32, copy=False).reshape(-1, n) @ matrix).reshape(signal.shape)
+
+
+def running_median(signal: np.ndarray, width: int) -> np.ndarray:
+    """Return the median of each sample's `width` neighbours, `signal` [..., time], the ends repeated; float32."""
+    return median_filter(signal, size=(1,) * (signal.ndim - 1) + (width,), mode="nearest").astype(np.float32)
 
 
 @lru_cache(maxsize=4)

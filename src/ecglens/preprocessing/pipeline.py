@@ -18,9 +18,9 @@ from ecglens.cohort import Batch
 from ecglens.ecg import ECG
 from ecglens.errors import ContractError, EcglensError, Finding, FormatError, SignalError, UsageError
 from ecglens.leads import STANDARD_LEADS
-from ecglens.preprocessing.filter import apply_zero_phase, design_bandpass
+from ecglens.preprocessing.filter import apply_zero_phase, design_bandpass, running_median
 from ecglens.preprocessing.resample import resample
-from ecglens.preprocessing.scale import bridge_gaps, longest_gap, standardize
+from ecglens.preprocessing.scale import bridge_gaps, longest_gap, min_max, standardize
 from ecglens.preprocessing.windows import Windows
 
 
@@ -76,11 +76,45 @@ class Standardize:
         return standardize(signal, self.by), fs
 
 
-Step = Resample | Bandpass | Standardize
-STEPS: dict[str, type[Resample] | type[Bandpass] | type[Standardize]] = {
+@dataclass(frozen=True)
+class Median:
+    """Running median over `width` s (an odd number of samples, 3 at least), which takes lone spikes away."""
+
+    width: float
+    name: ClassVar[str] = "median"
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.width, int | float) and 0 < self.width < float("inf")):
+            raise UsageError("median", "width", self.width, "a width in s")
+
+    def apply(self, signal: np.ndarray, fs: float) -> tuple[np.ndarray, float]:
+        """Return the signal [record, lead, time] and its rate."""
+        return running_median(signal, max(3, round(self.width * fs) // 2 * 2 + 1)), fs
+
+
+@dataclass(frozen=True)
+class MinMax:
+    """From 0 to 1, `by` "record" (all leads together) or "lead": of amplitudes only their ratios are left."""
+
+    by: str = "lead"
+    name: ClassVar[str] = "minmax"
+
+    def __post_init__(self) -> None:
+        if self.by not in ("record", "lead"):
+            raise UsageError("minmax", "by", self.by, "record, lead")
+
+    def apply(self, signal: np.ndarray, fs: float) -> tuple[np.ndarray, float]:
+        """Return the signal [record, lead, time] and its rate."""
+        return min_max(signal, self.by), fs
+
+
+Step = Resample | Bandpass | Standardize | Median | MinMax
+STEPS: dict[str, type[Step]] = {
     "resample": Resample,
     "bandpass": Bandpass,
     "standardize": Standardize,
+    "median": Median,
+    "minmax": MinMax,
 }
 
 

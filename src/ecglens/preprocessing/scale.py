@@ -21,6 +21,14 @@ def standardize(signal: np.ndarray, by: str = "record", floor: float = 1e-8) -> 
     return centred / (np.sqrt(power) + np.float32(floor))
 
 
+def min_max(signal: np.ndarray, by: str = "lead") -> np.ndarray:
+    """Return `signal` [..., lead, time] from 0 to 1, float32; `by` as in `standardize`. What is flat becomes 0."""
+    axes = (-2, -1) if by == "record" else (-1,)
+    low, high = signal.min(axis=axes, keepdims=True), signal.max(axis=axes, keepdims=True)
+    span = high - low
+    return np.divide(signal - low, span, out=np.zeros(signal.shape, np.float32), where=span > 0)
+
+
 def bridge_gaps(signal: np.ndarray) -> np.ndarray:
     """Return `signal` [lead, time] with NaN replaced by straight lines between the neighbours (flat at the ends)."""
     if not np.isnan(signal).any():

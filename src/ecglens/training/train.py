@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ecglens.bundle import Bundle, Output, TrainedOn
 from ecglens.cohort import Cohort, Excluded
-from ecglens.errors import ContractError, InputError
+from ecglens.errors import ContractError
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES, MODELS
 from ecglens.prediction.calibration import calibrate
@@ -33,8 +33,9 @@ from ecglens.runs.run import Run, hash_of
 from ecglens.statistics.metrics import auroc
 from ecglens.training.augmentation import apply, draw
 from ecglens.training.card import model_card
-from ecglens.training.checkpoint import State, load_checkpoint, save_checkpoint
+from ecglens.training.checkpoint import State
 from ecglens.training.classes import learnable, refuse_unlearnable
+from ecglens.training.loop import Lesson, learn
 from ecglens.training.loss import class_weights, multilabel_loss
 from ecglens.training.recipes import Recipe
 
@@ -122,50 +123,28 @@ def train(
 def fit(
     recipe: Recipe, train: Prepared, valid: Prepared, folder: Path, journal: Journal, seed: int, progress: Progress
 ) -> tuple[nn.Module, State]:
-    """The loop. Returns the network with its best weights, and the history."""
+    """Train a network of the recipe. Returns it with its best weights, and the history."""
     signals, labels = train.stack(), train.cohort.labels.to_numpy()
     keys = record_keys(train.cohort.record_ids)
     weights = torch.from_numpy(class_weights(labels, recipe.balance)).float()
     network = _network(recipe, signals.shape[1], labels.shape[1], seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    state = State(0, 0, -math.inf, {}, [])
-    if (folder / "checkpoint.safetensors").exists():
-        state = load_checkpoint(folder / "checkpoint.safetensors", network, optimizer)
-
     steps = math.ceil(len(signals) / recipe.batch)
-    while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
-        epoch = state.epoch + 1
-        scores = [entry["valid_macro_auroc"] for entry in state.history]
+
+    def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         order = np.argsort(uniform(seed, f"order/{epoch}", keys, 1)[:, 0])
         drawn = draw(recipe.augmentation, keys, signals.shape[1], signals.shape[2], seed, epoch)
-        network.train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(seed, "dropout", epoch))
-            total = 0.0
-            for step in range(steps):
-                batch = order[step * recipe.batch : (step + 1) * recipe.batch]
-                x, y = apply(recipe.augmentation, drawn, signals, labels, keys, batch, seed, epoch)
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(recipe, state.epoch * steps + step, recipe.epochs * steps, scores)
-                loss = multilabel_loss(network(torch.from_numpy(x)), torch.from_numpy(y), weights)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                total += loss.item() * len(batch)
-        _refuse_divergence(total, epoch, folder)
-        score = macro_auroc(network, recipe, valid)
-        state.epoch = epoch
-        state.history.append({"epoch": epoch, "train_loss": total / len(signals), "valid_macro_auroc": score})
-        if score > state.best_score:
-            state.best_epoch, state.best_score = epoch, score
-            state.best_weights = {name: value.clone() for name, value in network.state_dict().items()}
-        save_checkpoint(folder / "checkpoint.safetensors", network, optimizer, state)
-        journal.record("epoch", str(epoch), state.history[-1])
-        note = f"validation macro AUROC {score:.3f}, best {state.best_score:.3f} in epoch {state.best_epoch}"
-        progress("training", epoch, recipe.epochs, note)
+        for step in range(steps):
+            batch = order[step * recipe.batch : (step + 1) * recipe.batch]
+            x, y = apply(recipe.augmentation, drawn, signals, labels, keys, batch, seed, epoch)
+            yield multilabel_loss(network(torch.from_numpy(x)), torch.from_numpy(y), weights), len(batch)
 
-    network.load_state_dict(state.best_weights)
-    return network.eval(), state
+    lesson = Lesson(
+        steps, recipe.epochs, recipe.patience, losses,
+        lambda step, scores: learning_rate(recipe, step, recipe.epochs * steps, scores),
+        lambda _: macro_auroc(network, recipe, valid), "valid_macro_auroc", "validation macro AUROC",
+    )  # fmt: skip
+    decay = recipe.weight_decay
+    return network, learn(network, lesson, folder, journal, seed=seed, weight_decay=decay, progress=progress)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int, scores: Sequence[float]) -> float:
@@ -288,11 +267,3 @@ def _note_data(run: Run, cohort: Cohort, prepared: Mapping[str, Prepared]) -> No
             "excluded": describe_exclusions([e for e, _ in excluded]), "citation": cohort.citation,
         }
     )  # fmt: skip
-
-
-def _refuse_divergence(total: float, epoch: int, folder: Path) -> None:
-    if not math.isfinite(total):
-        raise InputError(
-            folder, f"training loss in epoch {epoch}", total, "finite",
-            f"lower the learning rate; the checkpoint of epoch {epoch - 1} is kept", kind="diverged",
-        )  # fmt: skip

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ecglens identify`: how much does a shared ECG give away?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ecglens.cli.arguments import Json, Seed
+from ecglens.cli.console import Outcome, ProgressLine, clock, columns, conclude, say
+from ecglens.errors import UsageError
+
+if TYPE_CHECKING:
+    from ecglens.cohort import Cohort
+
+
+def identify(
+    data: list[str] = typer.Option(..., help="Folder of a data set or of your own ECGs; several times for several."),
+    task: str = typer.Option("person", help="person, sex or age."),
+    protocol: str = typer.Option(
+        "verification", help="verification, closed-set, open-set, cross-session, or paper (inflated). Sex and age are "
+        "always asked of people never trained on, but under paper.",
+    ),
+    model: str = typer.Option("cnn", help="transecg, cnn, bilstm, unveiled-lr, -tree, -forest, several, or all."),
+    lead: str = typer.Option("auto", help="A lead's name; auto: the one that each database is known by."),
+    preparation: str = typer.Option("paper", help="paper (each window from 0 to 1) or amplitude (millivolts kept)."),
+    windows: int = typer.Option(20, help="Windows of 8 s a person, at most."),
+    folds: int = typer.Option(5, help="Parts of the people, each asked about by a network that has not seen it."),
+    purpose: str = typer.Option(..., help="What for: risk-assessment, of data you are entitled to assess."),
+    out: Path = typer.Option(..., help="Run folder to write: identification.json, identify.html, tables."),
+    seed: Seed = 0,
+    resume: bool = typer.Option(False, "--resume", help="Go on where a run was cut off."),
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Measure how surely people can be found by one lead of their ECG, or their sex and age be told.
+
+    Prints and writes aggregates only: never whose a record is.
+
+    Example: ecglens identify --data ecgiddb/ --purpose risk-assessment --out runs/risk
+    """
+    asked = {"task": task, "protocol": protocol, "lead": lead, "preparation": preparation, "windows": windows,
+             "folds": folds, "purpose": purpose}  # fmt: skip
+    raise typer.Exit(conclude(lambda: _identify(data, model, asked, out, seed, resume), as_json))
+
+
+def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, seed: int, resume: bool) -> Outcome:
+    from ecglens.privacy.identify import PURPOSE
+    from ecglens.privacy.identify import identify as measure_risk
+    from ecglens.reporting.html import write_report
+    from ecglens.reporting.identification import identification_report
+
+    if asked["purpose"] != PURPOSE:
+        raise UsageError(
+            "identify", "purpose", asked["purpose"], PURPOSE,
+            "this verb measures risk; it is not for finding out who somebody is", kind="purpose",
+        )  # fmt: skip
+    line = ProgressLine()
+
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "expected":
+            say(f"Expected: {note}.")
+        else:
+            line(stage, done, total, note)
+
+    found = measure_risk(
+        [_load(where) for where in data], out, task=asked["task"], protocol=asked["protocol"],
+        models=_models(model), lead=asked["lead"], preparation=asked["preparation"], per_person=asked["windows"],
+        n_folds=asked["folds"], seed=seed, resume=resume, arguments={"data": data, "purpose": asked["purpose"]},
+        progress=progress,
+    )  # fmt: skip
+    page = out / "identify.html"
+    with found.run.writing():
+        write_report(identification_report(found.run), page)
+    return Outcome(found.as_dict(), _in_words(found.as_dict(), found.run.read()["seconds"], page), f"open {page}")
+
+
+def _load(where: str) -> Cohort:
+    from ecglens.datasets.load import load_cohort
+
+    return load_cohort(where, keep_unlabelled=True)  # whom the ECG is of matters here, not what is found in it
+
+
+def _models(asked: str) -> list[str]:
+    from ecglens.privacy.identify import NAMED
+
+    return list(NAMED) if asked == "all" else [name.strip() for name in asked.split(",") if name.strip()]
+
+
+def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
+    from ecglens.reporting.identification import headline
+    from ecglens.statistics.figures import interval, number
+
+    rows = [
+        (model, metric, interval(figure), number(figure["chance"]))
+        for model, figures in data["models"].items()
+        for metric, figure in figures.items()
+    ]
+    about = f"{data['n_people']} people, {data['n_records']} recordings, {data['protocol']}; {clock(seconds)}"
+    table = columns(("model", "figure", "value and 95 % interval", "chance"), rows)
+    return f"{headline(data)}\n{about}\n\n{table}\n\nPage: {page}"

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recurrent network that reads one lead both ways and fuses late (after Kim and Pyun, Sensors 20 (2020) 3069).
+
+Their layer sizes are not known to us: two layers of 128 units a direction stand in, each direction with a head of its
+own whose logits are added. A convolution of stride 4 shortens the input first. It is no replication.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class BiLSTM(nn.Module):
+    """Two LSTMs, one forwards and one backwards in time, never mixed before their logits are added.
+
+    n_leads    leads of the input [batch, lead, time]
+    n_outputs  logits, or features of an embedding, returned [batch, output]
+    hidden     units of a direction
+    depth      layers of a direction
+    stride     of the convolution before them, in samples
+    """
+
+    def __init__(
+        self, n_leads: int = 1, n_outputs: int = 2, hidden: int = 128, depth: int = 2, stride: int = 4
+    ) -> None:
+        super().__init__()
+        if min(n_leads, n_outputs, hidden, depth, stride) < 1:
+            raise ValueError("sizes must be 1 or more")
+        self.stem = nn.Conv1d(n_leads, 16, stride, stride=stride)
+        self.blocks = nn.ModuleList(nn.LSTM(16, hidden, depth, batch_first=True) for _ in range(2))
+        self.head = nn.ModuleList(nn.Linear(hidden, n_outputs) for _ in range(2))
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Return [batch, output] of `signal` [batch, lead, time]."""
+        steps = self.stem(signal).transpose(1, 2)
+        ways = (steps, torch.flip(steps, dims=(1,)))
+        ends = [lstm(way)[0][:, -1] for lstm, way in zip(self.blocks, ways, strict=True)]
+        return self.head[0](ends[0]) + self.head[1](ends[1])

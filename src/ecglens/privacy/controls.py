@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Controls: what a figure could owe to something else than the heart: the database, the split, one person twice.
+
+They use a plain model (logistic regression on the spectrum of the very windows that the attackers see), so that they
+are done in seconds and in every run.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from ecglens.errors import LeakError
+from ecglens.privacy.windows import Windowed
+from ecglens.statistics.bootstrap import Estimate
+from ecglens.statistics.classification import classification
+
+ALIKE = 0.98  # correlation of two people's windows at the best shift, above which they are looked at as one recording
+_BANDS = 40
+_HIGHEST = 45.0  # Hz
+_SHARED = 0.5  # of a window that must overlap at the shift
+_SMOOTH, _SLOW = 4.0, 2  # samples: smoothed by, so that a shift by part of a sample costs nothing, and thinned to
+_FOLDS = 5
+
+Floats = NDArray[np.float64]
+
+
+def refuse_doubled_recordings(table: pd.DataFrame) -> None:
+    """Raise LeakError where one recording, sample by sample, is given as that of two people or of two names."""
+    pairs = table.drop_duplicates(["person", "recording", "fingerprint"])
+    for column, what in (("person", "people"), ("recording", "recordings")):
+        counts = pairs.groupby("fingerprint")[column].nunique()
+        doubled = counts[counts > 1]
+        if len(doubled):
+            first = sorted(pairs[pairs["fingerprint"] == doubled.index[0]][column].unique())
+            raise LeakError(
+                "identify", what, f"{len(doubled)} recordings under two names (one is {' = '.join(first[:2])})",
+                "each recording once", "leave one of them out, or say that they are one person",
+                kind="duplicate_people",
+            )  # fmt: skip
+
+
+def alike_people(windowed: Windowed, threshold: float = ALIKE) -> list[tuple[str, str]]:
+    """Return pairs of people of whom two windows are the same curve at some shift: probably one recording.
+
+    A recording that was resampled, filtered, rescaled or cut elsewhere is found as well, where windows of both overlap
+    by half. One window of each recording is compared with those of all other people.
+    """
+    one = windowed.table.drop_duplicates("recording").index.to_numpy()
+    people = windowed.table["person"].to_numpy()[one]
+    signal = windowed.signal[one, 0].astype(np.float64)
+    slow = gaussian_filter1d(signal, _SMOOTH, axis=1)[:, ::_SLOW]
+    n = slow.shape[1]
+    slow = slow - slow.mean(axis=1, keepdims=True)
+    padded = np.fft.rfft(slow, 2 * n, axis=1).astype(np.complex64)
+    energy = np.fft.rfft(slow**2, 2 * n, axis=1)
+    held = np.fft.rfft(np.ones(n), 2 * n)
+    shifts = np.r_[0 : round(n * (1 - _SHARED)), 2 * n - round(n * (1 - _SHARED)) : 2 * n]
+    own = np.fft.irfft(energy * held.conj(), 2 * n)[:, shifts]  # energy of what overlaps, window shifted later
+    other = np.fft.irfft(held * energy.conj(), 2 * n)[:, shifts]
+    found = set()
+    for i in range(len(one) - 1):
+        cross = np.fft.irfft(padded[i] * padded[i + 1 :].conj(), 2 * n)[:, shifts]
+        likeness = (cross / np.sqrt(np.maximum(own[i] * other[i + 1 :], 1e-12))).max(axis=1)
+        for j in np.flatnonzero(likeness >= threshold) + i + 1:
+            if people[i] != people[j]:
+                found.add(tuple(sorted((str(people[i]), str(people[j])))))
+    return sorted(found)  # type: ignore[arg-type]
+
+
+def spectra(windowed: Windowed) -> Floats:
+    """Return the log power of the windows as seen, in _BANDS bands up to _HIGHEST Hz: [window, band]."""
+    seen = windowed.seen()[:, 0].astype(np.float64)
+    power = np.abs(np.fft.rfft(seen - seen.mean(axis=1, keepdims=True), axis=1)) ** 2
+    frequencies = np.fft.rfftfreq(seen.shape[1], 1 / windowed.fs)
+    edges = np.linspace(0.5, _HIGHEST, _BANDS + 1)
+    bands = [power[:, (frequencies >= a) & (frequencies < b)].mean(axis=1) for a, b in pairwise(edges)]
+    return np.log(np.stack(bands, axis=1) + 1e-12)
+
+
+def controls(windowed: Windowed, labels: pd.Series | None, *, seed: int = 0, n_resamples: int = 2000) -> dict[str, Any]:
+    """Return the controls that need no attacker, JSON-ready; None where a control does not apply.
+
+    labels  sex or age group of each window, None (unknown) left out; None for the task `person`
+
+    database_prediction     how well the database is told from a window of somebody unseen
+    label_from_database     how well the label is told from the name of the database alone
+    leave_one_database_out  balanced accuracy for the label on each database, learnt on the others
+    shuffled_labels         ... learnt on labels shuffled among people; must not differ from chance
+    duplicate_people        pairs of people of whom two windows are one curve
+    """
+    table, x = windowed.table, spectra(windowed)
+    databases = table["database"].to_numpy()
+    told: dict[str, Any] = {"duplicate_people": {"n": len(alike_people(windowed))}}
+    several = len(set(databases)) > 1
+    told["database_prediction"] = _cross_validated(x, databases, table, seed, n_resamples) if several else None
+    if labels is None:
+        return told | {"label_from_database": None, "leave_one_database_out": None, "shuffled_labels": None}
+    known = labels.notna().to_numpy()
+    part, y, x = table[known], labels[known].to_numpy(), x[known]
+    told["label_from_database"] = _from_database(part, y, seed, n_resamples) if several else None
+    told["leave_one_database_out"] = _left_out(x, y, part, seed, n_resamples) if several else None
+    told["shuffled_labels"] = _cross_validated(x, shuffled_by_person(y, part, seed), part, seed, n_resamples)
+    return told
+
+
+def shuffled_by_person(labels: np.ndarray, table: pd.DataFrame, seed: int) -> np.ndarray:
+    """Return labels [window] dealt out anew among the people: windows of one person keep one label."""
+    people, first = np.unique(table["person"].to_numpy().astype(str), return_index=True)
+    dealt = dict(zip(people, np.random.default_rng(seed).permutation(labels[first]), strict=True))
+    return np.array([dealt[person] for person in table["person"]], dtype=object)
+
+
+def as_json(told: Estimate, chance: float) -> dict[str, float]:
+    """Return a figure as it stands in JSON."""
+    return {"value": told.value, "low": told.low, "high": told.high, "chance": chance}
+
+
+def _cross_validated(x: Floats, y: np.ndarray, table: pd.DataFrame, seed: int, n_resamples: int) -> dict | None:
+    """Return the balanced accuracy on people left out, five times."""
+    people = np.unique(table["person"].to_numpy().astype(str))
+    fold = dict(zip(np.random.default_rng(seed).permutation(people), np.arange(len(people)) % _FOLDS, strict=True))
+    folds = np.array([fold[person] for person in table["person"]])
+    classes = np.unique(y.astype(str))
+    scores = np.zeros((len(y), len(classes)))
+    for number in range(_FOLDS):
+        test = folds == number
+        if len(np.unique(y[~test].astype(str))) < 2 or not test.any():
+            continue
+        scores[test] = _fitted(x[~test], y[~test], x[test], classes)
+    return _balanced(scores, y, classes, table, seed, n_resamples)
+
+
+def _left_out(x: Floats, y: np.ndarray, table: pd.DataFrame, seed: int, n_resamples: int) -> dict[str, Any]:
+    databases, classes = table["database"].to_numpy(), np.unique(y.astype(str))
+    told: dict[str, Any] = {}
+    for name in np.unique(databases.astype(str)):
+        test = databases == name
+        enough = len(np.unique(y[~test].astype(str))) > 1 and len(np.unique(y[test].astype(str))) > 1
+        told[name] = None
+        if enough:
+            scores = _fitted(x[~test], y[~test], x[test], classes)
+            told[name] = _balanced(scores, y[test], classes, table[test], seed, n_resamples)
+    return told
+
+
+def _from_database(table: pd.DataFrame, y: np.ndarray, seed: int, n_resamples: int) -> dict | None:
+    """Return the balanced accuracy of naming, for everybody, the commonest label of the other people's database."""
+    classes = np.unique(y.astype(str))
+    one_hot = (y.astype(str)[:, None] == classes).astype(float)
+    people = pd.DataFrame(one_hot, index=table["person"]).groupby(level=0).first()
+    database = table.drop_duplicates("person").set_index("person")["database"].loc[people.index]
+    totals = people.groupby(database.to_numpy()).transform("sum").to_numpy() - people.to_numpy()
+    overall = people.to_numpy().mean(axis=0)
+    scores = pd.DataFrame(totals + 1e-6 * overall, index=people.index).loc[table["person"]].to_numpy()
+    return _balanced(scores, y, classes, table, seed, n_resamples)
+
+
+def _fitted(x: Floats, y: np.ndarray, test: Floats, classes: np.ndarray) -> Floats:
+    from sklearn.linear_model import LogisticRegression
+
+    mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-9
+    model = LogisticRegression(C=0.1, max_iter=500, class_weight="balanced").fit((x - mean) / deviation, y.astype(str))
+    out = np.zeros((len(test), len(classes)))
+    out[:, np.searchsorted(classes, model.classes_)] = model.predict_proba((test - mean) / deviation)
+    return out
+
+
+def _balanced(
+    scores: Floats, y: np.ndarray, classes: np.ndarray, table: pd.DataFrame, seed: int, n_resamples: int
+) -> dict[str, float]:
+    """Return the balanced accuracy over people, windows of a person averaged."""
+    people = table["person"].to_numpy().astype(str)
+    mean = pd.DataFrame(scores).groupby(people).mean()
+    truth = pd.Series(np.searchsorted(classes, y.astype(str))).groupby(people).first()
+    told, chances = classification(
+        mean.to_numpy(), truth.to_numpy(), mean.index.tolist(), n_resamples=n_resamples, seed=seed
+    )
+    return as_json(told["balanced_accuracy"], chances["balanced_accuracy"])

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is trained on, who is looked for, and among whom: splits that are what they are called, or raise.
+
+Every split is drawn in one place and checked in another (`refuse_leaks`), which knows nothing of how it was drawn.
+
+verification   people never trained on; every pair of their recordings
+open-set       people never trained on; some of them are not in the gallery
+closed-set     the people trained on; other recordings of theirs, or a stretch of the same one behind a gap
+cross-session  people never trained on; the gallery from a person's first date, the probes from later ones
+sex, age       people never trained on
+paper          windows dealt out at random, as in TransECG: the same recording on both sides. Inflated, marked so
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecglens.errors import InputError, LeakError, UsageError
+
+Indices = NDArray[np.int64]
+
+PROTOCOLS = ("verification", "closed-set", "open-set", "cross-session", "paper")
+TASKS = ("person", "sex", "age")
+ROLES = ("train", "valid", "enrol", "probe")
+FEWEST = 3  # people with what a protocol needs, below which there is nothing to estimate
+VALID = 0.1  # of what may be trained on, for early stopping
+UNKNOWN = 0.25  # of the people looked for, not in the gallery of an open set
+# A filter reaches over the end of a window; two seconds are far beyond what 0.5 Hz leaves of it.
+LEAST_GAP = 2.0
+# (shortest recording, gap) in s: hours drift, so the longer a recording the farther apart its two parts.
+GAPS = ((5 * 3600.0, 3600.0), (1200.0, 300.0), (60.0, 10.0))
+TRAIN_UNTIL, TEST_FROM = 0.6, 0.7  # of a recording that is divided in time
+_PAPER_TEST = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions of windows by role.
+
+    protocol  a name of PROTOCOLS, or the task sex or age
+    name      fold-1, ...
+    train     what a network learns from
+    valid     what chooses its epoch, or is trained on where there is no choice to make
+    enrol     the gallery: what is known of the people among whom one is looked for
+    probe     what is looked for, or classified
+    """
+
+    protocol: str
+    name: str
+    train: Indices
+    valid: Indices
+    enrol: Indices
+    probe: Indices
+
+    @property
+    def inflated(self) -> bool:
+        """Tell whether its figures are known to be too good."""
+        return self.protocol == "paper"
+
+    @property
+    def unseen_people(self) -> bool:
+        """Tell whether the people asked about must not have been trained on."""
+        return self.protocol in ("verification", "open-set", "cross-session", "sex", "age")
+
+
+def make_splits(
+    table: pd.DataFrame, protocol: str, task: str = "person", *, n_folds: int = 5, seed: int = 0
+) -> list[Split]:
+    """Return the splits of a table of windows (`windows.COLUMNS`), each checked by `refuse_leaks`.
+
+    protocol  a name of PROTOCOLS; for sex and age always patient-disjoint, unless `paper`
+    n_folds   parts of the people who are looked for, one after the other; closed-set and paper have one
+
+    Raises InputError, with the reason and the protocol to use instead, for data that the protocol cannot be had from.
+    """
+    if task not in TASKS:
+        raise UsageError("identify", "task", task, ", ".join(TASKS))
+    if protocol not in PROTOCOLS:
+        raise UsageError("identify", "protocol", protocol, ", ".join(PROTOCOLS))
+    if n_folds < 2:
+        raise UsageError("identify", "folds", n_folds, "2 or more")
+    if table["person"].nunique() < 2:
+        found = f"{table['person'].nunique()} person"
+        raise InputError("identify", "people", found, "several", "add data: nobody can be confused with nobody",
+                         kind="one_person")  # fmt: skip
+    random = np.random.default_rng(seed)
+    if protocol == "paper":
+        splits = [_random_windows(table, random)]
+    elif task != "person":
+        splits = _by_class(table, task, n_folds, random)
+    elif protocol == "closed-set":
+        splits = [_closed_set(table)]
+    else:
+        splits = _unseen_people(table, protocol, n_folds, random)
+    for split in splits:
+        refuse_leaks(table, split)
+    return splits
+
+
+def refuse_leaks(table: pd.DataFrame, split: Split) -> None:
+    """Raise LeakError where a split is not what it is called. Looks at the table and the positions alone."""
+    roles = {name: table.iloc[getattr(split, name)] for name in ROLES}
+    learnt = pd.concat([roles["train"], roles["valid"]])
+    asked = pd.concat([roles["enrol"], roles["probe"]])
+    _refuse(split, "windows", set(learnt.index) & set(asked.index))
+    _refuse(split, "windows", set(roles["enrol"].index) & set(roles["probe"].index))
+    if split.inflated:
+        return
+    _refuse_shared_recordings(split, learnt, asked)
+    _refuse_shared_recordings(split, roles["enrol"], roles["probe"])
+    if split.unseen_people:
+        _refuse(split, "people", set(learnt["person"]) & set(asked["person"]))
+    if split.protocol in ("verification", "open-set", "cross-session"):
+        _refuse(split, "recordings", set(roles["enrol"]["recording"]) & set(roles["probe"]["recording"]))
+    if split.protocol in ("sex", "age"):
+        _refuse(split, "people", set(roles["train"]["person"]) & set(roles["valid"]["person"]))
+    if split.protocol == "cross-session":
+        both = roles["enrol"].merge(roles["probe"], on="person")
+        same = both[(both["date_x"] == both["date_y"]) | both["date_x"].isna() | both["date_y"].isna()]
+        _refuse(split, "dates of one person", set(same["date_x"].astype(str)))
+    if split.protocol == "closed-set" and set(roles["probe"]["person"]) - set(roles["train"]["person"]):
+        raise LeakError("closed-set", "people", "probes of people who were not trained on", "the same people",
+                        "use verification or open-set")  # fmt: skip
+
+
+def gap_for(duration: float) -> float | None:
+    """Return the gap between the parts of a recording of `duration` s, None where it is too short to be divided."""
+    return next((gap for shortest, gap in GAPS if duration >= shortest), None)
+
+
+def first_sessions(table: pd.DataFrame) -> Indices:
+    """Return the positions of the windows of each person's first recording: by date, where known, then by name."""
+    order = table.assign(at=np.arange(len(table)), when=table["date"].fillna("9999"))
+    order = order.sort_values(["when", "recording", "start"])
+    first = order.groupby("person")["recording"].first()
+    return np.flatnonzero((table["person"].map(first) == table["recording"]).to_numpy())
+
+
+# ------------------------------------------------------------------------------------------------------------- drawing
+
+
+def _unseen_people(table: pd.DataFrame, protocol: str, n_folds: int, random: np.random.Generator) -> list[Split]:
+    column = "date" if protocol == "cross-session" else "recording"
+    several = table.dropna(subset=[column]).groupby("person")[column].nunique()
+    repeated = set(several[several > 1].index)
+    if len(repeated) < max(FEWEST, n_folds):
+        what, instead = ("two dates", "verification") if column == "date" else ("two recordings", "closed-set")
+        raise InputError(
+            "identify", "people", f"{len(repeated)} with {what}", f"{max(FEWEST, n_folds)} for {protocol}",
+            f"use --protocol {instead}, fewer --folds, or add data", kind="too_few_people",
+        )  # fmt: skip
+    dated = table["date"].notna()  # without a date nobody knows which session it is
+    usable = dated if protocol == "cross-session" else dated | True
+    splits = []
+    for number, tested in enumerate(_dealt(table, repeated, n_folds, random)):
+        asked = table["person"].isin(tested) & usable
+        learners = sorted(set(table["person"]) - tested)
+        train, valid = _two_parts(table, learners, random)
+        enrol, probe = _gallery_and_probes(table, asked.to_numpy(), protocol, repeated & tested, random)
+        splits.append(Split(protocol, f"fold-{number + 1}", train, valid, enrol, probe))
+    return splits
+
+
+def _dealt(
+    table: pd.DataFrame, repeated: set[str], n_folds: int, random: np.random.Generator
+) -> list[set[str]]:  # fmt: skip
+    """Return the people of each fold, those with several recordings spread evenly, those with one likewise."""
+    parts: list[set[str]] = [set() for _ in range(n_folds)]
+    for group in (repeated, set(table["person"]) - repeated):
+        for place, person in enumerate(random.permutation(sorted(group))):
+            parts[place % n_folds].add(str(person))
+    return parts
+
+
+def _two_parts(table: pd.DataFrame, people: Sequence[str], random: np.random.Generator) -> tuple[Indices, Indices]:
+    n_valid = max(1, round(VALID * len(people)))
+    chosen = set(random.permutation(people)[:n_valid].tolist())
+    valid = table["person"].isin(chosen).to_numpy()
+    train = table["person"].isin(set(people) - chosen).to_numpy()
+    return np.flatnonzero(train), np.flatnonzero(valid)
+
+
+def _gallery_and_probes(
+    table: pd.DataFrame, asked: np.ndarray, protocol: str, repeated: set[str], random: np.random.Generator
+) -> tuple[Indices, Indices]:
+    here = np.flatnonzero(asked)
+    part = table.iloc[here]
+    first = np.zeros(len(part), bool)
+    first[first_sessions(part)] = True
+    if protocol == "cross-session":  # all recordings of the first date, and none of them as a probe
+        dates = part["person"].map(part.groupby("person")["date"].min())
+        first, later = (part["date"] == dates).to_numpy(), (part["date"] > dates).to_numpy()
+        return here[first], here[later]
+    if protocol == "open-set":
+        people = random.permutation(sorted(repeated))
+        unknown = set(people[: max(1, round(UNKNOWN * len(people)))].tolist())
+        outside = part["person"].isin(unknown).to_numpy()
+        return here[first & ~outside], here[~first | outside]
+    return here[first], here[~first]
+
+
+def _closed_set(table: pd.DataFrame) -> Split:
+    parts: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
+    people = 0
+    for _, rows in table.assign(at=np.arange(len(table))).groupby("person", sort=True):
+        train, probe = _own_parts(rows)
+        if len(train) < 2 or not len(probe):
+            continue  # the person is left out; with too few left the protocol is refused
+        people += 1
+        n_valid = max(1, round(VALID * len(train)))
+        for role, at in zip(("train", "valid", "probe"), (train[:-n_valid], train[-n_valid:], probe), strict=True):
+            parts[role].append(at)
+    if people < FEWEST:
+        raise InputError(
+            "identify", "people", f"{people} with two recordings or one of a minute and more",
+            f"{FEWEST} for closed-set", "use --protocol paper, and believe it less, or add data", kind="too_few_people",
+        )  # fmt: skip
+    none = np.empty(0, np.int64)
+    joined = {role: np.sort(np.concatenate(at)) if at else none for role, at in parts.items()}
+    return Split("closed-set", "fold-1", joined["train"], joined["valid"], none, joined["probe"])
+
+
+def _own_parts(rows: pd.DataFrame) -> tuple[Indices, Indices]:
+    """Return the positions to train on and to test on of one person: by recording, or in time behind a gap."""
+    rows = rows.assign(when=rows["date"].fillna("")).sort_values(["when", "recording", "start"])
+    recordings = rows["recording"].drop_duplicates().tolist()
+    if len(recordings) > 1:
+        n_test = max(1, int(0.3 * len(recordings)))
+        tested = rows["recording"].isin(recordings[-n_test:])
+        return rows.loc[~tested, "at"].to_numpy(), rows.loc[tested, "at"].to_numpy()
+    begin, end = float(rows["start"].min()), float(rows["stop"].max())
+    gap = gap_for(end - begin)
+    if gap is None:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    until = begin + TRAIN_UNTIL * (end - begin)
+    since = max(begin + TEST_FROM * (end - begin), until + gap)
+    return rows.loc[rows["stop"] <= until, "at"].to_numpy(), rows.loc[rows["start"] >= since, "at"].to_numpy()
+
+
+def _by_class(table: pd.DataFrame, task: str, n_folds: int, random: np.random.Generator) -> list[Split]:
+    column = "sex" if task == "sex" else "age_group"
+    people = table.drop_duplicates("person").set_index("person")[[column, "database"]]
+    known = people.dropna(subset=[column])
+    counts = known[column].value_counts()
+    if len(counts) < 2:
+        found = f"{task} known for {len(known)} of {len(people)} people, {len(counts)} class"
+        raise InputError("identify", task, found, "people of two classes", "use --task person", kind="unknown_class")
+    rare = counts[counts < max(FEWEST, n_folds)]
+    if len(rare):
+        found = ", ".join(f"{name}: {n} people" for name, n in rare.items())
+        raise InputError(
+            "identify", task, found, f"{max(FEWEST, n_folds)} people of each class, one for each fold",
+            "fewer --folds, more data, or --task person --protocol verification", kind="too_few_people",
+        )  # fmt: skip
+    fold = pd.Series(0, index=known.index)
+    place = 0
+    for _, group in known.groupby(["database", column], sort=True):
+        for person in random.permutation(sorted(group.index)):
+            fold[person] = place % n_folds
+            place += 1
+    splits, none = [], np.empty(0, np.int64)
+    for number in range(n_folds):
+        tested = set(fold[fold == number].index)
+        train, valid = _two_parts(table, sorted(set(known.index) - tested), random)
+        probe = np.flatnonzero(table["person"].isin(tested).to_numpy())
+        splits.append(Split(task, f"fold-{number + 1}", train, valid, none, probe))
+    return splits
+
+
+def _random_windows(table: pd.DataFrame, random: np.random.Generator) -> Split:
+    """Deal out each person's windows at random, as TransECG does: a fifth to be looked for."""
+    parts: dict[str, list[int]] = {"train": [], "valid": [], "probe": []}
+    for _, rows in table.assign(at=np.arange(len(table))).groupby("person", sort=True):
+        at = random.permutation(rows["at"].to_numpy())
+        n_test, n_valid = max(1, round(_PAPER_TEST * len(at))), max(1, round(VALID * len(at)))
+        if len(at) - n_test - n_valid < 1:
+            continue
+        parts["probe"] += at[:n_test].tolist()
+        parts["valid"] += at[n_test : n_test + n_valid].tolist()
+        parts["train"] += at[n_test + n_valid :].tolist()
+    if not parts["train"]:
+        raise InputError(
+            "identify", "windows", "fewer than three a person", "three or more for paper",
+            "use --protocol verification, or longer recordings", kind="too_few_people",
+        )  # fmt: skip
+    train, valid, probe = (np.array(sorted(parts[name]), np.int64) for name in ("train", "valid", "probe"))
+    return Split("paper", "fold-1", train, valid, np.empty(0, np.int64), probe)
+
+
+# ------------------------------------------------------------------------------------------------------------ checking
+
+
+def _refuse(split: Split, what: str, shared: set) -> None:
+    if shared:
+        raise LeakError(
+            split.protocol, what, f"{len(shared)} on both sides of {split.name}", "none",
+            "draw the split again, or call it paper and its figures inflated", kind="leak",
+        )  # fmt: skip
+
+
+def _refuse_shared_recordings(split: Split, one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Raise where the two hold the same samples, or samples of one recording that lie too close together."""
+    names = set(one["fingerprint"]) & set(other["fingerprint"])
+    twins = one[one["fingerprint"].isin(names)].merge(other[other["fingerprint"].isin(names)], on="fingerprint")
+    twins = twins[twins["recording_x"] != twins["recording_y"]]  # one recording under two names
+    _refuse(split, "recordings under two names", set(twins["fingerprint"]))
+    for recording in set(one["recording"]) & set(other["recording"]):
+        a, b = one[one["recording"] == recording], other[other["recording"] == recording]
+        begin = min(a["start"].min(), b["start"].min())
+        gap = gap_for(max(a["stop"].max(), b["stop"].max()) - begin) or LEAST_GAP
+        apart = np.maximum(
+            b["start"].to_numpy()[None, :] - a["stop"].to_numpy()[:, None],
+            a["start"].to_numpy()[:, None] - b["stop"].to_numpy()[None, :],
+        )
+        if apart.min() < max(gap, LEAST_GAP) - 1e-6:
+            found = f"stretches of one recording {max(0.0, float(apart.min())):.1f} s apart in {split.name}"
+            raise LeakError(split.protocol, "recordings", found, f"a gap of {gap:g} s",
+                            "longer recordings, or --protocol paper", kind="leak")  # fmt: skip

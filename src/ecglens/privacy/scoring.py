@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One attacker on one split: trained, asked, and what it said as comparisons, ranks or class scores."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from ecglens.models.cost import multiply_adds
+from ecglens.models.lenet import count_parameters
+from ecglens.privacy import unveiled
+from ecglens.privacy.attackers import ATTACKERS, Attacker, Pupil, answers, train_to_name, train_to_tell_apart
+from ecglens.privacy.protocols import Split
+from ecglens.privacy.windows import LENGTH, Windowed
+from ecglens.runs.journal import Journal
+from ecglens.runs.progress import Progress
+from ecglens.statistics.biometrics import OpenSet, Ranked, Trials, open_set, pairs, ranked
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What an attacker said of one fold.
+
+    trials    comparisons of recordings of people it never saw
+    ranks     where the right person stood among the gallery
+    open_set  the nearest person, known or not
+    scores    of classes, by window [window, class], with `labels`, `people` and `recordings` [window]
+    cost      seconds, parameters, multiply-additions
+    """
+
+    trials: Trials | None = None
+    ranks: Ranked | None = None
+    open_set: OpenSet | None = None
+    scores: Floats | None = None
+    labels: NDArray[np.int64] | None = None
+    people: NDArray | None = None
+    recordings: NDArray | None = None
+    databases: NDArray | None = None
+    cost: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What all attackers work on: windows, what they look like, their measured features where a model needs them."""
+
+    windowed: Windowed
+    seen: NDArray[np.float32]
+    features: Floats | None
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a window."""
+        return self.windowed.table
+
+    def pupil(self, at: np.ndarray, labels: np.ndarray) -> Pupil:
+        """Return windows to learn from."""
+        rows = self.table.iloc[at]
+        ids = [f"{r}@{s:.3f}" for r, s in zip(rows["recording"], rows["start"], strict=True)]
+        return Pupil.of(self.seen[at], labels, ids)
+
+
+def tell_apart(model: str, material: Material, split: Split, folder: Path, *, seed: int, progress: Progress) -> Heard:
+    """Train on the people of a split, and compare the recordings of those it has not seen."""
+    began, table = time.monotonic(), material.table
+    asked, roles = (
+        np.concatenate([split.enrol, split.probe]),
+        np.r_[np.zeros(len(split.enrol)), np.ones(len(split.probe))],
+    )
+    rows = table.iloc[asked].assign(role=roles.astype(int), at=asked)
+    units = rows.groupby(["role", "recording"], sort=True)
+    owners = units["person"].first().reset_index()
+    at = [group.to_numpy() for _, group in units["at"]]
+    if model in unveiled.MODELS:
+        similarity, about = _compared(model, material, split, at, seed)
+    else:
+        embedded, about = _embedded(ATTACKERS[model], material, split, at, folder, seed, progress)
+        similarity = embedded @ embedded.T
+    people = pd.factorize(owners["person"])[0].astype(np.int64)
+    enrolled = (owners["role"] == 0).to_numpy()
+    between = similarity[~enrolled][:, enrolled]
+    if split.protocol == "cross-session":
+        probe, gallery = (np.repeat(people[~enrolled], enrolled.sum()), np.tile(people[enrolled], (~enrolled).sum()))
+        trials = Trials(between.ravel(), probe, gallery)
+    else:
+        trials = pairs(similarity, people)
+    cost = about | {"seconds": time.monotonic() - began}
+    found = open_set(between, people[~enrolled], people[enrolled]) if split.protocol == "open-set" else None
+    known = np.isin(people[~enrolled], people[enrolled])
+    ranks = ranked(between[known], people[~enrolled][known], people[enrolled])
+    return Heard(trials, ranks, found, cost=cost)
+
+
+def name(
+    model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path, *, seed: int,
+    progress: Progress,
+) -> Heard:  # fmt: skip
+    """Train on the labels of a split, and name those of its probes."""
+    began = time.monotonic()
+    places = {label: i for i, label in enumerate(classes)}
+    numbers = np.array([places.get(label, -1) for label in labels])
+    train, valid, probe = ([i for i in part if numbers[i] >= 0] for part in (split.train, split.valid, split.probe))
+    if model in unveiled.MODELS:
+        assert material.features is not None
+        fitted = unveiled.fit_readable(
+            model, (material.features[train], numbers[train]), (material.features[valid], numbers[valid]), seed
+        )
+        scores, about = fitted.probabilities(material.features[probe], len(classes)), _readable_cost(fitted)
+    else:
+        attacker = ATTACKERS[model]
+        with _journal(folder) as journal:
+            network = train_to_name(
+                attacker, material.pupil(np.array(train), numbers[train]),
+                material.pupil(np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
+                progress=progress,
+            )  # fmt: skip
+        scores = softmax(answers(network, attacker.classify, material.seen[probe]), axis=1)
+        about = _cost(network, attacker.classify.augmentation.crop)
+    rows = material.table.iloc[probe]
+    return Heard(
+        scores=scores, labels=numbers[probe], people=rows["person"].to_numpy(), recordings=rows["recording"].to_numpy(),
+        databases=rows["database"].to_numpy(), cost=about | {"seconds": time.monotonic() - began},
+    )  # fmt: skip
+
+
+def _embedded(
+    attacker: Attacker, material: Material, split: Split, at: list[np.ndarray], folder: Path, seed: int,
+    progress: Progress,
+) -> tuple[Floats, dict[str, float]]:  # fmt: skip
+    """Return the mean embedding of each unit of windows, of length 1."""
+    learners = np.sort(np.concatenate([split.train, split.valid]))  # nothing is chosen, so nothing is held back
+    people = pd.factorize(material.table["person"].iloc[learners])[0]
+    with _journal(folder) as journal:
+        network = train_to_tell_apart(
+            attacker, material.pupil(learners, people), folder, journal, seed=seed, progress=progress
+        )
+    each = [answers(network, attacker.embed, material.seen[part], unit=True).mean(axis=0) for part in at]
+    stacked = np.stack(each)
+    return stacked / np.linalg.norm(stacked, axis=1, keepdims=True), _cost(network, attacker.embed.augmentation.crop)
+
+
+def _compared(
+    model: str, material: Material, split: Split, at: list[np.ndarray], seed: int
+) -> tuple[Floats, dict[str, float]]:
+    """Return the probability [unit, unit] that two units are of one person, by a model of how far they are apart."""
+    assert material.features is not None
+    parts = []
+    for role in (split.train, split.valid):
+        rows = material.table.iloc[role].assign(at=role)
+        units = [group.to_numpy() for _, group in rows.groupby("recording")["at"]]
+        first = material.table.iloc[[unit[0] for unit in units]]
+        parts.append((_summary(material.features, units), first["person"].to_numpy(), first["recording"].tolist()))
+    spread = _spread(parts[0][0])
+    learnt = []
+    for features, owners, recordings in parts:
+        one, other = unveiled.pairs_to_learn(owners, recordings, seed)
+        same = (owners[one] == owners[other]).astype(np.int64)
+        learnt.append((unveiled.pair_features(features / spread, one, other), same))
+    fitted = unveiled.fit_readable(model, learnt[0], learnt[1], seed)
+    one, other = np.triu_indices(len(at), k=1)
+    apart = unveiled.pair_features(_summary(material.features, at) / spread, one, other)
+    similarity = np.eye(len(at))
+    similarity[one, other] = similarity[other, one] = fitted.probabilities(apart, 2)[:, 1]
+    return similarity, _readable_cost(fitted)
+
+
+def _spread(features: Floats) -> Floats:
+    """Return the deviation of each feature, 1 where it is never known or always the same."""
+    known = ~np.isnan(features).all(axis=0)
+    out = np.ones(features.shape[1])
+    out[known] = np.nanstd(features[:, known], axis=0)
+    return np.where(out > 0, out, 1.0)
+
+
+def _summary(features: Floats, units: list[np.ndarray]) -> Floats:
+    out = np.full((len(units), features.shape[1]), np.nan)
+    for i, unit in enumerate(units):
+        known = ~np.isnan(features[unit]).all(axis=0)
+        out[i, known] = np.nanmedian(features[unit][:, known], axis=0)
+    return out
+
+
+def _cost(network: Any, length: int) -> dict[str, float]:
+    return {"parameters": count_parameters(network), "multiply_adds": multiply_adds(network, (1, length or LENGTH))}
+
+
+def _readable_cost(fitted: unveiled.Readable) -> dict[str, float]:
+    model = fitted.estimator
+    if hasattr(model, "coef_"):
+        return {"parameters": int(model.coef_.size + model.intercept_.size), "multiply_adds": int(model.coef_.size)}
+    trees = [model] if hasattr(model, "tree_") else list(model.estimators_)
+    depth = sum(tree.get_depth() for tree in trees)
+    return {"parameters": sum(int(tree.tree_.node_count) for tree in trees), "multiply_adds": depth}
+
+
+@contextlib.contextmanager
+def _journal(folder: Path) -> Iterator[Journal]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder / "journal.sqlite") as journal:
+        yield journal

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a risk assessment, for a data officer: the worst attacker first, then how, among how many, what not.
+
+Aggregates only: nothing on it, and nothing in the run folder, says whose a record is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ecglens.errors import InputError
+from ecglens.plotting.identification import plot_det, plot_gallery
+from ecglens.plotting.style import figure_bytes
+from ecglens.report import Figure, Report, Section, Table
+from ecglens.runs.files import read_json
+from ecglens.runs.run import Run
+from ecglens.statistics.figures import interval, number
+
+RESULT = "identification.json"
+# The figure that tells who is the worst attacker, and whether more of it is worse.
+FIRST = {
+    "verification": ("eer", False), "open-set": ("eer", False), "cross-session": ("eer", False),
+    "closed-set": ("accuracy", True), "paper": ("accuracy", True), "sex": ("balanced_accuracy", True),
+    "age": ("balanced_accuracy", True),
+}  # fmt: skip
+TITLES = {
+    "eer": "equal error rate", "fnmr_at_0.01": "refused at 1 % strangers accepted",
+    "fnmr_at_0.001": "refused at 0.1 % strangers accepted", "rank1": "found first", "rank5": "among the first five",
+    "dir_at_0.1": "named, 10 % false alarms", "dir_at_0.01": "named, 1 % false alarms", "accuracy": "accuracy",
+    "precision": "precision (macro)", "recall": "recall (macro)", "f1": "F1 (macro)",
+    "balanced_accuracy": "balanced accuracy", "auroc": "AUROC", "window_accuracy": "accuracy by window",
+}  # fmt: skip
+_SAYS = {
+    "verification": "Are two recordings of one person? Asked of people that no attacker was trained on.",
+    "open-set": "Who is it, or is it nobody here? Asked of people that no attacker was trained on.",
+    "cross-session": "Who is it, by a recording of another day? Asked of people that no attacker was trained on.",
+    "closed-set": "Who is it, among people whose other recordings, or another stretch, the attacker was trained on?",
+    "paper": "Who is it, by a window out of the very recording the attacker was trained on? Inflated: see below.",
+}
+
+
+def worst(data: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the attacker that finds out most, and by which figure."""
+    metric, more = FIRST[_kind(data)]
+    values = {model: each[metric]["value"] for model, each in data["models"].items()}
+    known = {model: value for model, value in values.items() if value is not None and value == value}
+    if not known:
+        return next(iter(values)), metric
+    return (max if more else min)(known, key=lambda model: known[model]), metric
+
+
+def headline(data: Mapping[str, Any]) -> str:
+    """Return what a data officer must know, in one sentence."""
+    model, metric = worst(data)
+    figures = data["models"][model]
+    inflated = " These figures are inflated." if data["controls"]["inflated"] else ""
+    if data["task"] != "person":
+        told = f"The {data['task']} of people never seen is told by {model} with a balanced accuracy of "
+        return f"{told}{interval(figures[metric])} (chance {number(figures[metric]['chance'])}).{inflated}"
+    if metric == "eer":
+        found = f"finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']} people"
+        chance = f"chance {number(figures['rank1']['chance'])}"
+        errs = f"errs in {interval(figures['eer'])} when asked whether two are of one person"
+        return f"{model} {found} ({chance}), and {errs}.{inflated}"
+    told = f"{model} names {interval(figures[metric])} of windows rightly among {data['gallery_size']} people"
+    return f"{told} (chance {number(figures[metric]['chance'])}).{inflated}"
+
+
+def identification_report(run: Run) -> Report:
+    """Return the page of a finished run. Raises InputError where it is not finished."""
+    about = run.read()
+    if not about.get("finished") or not (run.folder / RESULT).exists():
+        raise InputError(run.folder, "identify", "not finished", "a finished run", "ecglens identify ... --resume")
+    data = read_json(run.folder / RESULT)
+    sections = (_first(data), _gallery(run), _attackers(run, data), _controls(data), _not_tried(data), _people(about))
+    asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID
+    return Report(
+        "What these ECGs give away",
+        f"Task {data['task']}, protocol {data['protocol']}: {asked}",
+        tuple(section for section in sections if section is not None),
+        _provenance(about),
+    )
+
+
+_SAID = "asked of people that no attacker was trained on."
+
+
+def _kind(data: Mapping[str, Any]) -> str:
+    return data["protocol"] if data["task"] == "person" or data["protocol"] == "paper" else data["task"]
+
+
+def _first(data: Mapping[str, Any]) -> Section:
+    model, _ = worst(data)
+    rows = tuple(
+        (TITLES.get(metric, metric), interval(figure), number(figure["chance"]))
+        for metric, figure in data["models"][model].items()
+    )
+    counts = f"{data['n_people']} people, {data['n_records']} recordings"
+    caption = f"{model}, the worst of {len(data['models'])} attackers. {counts}."
+    text = (
+        "This is a lower bound of the risk: an attacker with more data, more leads or more time does better. It holds "
+        "for these people and these recordings; other people may be found more easily, or less.",
+    )
+    how = "95 % intervals by resampling people. Chance is what dealing out scores at random gets."
+    table = Table(("figure", "value and 95 % interval", "chance"), rows, caption)
+    return Section("The worst honest attacker", headline(data), (), (table,), text, how)
+
+
+def _gallery(run: Run) -> Section | None:
+    gallery, det = run.read_table("gallery"), run.read_table("det")
+    if gallery is None or det is None:
+        return None
+    curves = {
+        str(name): {str(column): rows[column].tolist() for column in rows}
+        for name, rows in gallery.groupby("model", sort=False)
+    }
+    rates = {
+        str(name): (rows["fmr"].to_numpy(), rows["fnmr"].to_numpy()) for name, rows in det.groupby("model", sort=False)
+    }
+    trials = run.read()["n_trials"]
+    pictures = (
+        Figure(
+            figure_bytes(plot_gallery(curves)),
+            "Share of recordings whose person comes first, by size of the gallery; bands are 95 % intervals.",
+            "Rank-1 against gallery size by attacker, with the line of chance",
+        ),
+        Figure(
+            figure_bytes(plot_det(rates)),
+            f"Both errors: {trials['genuine']:,} comparisons of one person, {trials['impostor']:,} of two.",
+            "False non-match rate against false match rate by attacker",
+        ),
+    )
+    how = (
+        "The value for a smaller gallery is the exact mean over all galleries of that size. Nothing is extrapolated "
+        "beyond the people who were there: in a larger gallery fewer are found."
+    )
+    return Section("Among how many?", "The larger the gallery, the fewer are found.", pictures, method=how)
+
+
+def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
+    metrics = list(dict.fromkeys(m for each in data["models"].values() for m in each))
+    rows = tuple(
+        (model, *(interval(each[m]) if m in each else "" for m in metrics)) for model, each in data["models"].items()
+    )
+    tables = [Table(("attacker", *(TITLES.get(m, m) for m in metrics)), rows, "Every attacker on the same splits.")]
+    cost = run.read_table("cost")
+    if cost is not None:
+        cells = tuple(
+            (
+                str(row["model"]),
+                f"{int(row['parameters']):,}",
+                f"{int(row['multiply_adds']):,}",
+                f"{row['seconds']:.0f}",
+            )
+            for row in cost.to_dict("records")
+        )
+        caption = "What they cost. Of trees: nodes, and comparisons of one answer."
+        tables.append(Table(("attacker", "parameters", "multiply-additions", "seconds"), cells, caption))
+    return Section("Attackers", "", (), tuple(tables))
+
+
+def _controls(data: Mapping[str, Any]) -> Section:
+    told, rows = data["controls"], []
+    names = {
+        "database_prediction": "database, told from a window of somebody unseen",
+        "label_from_database": "label, told from the database's name alone",
+        "shuffled_labels": "label, after labels were shuffled among people",
+    }
+    for key, words in names.items():
+        figure = told[key]
+        rows.append(
+            (words, interval(figure) if figure else "does not apply", number(figure["chance"]) if figure else "")
+        )
+    for name, figure in (told["leave_one_database_out"] or {}).items():
+        rows.append((f"label on {name}, learnt elsewhere", interval(figure) if figure else "one class",
+                     number(figure["chance"]) if figure else ""))  # fmt: skip
+    n = told["duplicate_people"]["n"]
+    doubled = f"{n} pairs of people have a window that is one curve: probably one recording twice." if n else (
+        "No two people have windows that are one curve."
+    )  # fmt: skip
+    text = [doubled]
+    if told["inflated"]:
+        text.append("Random windows of one recording stand on both sides: the recording is recognised, not the person.")
+    if told["attack_alive"] is not None:
+        text.append("The attack is alive." if told["attack_alive"] else "VOID: the attack does not reach what the "
+                    "paper reports under its own split, so a low risk would prove nothing.")  # fmt: skip
+    caption = "Balanced accuracy of a plain model (spectrum of a window, logistic regression), people left out."
+    table = Table(("control", "value and 95 % interval", "chance"), tuple(rows), caption)
+    return Section("Controls", "What a figure could owe to something else than the heart.", (), (table,), tuple(text))
+
+
+def _not_tried(data: Mapping[str, Any]) -> Section:
+    asked = ", ".join(data["models"])
+    return Section(
+        "What was not tried",
+        "A risk that was not measured is not a risk that is not there.",
+        text=(
+            f"Attackers tried: {asked}. One seed each, one lead, windows of 8 s.",
+            "Not tried: several leads at once, attackers trained on far more people, what else lies in a folder "
+            "(lengths, dates, order of files), linkage with other tables, networks or maps shared beside the ECGs.",
+            "From which part of the beat people are recognised is not in this run.",
+        ),
+    )
+
+
+def _people(about: Mapping[str, Any]) -> Section:
+    data = about["data"]
+    counts = {
+        "database": data["people_by_database"],
+        "lead": data["leads"],
+        "sex": data["sex"],
+        "age": data["age_groups"],
+    }
+    rows = tuple((kind, str(name), str(n)) for kind, each in counts.items() for name, n in each.items())
+    left_out = ", ".join(f"{kind} {n}" for kind, n in data["excluded"].items()) or "none"
+    splits = tuple(
+        (s["name"], *(str(s[role]) for role in ("train", "valid", "enrol", "probe"))) for s in about["splits"]
+    )
+    tables = (
+        Table(("", "", "people"), rows, f"{data['n_windows']} windows of {data['n_records']} recordings."),
+        Table(("split", "trained on", "to choose on", "in the gallery", "looked for"), splits, "People in each part."),
+    )
+    text = (f"Records left out: {left_out}.", f"Preparation: {data['preparation']}.")
+    return Section("Whose ECGs", f"{data['n_people']} people.", (), tables, text, str(data["citation"]))
+
+
+def _provenance(about: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    asked = about["arguments"]
+    data = " ".join(f"--data {where}" for where in asked.get("data", ["DIR"]))
+    repeat = (
+        f"ecglens identify {data} --task {asked['task']} --protocol {asked['protocol']} "
+        f"--model {','.join(asked['models'])} --lead {asked['lead']} --preparation {asked['preparation']} "
+        f"--windows {asked['per_person']} --folds {asked['n_folds']} --seed {about['seed']} "
+        "--purpose risk-assessment --out DIR"
+    )
+    facts = (("repeat", repeat), ("seconds", f"{about['seconds']:.0f}"), ("platform", str(about["platform"])))
+    return (*facts, *((str(name), str(version)) for name, version in about["versions"].items()))

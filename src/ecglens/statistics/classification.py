@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well one of several classes is named: accuracy and its kin, resampled by person.
+
+>>> told, chances = classification(np.eye(2)[[0, 0, 1, 1]], [0, 1, 1, 1], list("abcd"), n_resamples=50)
+>>> told["accuracy"].value, round(told["balanced_accuracy"].value, 3), chances["accuracy"]
+(0.75, 0.833, 0.75)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from ecglens.errors import UsageError
+from ecglens.statistics.biometrics import people_drawn
+from ecglens.statistics.bootstrap import Estimate, interval
+from ecglens.statistics.metrics import auroc
+
+FIGURES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
+
+
+def classification(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    people: Sequence[Hashable] | np.ndarray,
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[dict[str, Estimate], dict[str, float]]:
+    """Return the FIGURES with their intervals over people, and what is expected without looking at the ECG.
+
+    scores   [item, class], higher for likelier; the named class is the highest, of equal ones the first
+    labels   [item], numbers of classes
+    people   whose item it is [item]
+
+    Precision, recall and F1 are means over the classes that occur (macro); balanced accuracy is the macro recall. A
+    class that is never named has a precision of 0. AUROC is the mean over the classes, each against all others.
+    Chance: for accuracy the share of the commonest class, which naming it always gets; for the macro figures what
+    naming classes at random gets, 1 / classes; 0.5 for AUROC. A resample that loses a class is scored on the others;
+    intervals of AUROC leave such resamples out.
+    """
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
+    if scores.ndim != 2 or labels.shape != (len(scores),) or len(people) != len(scores) or not len(scores):
+        raise UsageError("classification", "shapes", f"{scores.shape}, {labels.shape}", "[item, class] and [item]")
+    n_classes = scores.shape[1]
+    numbers = pd.factorize(np.asarray(people, dtype=object))[0]
+    tables = np.zeros((int(numbers.max()) + 1, n_classes, n_classes))
+    np.add.at(tables, (numbers, labels, scores.argmax(axis=1)), 1.0)
+    drawn = people_drawn(len(tables), n_resamples, seed)
+    values = macro_figures(tables.sum(axis=0)[None])
+    resampled = macro_figures(np.einsum("rp,pij->rij", drawn, tables, optimize=True))
+    values["auroc"], resampled["auroc"] = _macro_auroc(scores, labels, drawn[:, numbers])
+    occurring = int(np.count_nonzero(np.bincount(labels, minlength=n_classes)))
+    told = {}
+    for name in FIGURES:
+        bounds = interval(resampled[name], level)
+        method = f"{level:.0%} percentile interval, {bounds.usable} of {n_resamples} resamples of people"
+        told[name] = Estimate(float(values[name][0]), bounds.low, bounds.high, len(scores), len(tables), method)
+    commonest = float(np.bincount(labels).max() / len(labels))
+    chances = dict.fromkeys(FIGURES, 1 / occurring) | {"accuracy": commonest, "auroc": 0.5}
+    return told, chances
+
+
+def macro_figures(tables: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return accuracy, precision, recall, f1 and balanced_accuracy of `tables` [resample, truth, named]."""
+    truth, named = tables.sum(axis=2), tables.sum(axis=1)
+    right = np.diagonal(tables, axis1=1, axis2=2)
+    occurs = truth > 0
+    recall = np.divide(right, truth, out=np.zeros_like(right), where=occurs)
+    precision = np.divide(right, named, out=np.zeros_like(right), where=named > 0)
+    f1 = np.divide(2 * right, truth + named, out=np.zeros_like(right), where=truth + named > 0)
+    count = occurs.sum(axis=1)
+    macro = {
+        name: np.where(occurs, each, 0.0).sum(axis=1) / count
+        for name, each in (("precision", precision), ("recall", recall), ("f1", f1))
+    }
+    return {"accuracy": right.sum(axis=1) / truth.sum(axis=1), **macro, "balanced_accuracy": macro["recall"]}
+
+
+def _macro_auroc(
+    scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean over classes as it stands [1] and resampled [resample]; of many classes no interval."""
+    classes = [k for k in np.unique(labels) if 0 < (labels == k).sum() < len(labels)]
+    if not classes:
+        return np.array([np.nan]), np.full(len(weights), np.nan)
+    value = np.array([np.mean([auroc(labels == k, scores[:, k]) for k in classes])])
+    if len(classes) > 8:  # people are the classes: every resample loses some
+        return value, np.full(len(weights), np.nan)
+    counted = weights.astype(np.uint8)
+    return value, np.mean([auroc((labels == k).astype(float), scores[:, k], counted) for k in classes], axis=0)

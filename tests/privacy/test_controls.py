@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Controls catch what is planted: one person twice, a database that gives the label away, labels that mean nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.signal import resample_poly
+
+from ecglens.cohort import Cohort
+from ecglens.errors import LeakError
+from ecglens.privacy.controls import alike_people, controls, refuse_doubled_recordings, shuffled_by_person
+from ecglens.privacy.windows import cut_windows
+
+from .conftest import people_cohort
+
+
+def with_records(cohort: Cohort, change) -> Cohort:
+    return replace(cohort, records=[change(ecg) for ecg in cohort])
+
+
+def test_one_recording_under_two_peoples_names_is_refused():
+    cohort = people_cohort(3, 1)
+    copied = replace(cohort, records=[cohort[0], cohort[1], replace(cohort[0], record_id="p2r0")])
+    made = cut_windows([copied])
+    with pytest.raises(LeakError, match="1 recordings under two names") as caught:
+        refuse_doubled_recordings(made.table)
+    assert caught.value.kind == "duplicate_people"
+    refuse_doubled_recordings(cut_windows([cohort]).table)
+
+
+def test_a_person_of_another_database_is_found_though_scaled_resampled_and_cut_elsewhere():
+    ours, theirs = people_cohort(6, 1), people_cohort(6, 1, name="other", first=20)
+
+    def disguised(ecg):
+        signal = resample_poly(ecg.signal[0, 300:], 2, 1)[None] * 0.5 + 0.002
+        return replace(ecg, signal=signal.astype(np.float32), fs=500.0)
+
+    stolen = [disguised(ours[2]), *list(theirs)[1:]]
+    made = cut_windows([ours, replace(theirs, records=stolen)])
+    assert alike_people(made) == [("other:20", "toy:2")]
+    assert alike_people(cut_windows([ours, theirs])) == []
+
+
+def test_two_recordings_of_one_person_are_no_two_people():
+    cohort = people_cohort(2, 2)
+    same = replace(cohort, records=[cohort[0], cohort[0], cohort[2], cohort[3]])
+    assert alike_people(cut_windows([same])) == []
+
+
+def shortcut() -> list[Cohort]:
+    """Women in one database, men in the other, which has mains noise: the label can be read off the recorder."""
+    women, men = people_cohort(15, 1, name="women"), people_cohort(15, 1, name="men", first=40)
+    hum = 0.1 * np.sin(2 * np.pi * 35 * np.arange(5000) / 250).astype(np.float32)
+    men = with_records(men, lambda ecg: replace(ecg, signal=ecg.signal + hum))
+    few = {0: "male", 1: "male"}
+    return [
+        replace(women, metadata=women.metadata.assign(sex=[few.get(i, "female") for i in range(15)])),
+        replace(men, metadata=men.metadata.assign(sex=["female" if i in few else "male" for i in range(15)])),
+    ]
+
+
+def test_a_shortcut_through_the_database_is_seen():
+    made = cut_windows(shortcut())
+    told = controls(made, made.table["sex"], n_resamples=200)
+    assert told["database_prediction"]["low"] > 0.8
+    assert told["label_from_database"]["value"] == pytest.approx(26 / 30)
+    assert told["label_from_database"]["chance"] == 0.5
+    for each in told["leave_one_database_out"].values():  # nothing else tells the sex of these
+        assert each["low"] < 0.5 < each["high"]
+    assert told["shuffled_labels"]["low"] < 0.5 < told["shuffled_labels"]["high"]
+
+
+def test_without_a_shortcut_there_is_none():
+    made = cut_windows([people_cohort(16, 1), people_cohort(16, 1, name="other", first=40)])
+    told = controls(made, made.table["sex"], n_resamples=200)
+    assert told["database_prediction"]["low"] < 0.5 < told["database_prediction"]["high"]
+    assert told["label_from_database"]["value"] < 0.6
+
+
+def test_of_one_database_or_of_people_only_what_applies_is_told():
+    made = cut_windows([people_cohort(5, 1)])
+    told = controls(made, None, n_resamples=50)
+    assert told["duplicate_people"] == {"n": 0}
+    assert {key for key, value in told.items() if value is None} == set(told) - {"duplicate_people"}
+
+
+def test_labels_are_shuffled_among_people_not_among_windows():
+    made = cut_windows([people_cohort(12, 3)])
+    labels = made.table["sex"].to_numpy()
+    dealt = shuffled_by_person(labels, made.table, 1)
+    by_person = made.table.assign(dealt=dealt).groupby("person")["dealt"]
+    assert (by_person.nunique() == 1).all()
+    assert sorted(by_person.first()) == sorted(made.table.groupby("person")["sex"].first())
+    assert (dealt != labels).any()

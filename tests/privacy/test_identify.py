@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way: from recordings to aggregates, on people that are easy to tell apart, and on people that are not."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecglens.cli.app import run
+from ecglens.cohort import Cohort
+from ecglens.errors import ContractError, InputError, LeakError, UsageError
+from ecglens.privacy import attackers
+from ecglens.privacy.identify import identify, rank_over_folds
+from ecglens.reporting.html import render
+from ecglens.reporting.identification import headline, identification_report, worst
+from ecglens.runs.files import read_json
+from ecglens.runs.run import Run
+from ecglens.statistics.biometrics import Ranked
+from ecglens.training.augmentation import Augmentation
+
+from .conftest import people_cohort
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch):
+    cnn = attackers.ATTACKERS["cnn"]
+    crop, sizes = Augmentation(crop=500, gain=0.05), {"widths": [8, 16], "kernel": 9, "pooling": "mean_max"}
+    quick = replace(
+        cnn, arguments=sizes, classify=replace(cnn.classify, augmentation=crop, epochs=12, batch=8, lr=1e-2),
+        embed=replace(cnn.embed, augmentation=crop, epochs=8, patience=8, batch=8),
+    )  # fmt: skip
+    monkeypatch.setitem(attackers.ATTACKERS, "cnn", quick)
+    monkeypatch.setattr(attackers, "STEPS_AN_EPOCH", 6)
+
+
+@pytest.fixture(scope="module")
+def people() -> Cohort:
+    return people_cohort(12, 3)
+
+
+HOW = {"n_folds": 3, "n_resamples": 60, "models": ["cnn"]}
+
+
+def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort, tmp_path: Path):
+    found = identify([people], tmp_path / "run", **HOW)
+    data = json.loads((tmp_path / "run" / "identification.json").read_text())
+    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "models", "controls"}
+    assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
+    assert data["gallery_size"] == 4
+    figures = data["models"]["cnn"]
+    assert set(figures) == {"eer", "fnmr_at_0.01", "fnmr_at_0.001", "rank1", "rank5"}
+    assert all(set(figure) == {"value", "low", "high", "chance"} for figure in figures.values())
+    assert figures["eer"]["value"] < 0.2 < figures["eer"]["chance"]
+    assert figures["rank1"]["low"] > figures["rank1"]["chance"] == 0.25
+    assert figures["fnmr_at_0.001"]["value"] is None  # too few strangers to tell
+    assert figures["rank5"]["chance"] == 1
+    assert found.as_dict()["models"]["cnn"]["eer"]["value"] == figures["eer"]["value"]
+    assert not (tmp_path / "run" / "work").exists()  # networks that recognise people are not left behind
+
+
+def test_nothing_that_is_written_says_whose_a_record_is(people: Cohort, tmp_path: Path):
+    run = identify([people], tmp_path / "run", **HOW).run
+    page = render(identification_report(run))
+    written = [path.read_text() for path in run.folder.rglob("*") if path.suffix in (".json", ".csv")]
+    for text in (page, *written):
+        assert not re.search(r"toy:\d|p\d+r\d", text)
+    assert not [path for path in run.folder.rglob("*") if path.suffix in (".safetensors", ".sqlite", ".npy")]
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_figures(people: Cohort, tmp_path: Path):
+    whole = identify([people], tmp_path / "whole", **HOW)
+
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        if "fold-2" in stage and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        identify([people], tmp_path / "cut", progress=stop, **HOW)
+    resumed = identify([people], tmp_path / "cut", resume=True, **HOW)
+    assert json.dumps(resumed.data, sort_keys=True) == json.dumps(whole.data, sort_keys=True)
+    with pytest.raises(ContractError, match="n_folds"):
+        identify([people], tmp_path / "cut", resume=True, **HOW | {"n_folds": 4})
+
+
+def test_the_run_time_is_told_before(people: Cohort, tmp_path: Path):
+    told = []
+    identify([people], tmp_path / "run", progress=lambda *said: told.append(said), **HOW)
+    stages = [said[0] for said in told]
+    assert stages.index("expected") < min(i for i, stage in enumerate(stages) if "cnn" in stage)
+    assert Run(tmp_path / "run").read()["expected_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("protocol", "figures"),
+    [
+        ("open-set", {"dir_at_0.1", "dir_at_0.01", "eer", "rank1"}),
+        ("cross-session", {"eer", "rank1"}),
+        ("closed-set", {"accuracy", "f1", "balanced_accuracy", "auroc", "rank1", "rank5"}),
+        ("paper", {"accuracy", "rank1"}),
+    ],
+)
+def test_each_protocol_has_its_figures(people: Cohort, tmp_path: Path, protocol: str, figures: set[str]):
+    told = identify([people], tmp_path / "run", protocol=protocol, **HOW).data
+    assert figures <= set(told["models"]["cnn"])
+    assert told["controls"]["inflated"] == (protocol == "paper")
+    page = render(identification_report(Run(tmp_path / "run")))
+    assert ("inflated" in page) == (protocol == "paper")
+    assert told["models"]["cnn"]["rank1"]["value"] > told["models"]["cnn"]["rank1"]["chance"]
+
+
+def test_sex_that_shows_is_told_and_sex_that_does_not_is_not(tmp_path: Path):
+    cohort = people_cohort(24, 1)
+    for shows in (True, False):
+        records = [
+            replace(ecg, signal=ecg.signal - np.float32(shows and sex == "male") * np.roll(ecg.signal, 40))
+            for ecg, sex in zip(cohort, cohort.metadata["sex"], strict=True)
+        ]
+        told = identify([replace(cohort, records=records)], tmp_path / str(shows), task="sex", **HOW).data
+        figure = told["models"]["cnn"]["balanced_accuracy"]
+        assert (figure["low"] > 0.5) == shows, figure
+        assert told["gallery_size"] is None
+        assert told["controls"]["shuffled_labels"]["low"] < 0.5 < told["controls"]["shuffled_labels"]["high"]
+
+
+def test_of_two_databases_each_is_told_alone(tmp_path: Path):
+    both = [people_cohort(9, 1), people_cohort(9, 1, name="other", first=30)]
+    told = identify(both, tmp_path / "run", task="sex", **HOW).data
+    assert set(told["controls"]["within_database"]["cnn"]) == {"toy", "other"}
+    assert set(told["controls"]["leave_one_database_out"]) == {"toy", "other"}
+    assert told["controls"]["database_prediction"] is not None
+
+
+@pytest.mark.parametrize("model", ["unveiled-lr", "unveiled-tree"])
+@pytest.mark.parametrize("protocol", ["verification", "closed-set"])
+def test_models_that_can_be_read_are_asked_the_same(people: Cohort, tmp_path: Path, model: str, protocol: str):
+    told = identify([people], tmp_path / "run", protocol=protocol, **HOW | {"models": [model]}).data
+    assert told["models"][model]["rank1"]["value"] > told["models"][model]["rank1"]["chance"]
+
+
+def test_one_recording_as_two_peoples_stops_the_run(people: Cohort, tmp_path: Path):
+    records = list(people)
+    records[4] = replace(records[0], record_id=records[4].record_id)
+    with pytest.raises(LeakError, match="two names"):
+        identify([replace(people, records=records)], tmp_path / "run", **HOW)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_what_cannot_be_asked(people: Cohort, tmp_path: Path):
+    with pytest.raises(UsageError, match="model"):
+        identify([people], tmp_path / "a", **HOW | {"models": ["gpt"]})
+    with pytest.raises(InputError, match="closed-set"):
+        identify([people_cohort(5, 1)], tmp_path / "b", **HOW)
+
+
+def test_folds_are_ranked_each_in_its_own_gallery():
+    one, other = (
+        Ranked(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]), 3),
+        Ranked(np.array([0]), np.array([0]), np.array([0]), 9),
+    )
+    told, chance = rank_over_folds([one, other], 1, n_resamples=60)
+    assert told.value == pytest.approx(2 / 3)
+    assert told.n_patients == 3
+    assert chance == pytest.approx((0.25 + 0.25 + 0.1) / 3)
+    smaller, level = rank_over_folds([one, other], 1, size=2, n_resamples=60)
+    assert smaller.value == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert level == 0.5
+
+
+# -------------------------------------------------------------------------------------------------- page and verb
+
+
+def test_the_worst_attacker_comes_first():
+    def figure(value):
+        return {"value": value, "low": None, "high": None, "chance": 0.5}
+
+    data = {"task": "person", "protocol": "verification", "gallery_size": 9, "controls": {"inflated": False},
+            "models": {"a": {"eer": figure(0.3), "rank1": figure(0.2)}, "b": {"eer": figure(0.1), "rank1": figure(0.6)},
+                       "c": {"eer": figure(None), "rank1": figure(None)}}}  # fmt: skip
+    assert worst(data) == ("b", "eer")
+    assert headline(data).startswith("b finds 0.6")
+    data |= {"task": "sex", "models": {m: {"balanced_accuracy": figure(v)} for m, v in (("a", 0.9), ("b", 0.6))}}
+    assert worst(data) == ("a", "balanced_accuracy")
+
+
+@pytest.fixture
+def folder(people: Cohort, tmp_path: Path) -> Path:
+    from ecglens import write_wfdb
+
+    rows = ["file,patient_id,age,sex,date"]
+    for ecg, about in zip(people, people.metadata.itertuples(), strict=True):
+        rows.append(f"{write_wfdb(ecg, tmp_path / 'own').name},{about.patient_id},{about.age},{about.sex},{about.date}")
+    (tmp_path / "own" / "table.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "own"
+
+
+def test_the_verb_prints_aggregates_and_writes_the_page(folder: Path, tmp_path: Path, capsys):
+    out = tmp_path / "risk"
+    call = ["identify", "--data", str(folder), "--folds", "3", "--out", str(out), "--purpose", "risk-assessment"]
+    assert run([*call, "--json"]) == 0
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    assert told.pop("schema") == 1
+    assert told == read_json(out / "identification.json")
+    assert "Expected: about" in printed.err
+    page = (out / "identify.html").read_text()
+    assert "The worst honest attacker" in page
+    assert "lower bound of the risk" in page
+    assert not re.search(r"anonymous|is safe", page, re.IGNORECASE)
+
+
+def test_the_purpose_must_be_said(folder: Path, tmp_path: Path, capsys):
+    call = ["identify", "--data", str(folder), "--out", str(tmp_path / "x"), "--purpose", "curiosity", "--json"]
+    assert run(call) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "purpose"
