@@ -83,6 +83,7 @@ def identification_report(run: Run) -> Report:
     )
 
 
+_PARTS = "People in each part. Networks that tell strangers apart choose nothing, and learn from those as well."
 _SAID = "asked of people that no attacker was trained on."
 
 
@@ -140,10 +141,12 @@ def _gallery(run: Run) -> Section | None:
 
 def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
     metrics = list(dict.fromkeys(m for each in data["models"].values() for m in each))
+    models = list(data["models"])
     rows = tuple(
-        (model, *(interval(each[m]) if m in each else "" for m in metrics)) for model, each in data["models"].items()
+        (TITLES.get(m, m), *(interval(data["models"][name][m]) if m in data["models"][name] else "" for name in models))
+        for m in metrics
     )
-    tables = [Table(("attacker", *(TITLES.get(m, m) for m in metrics)), rows, "Every attacker on the same splits.")]
+    tables = [Table(("figure", *models), rows, "Every attacker on the same splits.")]
     cost = run.read_table("cost")
     if cost is not None:
         cells = tuple(
@@ -187,7 +190,8 @@ def _controls(data: Mapping[str, Any]) -> Section:
                     "paper reports under its own split, so a low risk would prove nothing.")  # fmt: skip
     caption = "Balanced accuracy of a plain model (spectrum of a window, logistic regression), people left out."
     table = Table(("control", "value and 95 % interval", "chance"), tuple(rows), caption)
-    return Section("Controls", "What a figure could owe to something else than the heart.", (), (table,), tuple(text))
+    tables = (table,) if any(told[key] for key in names) else ()
+    return Section("Controls", "What a figure could owe to something else than the heart.", (), tables, tuple(text))
 
 
 def _not_tried(data: Mapping[str, Any]) -> Section:
@@ -219,7 +223,7 @@ def _people(about: Mapping[str, Any]) -> Section:
     )
     tables = (
         Table(("", "", "people"), rows, f"{data['n_windows']} windows of {data['n_records']} recordings."),
-        Table(("split", "trained on", "to choose on", "in the gallery", "looked for"), splits, "People in each part."),
+        Table(("split", "trained on", "to choose on", "in the gallery", "looked for"), splits, _PARTS),
     )
     text = (f"Records left out: {left_out}.", f"Preparation: {data['preparation']}.")
     return Section("Whose ECGs", f"{data['n_people']} people.", (), tables, text, str(data["citation"]))
