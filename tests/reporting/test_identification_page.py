@@ -36,7 +36,8 @@ def a_run(folder: Path, **changed: Any) -> Run:
     write_json(folder / "identification.json", data | changed)
     run.note(finished=True, seconds=60.0, n_trials={}, splits=[], data={
         "people_by_database": {"mitdb": 47}, "leads": {"mitdb MLII": 45}, "sex": {"male": 25},
-        "age_groups": {"66+": 12}, "excluded": {"too_short": 3}, "n_people": 47, "n_records": 48, "n_windows": 900, "preparation": "as told",
+        "age_groups": {"66+": 12}, "excluded": {"too_short": 3}, "n_people": 47, "n_records": 48, "n_windows": 900,
+        "preparation": "as told",
         "citation": "whom to credit",
     })  # fmt: skip
     return run
