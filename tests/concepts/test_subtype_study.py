@@ -69,13 +69,14 @@ def test_a_record_has_the_same_vector_alone_and_among_others(cohort, by):
     assert together.values.shape[1:] == ((12, 80) if by == "attributions" else (12,))
 
 
-def test_infarctions_in_other_walls_are_told_apart_by_their_signals(cohort, tmp_path):
+def test_infarctions_in_other_walls_are_told_apart_by_their_signals(tmp_path):
+    cohort = simulate_cohort(72, classes=("IMI", "AMI"), seed=2)
     truth = kinds(cohort)
     assert set(truth) == {"IMI", "AMI"}
     found = find_subtypes(bundle_for(), cohort, np.ones(len(cohort), bool), tmp_path / "run", name="MI", by="signals",
-                          truth=truth, ks=(2, 3))  # fmt: skip
+                          truth=truth, ks=(2,))  # fmt: skip
     about = found.about
-    assert about["accuracy"]["value"] > about["majority"]
+    assert about["accuracy"]["low"] > about["majority"] == 0.5
     assert about["upper_bound"]["accuracy"]["value"] >= about["accuracy"]["value"]
     assert sum(one["n"] for one in about["clusters"]) == about["n"] == len(cohort)
     assert len(about["grid"]) == 6

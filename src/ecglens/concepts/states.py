@@ -12,7 +12,7 @@ over log k, 0 to 1; of `kmeans`, whose memberships are 0 and 1, that of `soft` w
 
 >>> states = States("soft", np.array([[0.0], [2.0]]), 1.0)
 >>> p, u = states.assign(np.array([[0.0], [1.0]]))
->>> p.round(2).tolist(), u.round(2).tolist()
+>>> p.astype(float).round(2).tolist(), u.astype(float).round(2).tolist()
 ([[0.98, 0.02], [0.5, 0.5]], [0.13, 1.0])
 """
 
