@@ -16,19 +16,9 @@ from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
 from ecglens.bundle import Bundle
 from ecglens.cli.app import run
 from ecglens.cohort import Cohort
+from ecglens.runs.run import Run
 
 Cli = Callable[..., tuple[int, dict[str, Any], str]]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: object) -> tuple[int, dict[str, Any], str]:
-        capsys.readouterr()
-        code = run([*map(str, arguments), "--json"])
-        out, err = capsys.readouterr()
-        return code, json.loads(out), err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +95,20 @@ def test_a_method_that_failed_is_stamped_or_not_used(
     assert (code, told["verdict"]) == (0, "fails")
     page = (tmp_path / "out" / "index.html").read_text()
     assert "FAILED the audit" in page
+
+
+def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
+    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    run_folder = tmp_path / "maps"
+    shutil.copytree(maps, run_folder)
+    Run(run_folder).note(verdicts={"saliency": "fails"})
+    command = ("aggregate", run_folder, "--data", data_folder, "--target", "MI", "--out", tmp_path / "out")
+    code, told, _ = cli(*command)
+    assert (code, told["error"]["kind"]) == (4, "failed_audit")
+    assert "as these maps note" in told["error"]["message"]
+    code, told, _ = cli(*command, "--even-if-failed")
+    assert (code, told["verdict"]) == (0, "fails")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from ecglens.bundle import Bundle, Output
-from ecglens.cli.app import run
 from ecglens.cohort import Cohort
 from ecglens.concepts.answers import Directions
 from ecglens.concepts.definition import Concept
@@ -161,17 +160,6 @@ def test_each_gate_can_close(changed: dict[str, float], words: str) -> None:
     verdict, reason = verdict_of(**open_gates | changed)
     assert verdict == "cannot tell"
     assert words in reason
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: object) -> tuple[int, dict[str, Any], str]:
-        capsys.readouterr()
-        code = run([*map(str, arguments), "--json"])
-        out, err = capsys.readouterr()
-        return code, json.loads(out), err
-
-    return call
 
 
 def test_the_verb(cli: Cli, data_folder: Path, trained, small_cohort: Cohort, tmp_path: Path) -> None:

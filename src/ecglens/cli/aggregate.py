@@ -135,8 +135,8 @@ def _source(asked: Asked) -> _Source:
         if asked.method not in explained.methods:
             raise UsageError(asked.where, "--method", asked.method, ", ".join(explained.methods))
         cohort = _cohort_of(explained, asked)
-        verdict = _verdict(asked, explained.about["arguments"]["weights_sha256"])
-        return _Source(None, explained, cohort, verdict, str(explained.about["arguments"]["bundle"]))
+        made_by = str(explained.about["arguments"]["bundle"])
+        return _Source(None, explained, cohort, _verdict(asked, explained), made_by)
     bundle = Bundle.load(asked.where)
     methods = find_methods(asked.method, {})
     if len(methods) != 1:
@@ -164,14 +164,20 @@ def _cohort_of(explained: ExplainedCohort, asked: Asked) -> Cohort:
     return replace(cohort, labels=labels.reindex(list(cohort.record_ids)), label_rule=explained.about["label_rule"])
 
 
-def _verdict(asked: Asked, weights: list[str]) -> str:
-    """Return the verdict on the method for all these weights: the worst. Raises UnsafeError for a failed one."""
-    from ecglens.auditing.verdicts import find_verdicts
+def _verdict(asked: Asked, explained: ExplainedCohort) -> str:
+    """Return the worst verdict on the method for all networks that made these maps.
+
+    Where no audit of a network is at hand, the verdict that travels with the maps counts. Raises UnsafeError for a
+    failed one.
+    """
+    from ecglens.auditing.verdicts import Verdicts, find_verdicts
     from ecglens.explainers.methods import find_methods
     from ecglens.explanation import NOT_TESTED
 
     methods = find_methods(asked.method, {})
-    each = [find_verdicts(one, *([asked.audit] if asked.audit else [asked.where])) for one in weights]
+    noted = Verdicts(explained.verdicts, {asked.method: f"{explained.verdicts[asked.method]}, as these maps note"})
+    here = [find_verdicts(one, asked.audit or asked.where) for one in explained.about["arguments"]["weights_sha256"]]
+    each = [found if found.audited else noted for found in here]
     for verdicts in each:
         drawn_methods(methods, verdicts, asked.even_if_failed)
     told = {verdict_of(methods[0], verdicts) for verdicts in each}
@@ -179,38 +185,26 @@ def _verdict(asked: Asked, weights: list[str]) -> str:
 
 
 def _explain(asked: Asked, source: _Source, run: Run) -> ExplainedCohort:
-    """Explain the cohort into the folder `maps`; a family by the networks that did not see the patient."""
-    from ecglens.cli.evaluate import choose_fold
-    from ecglens.cli.explain import first_records
-    from ecglens.explainers.cohort import explain_cohort, explain_family
+    """Explain the cohort into the folder `maps`, or take the maps that are there."""
+    from ecglens.cli.explain import CohortChoice, explain_records, target_names
     from ecglens.explainers.methods import find_methods
-    from ecglens.prediction.family import folds_of
-    from ecglens.runs.run import Run
 
     assert source.bundle is not None
-    folder = run.folder / MAPS
-    folds = folds_of(asked.where, source.cohort)
-    part, name = choose_fold(source.cohort, asked.fold) if folds is None else choose_fold(folds, asked.fold or ALL)
-    part = first_records(part, asked.limit)
-    targets, methods = _names(asked.target), find_methods(asked.method, {})
-    how: dict[str, Any] = {
-        "resume": (folder / "run.json").exists(), "progress": ProgressLine(),
-        "arguments": {"data": asked.data, "fold": name, "limit": asked.limit},
-    }  # fmt: skip
-    if folds is None:
-        return explain_cohort(source.bundle, part, targets, methods, folder, **how)
-    return explain_family(Run(Path(asked.where)), part, targets, methods, folder, **how)
-
-
-def _names(target: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in target.split(",")))
+    folder, methods = run.folder / MAPS, find_methods(asked.method, {})
+    begun = (folder / "run.json").exists()
+    chosen = CohortChoice(asked.data, asked.dataset, asked.fold, asked.limit, begun)
+    targets, verdicts = target_names(asked.target), {asked.method: source.verdict}
+    return explain_records(
+        asked.where, source.bundle, source.cohort, chosen, targets, methods, folder, verdicts=verdicts
+    )[0]  # fmt: skip
 
 
 def _targets(asked: Asked, explained: ExplainedCohort) -> list[str]:
     """Return the targets that are classes. Raises UsageError for another word."""
+    from ecglens.cli.explain import target_names
     from ecglens.errors import UsageError
 
-    named = _names(asked.target)
+    named = target_names(asked.target)
     if ALL in named:
         return [name for name in explained.targets if name in explained.classes]
     for name in named:
@@ -226,7 +220,7 @@ def _write(
     import pandas as pd
 
     from ecglens.aggregation.tables import as_dict, difference_rows, sentence, table_rows
-    from ecglens.cli.explain import versions
+    from ecglens.cli.explain import target_names, versions
     from ecglens.reporting.glocal import INDEX, glocal_report
     from ecglens.reporting.html import write_report
     from ecglens.runs.files import write_json
@@ -243,7 +237,9 @@ def _write(
     provenance = [("bundle", source.name), ("data", source.cohort.name), ("seed", str(asked.seed)), *versions()]
     write_report(glocal_report(found, left_out, source.cohort.name, provenance), page)
     told = [as_dict(one) for one in found]
-    result: dict[str, Any] = told[0] if asked.target != ALL and len(_names(asked.target)) == 1 else {"targets": told}
+    result: dict[str, Any] = (
+        told[0] if asked.target != ALL and len(target_names(asked.target)) == 1 else {"targets": told}
+    )
     result |= {"run": str(run.folder), "page": str(page), "left_out": left_out}
     write_json(run.folder / RESULT, {"schema": 1} | result)
     run.note(finished=True, n_explained=len(explained), targets=[one.target for one in found])

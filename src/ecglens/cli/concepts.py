@@ -71,6 +71,7 @@ class Asked:
 def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.cli.evaluate import load_for
+    from ecglens.cli.explain import versions
     from ecglens.concepts.answers import Directions
     from ecglens.concepts.definition import DEFAULT_CONCEPTS, load_concepts
     from ecglens.concepts.study import study_concepts
@@ -79,7 +80,6 @@ def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> O
     from ecglens.reporting.concepts import PAGE, concepts_report
     from ecglens.reporting.html import write_report
     from ecglens.runs.cache import Cache, default_cache
-    from ecglens.runs.run import provenance
 
     if not 100 <= asked.random <= 1_000_000:
         raise UsageError("test-concepts", "--random", asked.random, "100 to 1000000")
@@ -95,9 +95,8 @@ def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> O
         progress=ProgressLine(),
     )  # fmt: skip
     page = out / PAGE
-    made_by = [(k, v) for k, v in provenance()["versions"].items() if k in ("ecglens", "torch")]
     with found.run.writing():
-        write_report(concepts_report(found, [("bundle", bundle.name), ("fold", name), *made_by]), page)
+        write_report(concepts_report(found, [("bundle", bundle.name), ("fold", name), *versions()]), page)
     told = found.as_dict() | {"fold": name, "run": str(out), "page": str(page)}
     here = {entry["record_id"] for entry in told["excluded"]} & set(cohort.record_ids)
     return Outcome(told, _in_words(found, page), f"open {page}", PARTLY if told["left_out"] or here else 0)

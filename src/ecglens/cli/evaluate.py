@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ecglens.cohort import Cohort
     from ecglens.datasets.label_map import Mapped
     from ecglens.prediction.evaluate import Evaluation
+    from ecglens.runs.run import Run
 
 
 def evaluate(
@@ -109,17 +110,29 @@ def score(
     Returns the evaluation, that of each fold (families only), the records scored, and the name of the fold.
     """
     from ecglens.prediction.evaluate import evaluate as score_bundle
-    from ecglens.prediction.family import evaluate_family, folds_of
+    from ecglens.prediction.family import evaluate_family
     from ecglens.runs.cache import Cache, default_cache
-    from ecglens.runs.run import Run
 
     cache, progress = Cache(default_cache()), ProgressLine()
+    family, part, name = choose_records(where, cohort, fold)
+    if family is None:
+        return score_bundle(bundle, part, seed=seed, cache=cache, progress=progress), {}, part, name
+    return *evaluate_family(family, part, seed=seed, cache=cache, progress=progress), part, name
+
+
+def choose_records(where: str, cohort: Cohort, fold: str) -> tuple[Run | None, Cohort, str]:
+    """Return who is asked, on which records, and the name of the fold.
+
+    A family of folds is its run: all records unless a fold is named, each for the network that has not seen its
+    patient. A single bundle is None: the fold that `choose_fold` chooses.
+    """
+    from ecglens.prediction.family import folds_of
+    from ecglens.runs.run import Run
+
     folds = folds_of(where, cohort)
     if folds is None:
-        part, name = choose_fold(cohort, fold)
-        return score_bundle(bundle, part, seed=seed, cache=cache, progress=progress), {}, part, name
-    part, name = choose_fold(folds, fold or "all")
-    return *evaluate_family(Run(Path(where)), part, seed=seed, cache=cache, progress=progress), part, name
+        return None, *choose_fold(cohort, fold)
+    return Run(Path(where)), *choose_fold(folds, fold or "all")
 
 
 def load_for(bundle: Bundle, data: str, dataset: str | None = None, min_likelihood: float | None = None) -> Cohort:

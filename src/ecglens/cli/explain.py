@@ -106,7 +106,12 @@ class Asked:
 
     def targets(self, default: str) -> list[str]:
         """Return the names of the targets."""
-        return list(dict.fromkeys(name.strip() for name in (self.target or default).split(",")))
+        return target_names(self.target or default)
+
+
+def target_names(text: str) -> list[str]:
+    """Return the names joined by comma, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,8 @@ def _explain_cohort(
     paths: list[Path], bundle_name: str, stretch: Stretch, asked: Asked, chosen: CohortChoice, out: Path
 ) -> Outcome:
     from ecglens.bundle import Bundle
-    from ecglens.cli.evaluate import choose_fold, load_for
+    from ecglens.cli.evaluate import load_for
     from ecglens.errors import UsageError
-    from ecglens.explainers.cohort import explain_cohort, explain_family
-    from ecglens.prediction.family import folds_of
-    from ecglens.runs.run import Run
 
     where = _which_bundle(paths, bundle_name)
     if stretch != (None, None):
@@ -144,22 +146,33 @@ def _explain_cohort(
             "explain", "target", PREDICTED, f"{ALL}, or outputs by name: a cohort has the same for all records"
         )
     cohort = load_for(bundle, chosen.data, chosen.dataset)
-    folds = folds_of(where, cohort)
-    part, name = choose_fold(cohort, chosen.fold) if folds is None else choose_fold(folds, chosen.fold or ALL)
-    part = first_records(part, chosen.limit)
-    told = {"data": chosen.data, "fold": name, "limit": chosen.limit}
-    how: dict[str, Any] = {
-        "output": asked.output,
-        "resume": chosen.resume,
-        "arguments": told,
-        "verdicts": {method.title: verdict_of(method, verdicts) for method in methods},
-        "progress": ProgressLine(),
-    }
-    if folds is None:
-        explained = explain_cohort(bundle, part, targets, methods, out, **how)
-    else:
-        explained = explain_family(Run(Path(where)), part, targets, methods, out, **how)
+    explained, part, name = explain_records(
+        where, bundle, cohort, chosen, targets, methods, out, output=asked.output,
+        verdicts={method.title: verdict_of(method, verdicts) for method in methods},
+    )  # fmt: skip
     return _cohort_outcome(explained, bundle.name, name, len(part))
+
+
+def explain_records(
+    where: str, bundle: Bundle, cohort: Cohort, chosen: CohortChoice, targets: list[str], methods: list[Method],
+    folder: Path, **how: Any,
+) -> tuple[ExplainedCohort, Cohort, str]:  # fmt: skip
+    """Explain the chosen records into a run folder; a family by the networks that did not see the patient.
+
+    Returns what was explained, the records that were to be, and the name of the fold. how: as in `explain_cohort`.
+    """
+    from ecglens.cli.evaluate import choose_records
+    from ecglens.explainers.cohort import explain_cohort, explain_family
+
+    family, part, name = choose_records(where, cohort, chosen.fold)
+    part = first_records(part, chosen.limit)
+    how |= {
+        "resume": chosen.resume, "progress": ProgressLine(),
+        "arguments": {"data": chosen.data, "fold": name, "limit": chosen.limit},
+    }  # fmt: skip
+    if family is None:
+        return explain_cohort(bundle, part, targets, methods, folder, **how), part, name
+    return explain_family(family, part, targets, methods, folder, **how), part, name
 
 
 def _which_bundle(paths: list[Path], bundle_name: str) -> str:

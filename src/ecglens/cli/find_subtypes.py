@@ -15,10 +15,8 @@ from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ecglens.bundle import Bundle
     from ecglens.cohort import Cohort
     from ecglens.concepts.subtype_study import Subtyped
-    from ecglens.runs.run import Run
 
 
 def find_subtypes(
@@ -59,7 +57,7 @@ class _Asked:
 
 def _find_subtypes(where: str, asked: _Asked, out: Path, seed: int) -> Outcome:
     from ecglens.bundle import Bundle
-    from ecglens.cli.evaluate import load_for
+    from ecglens.cli.evaluate import choose_records, load_for
     from ecglens.concepts.subtype_study import find_subtypes as run_study
     from ecglens.concepts.subtype_vectors import BY, CALLED
     from ecglens.errors import UsageError
@@ -72,12 +70,12 @@ def _find_subtypes(where: str, asked: _Asked, out: Path, seed: int) -> Outcome:
     bundle = Bundle.load(where)
     if asked.target != CALLED:
         bundle.target_row(asked.target)
-    tested, cohort, name = _whom(where, load_for(bundle, asked.data, asked.dataset), bundle, asked.fold)
+    family, cohort, name = choose_records(where, load_for(bundle, asked.data, asked.dataset), asked.fold)
     labels = _labels(cohort, asked)
     if asked.group not in labels:
         raise UsageError("find-subtypes", "--group", asked.group, ", ".join(map(str, labels.columns)))
     found = run_study(
-        tested, cohort, labels[asked.group].eq(1).to_numpy(), out, name=asked.group, by=asked.by,
+        family or bundle, cohort, labels[asked.group].eq(1).to_numpy(), out, name=asked.group, by=asked.by,
         truth=_truth(labels, cohort, asked), target=asked.target, seed=seed,
         arguments={"bundle": where, "data": asked.data, "fold": name, "truth": asked.truth, "task": asked.task},
         cache=Cache(default_cache()), progress=ProgressLine(),
@@ -88,20 +86,6 @@ def _find_subtypes(where: str, asked: _Asked, out: Path, seed: int) -> Outcome:
     told = found.as_dict() | {"fold": name, "run": str(out), "page": str(page)}
     here = {entry["record_id"] for entry in told["excluded"]} & set(cohort.record_ids)
     return Outcome(told, _in_words(found, page), f"open {page}", PARTLY if here or told["without_beats"] else 0)
-
-
-def _whom(where: str, cohort: Cohort, bundle: Bundle, fold: str) -> tuple[Bundle | Run, Cohort, str]:
-    """Return what is asked, the records that it has not seen, and the name of the fold."""
-    from ecglens.cli.evaluate import choose_fold
-    from ecglens.prediction.family import folds_of
-    from ecglens.runs.run import Run
-
-    folds = folds_of(where, cohort)
-    if folds is not None:
-        part, name = choose_fold(folds, fold or "all")
-        return Run(Path(where)), part, name
-    part, name = choose_fold(cohort, fold)
-    return bundle, part, name
 
 
 def _labels(cohort: Cohort, asked: _Asked) -> pd.DataFrame:

@@ -73,10 +73,7 @@ def _segment_states(where: str, asked: _Asked, out: Path, seed: int, resume: boo
     k = _number(asked.k)
     bundle = Bundle.load(where)
     tested, cohort, scored, name = _whom(where, bundle, load_for(bundle, asked.data, asked.dataset), asked.fold)
-    size = state_records.QUICK
-    size = replace(size, fit=min(size.fit, asked.records), scored=min(size.scored, asked.records)) if (
-        asked.records < size.fit
-    ) else replace(size, fit=asked.records, scored=asked.records)  # fmt: skip
+    size = replace(state_records.QUICK, fit=asked.records, scored=asked.records)
     found = run_study(
         tested, cohort, out, scored=scored, k=k, blocks=asked.blocks, by=asked.by, size=size, seed=seed,
         resume=resume, arguments={"bundle": where, "data": asked.data, "fold": name}, cache=Cache(default_cache()),

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from ecglens.errors import InputError
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
 from ecglens.statistics.figures import json_number
@@ -32,11 +31,7 @@ class ConceptTest:
     @classmethod
     def open(cls, folder: str | Path) -> ConceptTest:
         """Open a finished run. Raises InputError where it is another one, or is not finished."""
-        run = Run.open(Path(folder))
-        told = run.read()
-        if told.get("verb") != "test-concepts" or not told.get("finished"):
-            found = "not finished" if told.get("verb") == "test-concepts" else f"a run of {told.get('verb')}"
-            raise InputError(run.folder, "run folder", found, "a finished `ecglens test-concepts`", "give --resume")
+        run = Run.finished(folder, "test-concepts")
         return cls(run, read_json(run.folder / RESULT))
 
     @property

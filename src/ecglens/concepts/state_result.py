@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ecglens.concepts.state_alignment import PARTS, Alignment
 from ecglens.concepts.state_network import Read
 from ecglens.concepts.states import runs_of
-from ecglens.errors import InputError
 from ecglens.runs.files import read_bytes, read_json, write_bytes
 from ecglens.runs.journal import Journal
 from ecglens.runs.run import Run
@@ -40,11 +39,7 @@ class Segmented:
     @classmethod
     def open(cls, folder: str | Path) -> Segmented:
         """Open a finished run. Raises InputError where it is another one, or is not finished."""
-        run = Run.open(Path(folder))
-        told = run.read()
-        if told.get("verb") != "segment-states" or not told.get("finished"):
-            found = "not finished" if told.get("verb") == "segment-states" else f"a run of {told.get('verb')}"
-            raise InputError(run.folder, "run folder", found, "a finished `ecglens segment-states`", "give --resume")
+        run = Run.finished(folder, "segment-states")
         return cls(run, read_json(run.folder / RESULT))
 
     @property

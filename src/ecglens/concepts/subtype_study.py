@@ -55,12 +55,7 @@ class Subtyped:
     @classmethod
     def open(cls, folder: str | Path) -> Subtyped:
         """Open a finished run. Raises InputError where it is another one, or is not finished."""
-        run = Run.open(Path(folder))
-        told = run.read()
-        if told.get("verb") != "find-subtypes" or not told.get("finished"):
-            raise InputError(
-                run.folder, "run folder", f"a run of {told.get('verb')}", "a finished `ecglens find-subtypes`"
-            )
+        run = Run.finished(folder, "find-subtypes", to_do="make it again")
         return cls(run, read_json(run.folder / RESULT))
 
     def as_dict(self) -> dict[str, Any]:

@@ -42,11 +42,8 @@ class ExplainedCohort:
     @classmethod
     def open(cls, folder: str | Path) -> ExplainedCohort:
         """Open what `explain_cohort` wrote. Raises InputError where the run is another one or is not finished."""
-        run = Run.open(Path(folder))
+        run = Run.finished(folder, "explain", "explain --data")
         about = run.read()
-        if about.get("verb") != "explain" or not about.get("finished"):
-            found = "not finished" if about.get("verb") == "explain" else f"a run of {about.get('verb')}"
-            raise InputError(run.folder, "run folder", found, "a finished `ecglens explain --data`", "give --resume")
         tables = {name: _table(run.folder / "tables" / f"{name}.csv") for name in ("records", "maps", "excluded")}
         records, maps = tables["records"].set_index("record_id"), tables["maps"].set_index(_KEYS)
         return cls(run, about, records, maps.sort_index(), tables["excluded"])

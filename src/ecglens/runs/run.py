@@ -80,6 +80,16 @@ class Run:
             raise FormatError(path, "schema", found, str(RUN_SCHEMA), kind="schema")
         return about
 
+    @classmethod
+    def finished(cls, folder: str | Path, verb: str, command: str = "", to_do: str = "give --resume") -> Run:
+        """Open a finished run of `verb`. Raises InputError where it is another one, or is not finished."""
+        run = cls.open(Path(folder))
+        about = run.read()
+        if about.get("verb") != verb or not about.get("finished"):
+            found = "not finished" if about.get("verb") == verb else f"a run of {about.get('verb')}"
+            raise InputError(run.folder, "run folder", found, f"a finished `ecglens {command or verb}`", to_do)
+        return run
+
     def note(self, **facts: Any) -> None:
         """Add facts to `run.json` (data hash, results)."""
         write_json(self.folder / "run.json", self.read() | _plain(facts))
