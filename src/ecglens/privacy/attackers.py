@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.windows import Windows
+from ecglens.privacy.beats import AFTER, BEFORE
 from ecglens.runs.draws import derived_seed, record_keys, uniform
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
@@ -45,6 +46,7 @@ class Attacker:
     classify   how it learns to name people, sexes or age groups: cross-entropy, early stopping on held-out windows
     embed      how it learns to tell people apart: cosine margin, a fixed number of steps
     says       what it is, and what it is not
+    beats      it sees the mean beats of a window (`privacy.beats`), and its answer is the mean over them
     """
 
     architecture: str
@@ -52,6 +54,7 @@ class Attacker:
     classify: Recipe
     embed: Recipe
     says: str
+    beats: bool = False
 
 
 def _named(model: str, crop: int, **how: Any) -> Recipe:
@@ -67,6 +70,7 @@ def _told_apart(model: str, crop: int, steps: int, **how: Any) -> Recipe:
 # Learning rate, epochs and batch of TransECG as in its paper, where it says them (see docs/methods/identification.md).
 _TRANSECG = _named("transecg", 2000, epochs=45, batch=64, lr=1e-4, weight_decay=1e-2, patience=7)
 _TRANSECG_APART = _told_apart("transecg", 2000, 600, lr=5e-4)
+_BEAT = BEFORE + AFTER - 8  # samples of a beat that are seen at once: up to four of jitter on each side
 ATTACKERS: dict[str, Attacker] = {
     "transecg": Attacker("TransECG", {}, _TRANSECG, _TRANSECG_APART, "TransECG (Wang et al. 2025), pre-norm"),
     "transecg-patch5": Attacker(
@@ -78,6 +82,13 @@ ATTACKERS: dict[str, Attacker] = {
         _named("cnn", 1000, epochs=40, lr=1e-3, weight_decay=1e-2, patience=8),
         _told_apart("cnn", 1000, 1500, lr=3e-3),
         "a small convolutional network of ours",
+    ),
+    "cnn-beats": Attacker(
+        "CNN1d", {"widths": [32, 64, 64], "kernel": 9, "dropout": 0.3, "pooling": "none", "length": _BEAT},
+        _named("cnn-beats", _BEAT, epochs=40, lr=1e-3, weight_decay=1e-2, patience=8),
+        _told_apart("cnn-beats", _BEAT, 600, lr=3e-3),
+        "a small convolutional network of ours that sees mean beats, in time where hearts of other rates have them",
+        beats=True,
     ),
     "cnn-ghazarian": Attacker(
         "CNN1d", {}, _named("cnn", 2000, epochs=40, lr=1e-3, weight_decay=1e-2, patience=8),

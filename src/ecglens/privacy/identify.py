@@ -55,7 +55,14 @@ ALIVE = 0.886  # TransECG's accuracy for identity under random windows, which an
 _SIZES = (2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000)
 _DET_POINTS = 200
 # Windows a second in training, on one core of 2026; only to say beforehand how long a run takes.
-_SPEED = {"transecg": 86.0, "transecg-patch5": 12.0, "cnn": 400.0, "cnn-ghazarian": 250.0, "bilstm": 60.0}
+_SPEED = {
+    "transecg": 86.0,
+    "transecg-patch5": 12.0,
+    "cnn": 400.0,
+    "cnn-beats": 1500.0,
+    "cnn-ghazarian": 250.0,
+    "bilstm": 60.0,
+}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ecglens.models.cost import multiply_adds
 from ecglens.models.lenet import count_parameters
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, Attacker, Pupil, answers, train_to_name, train_to_tell_apart
+from ecglens.privacy.beats import Beats, mean_beats
 from ecglens.privacy.protocols import Split
 from ecglens.privacy.windows import LENGTH, Windowed
 from ecglens.runs.journal import Journal
@@ -63,11 +65,27 @@ class Material:
         """One row a window."""
         return self.windowed.table
 
-    def pupil(self, at: np.ndarray, labels: np.ndarray) -> Pupil:
-        """Return windows to learn from."""
+    @cached_property
+    def beats(self) -> Beats:
+        """Mean beats of the windows, made when an attacker first asks for them."""
+        return mean_beats(self.windowed)
+
+    def shown(self, attacker: Attacker, at: np.ndarray) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return what an attacker sees of the windows at `at`, and for each piece the place in `at` of its window."""
+        if not attacker.beats:
+            return self.seen[at], np.arange(len(at))
+        each = [np.flatnonzero(self.beats.window == window) for window in at]
+        return self.beats.signal[np.concatenate(each)], np.repeat(np.arange(len(at)), [len(one) for one in each])
+
+    def pupil(self, attacker: Attacker, at: np.ndarray, labels: np.ndarray) -> Pupil:
+        """Return what an attacker learns from: the windows at `at`, whose labels these are, as it sees them."""
         rows = self.table.iloc[at]
         ids = [f"{r}@{s:.3f}" for r, s in zip(rows["recording"], rows["start"], strict=True)]
-        return Pupil.of(self.seen[at], labels, ids)
+        signal, place = self.shown(attacker, at)
+        first = np.searchsorted(place, place)  # pieces of a window are numbered
+        return Pupil.of(
+            signal, labels[place], [f"{ids[p]}/{i - f}" for i, (p, f) in enumerate(zip(place, first, strict=True))]
+        )
 
 
 def tell_apart(model: str, material: Material, split: Split, folder: Path, *, seed: int, progress: Progress) -> Heard:
@@ -120,11 +138,12 @@ def name(
         attacker = ATTACKERS[model]
         with _journal(folder) as journal:
             network = train_to_name(
-                attacker, material.pupil(np.array(train), numbers[train]),
-                material.pupil(np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
+                attacker, material.pupil(attacker, np.array(train), numbers[train]),
+                material.pupil(attacker, np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
                 progress=progress,
             )  # fmt: skip
-        scores = softmax(answers(network, attacker.classify, material.seen[probe]), axis=1)
+        signal, place = material.shown(attacker, np.array(probe))
+        scores = softmax(_means(answers(network, attacker.classify, signal), place), axis=1)
         about = _cost(network, attacker.classify.augmentation.crop)
     rows = material.table.iloc[probe]
     return Heard(
@@ -142,9 +161,9 @@ def _embedded(
     people = pd.factorize(material.table["person"].iloc[learners])[0]
     with _journal(folder) as journal:
         network = train_to_tell_apart(
-            attacker, material.pupil(learners, people), folder, journal, seed=seed, progress=progress
+            attacker, material.pupil(attacker, learners, people), folder, journal, seed=seed, progress=progress
         )
-    each = [answers(network, attacker.embed, material.seen[part], unit=True).mean(axis=0) for part in at]
+    each = [answers(network, attacker.embed, material.shown(attacker, part)[0], unit=True).mean(axis=0) for part in at]
     stacked = np.stack(each)
     return stacked / np.linalg.norm(stacked, axis=1, keepdims=True), _cost(network, attacker.embed.augmentation.crop)
 
@@ -188,6 +207,13 @@ def _summary(features: Floats, units: list[np.ndarray]) -> Floats:
         known = ~np.isnan(features[unit]).all(axis=0)
         out[i, known] = np.nanmedian(features[unit][:, known], axis=0)
     return out
+
+
+def _means(values: Floats, place: np.ndarray) -> Floats:
+    """Return the mean of `values` [piece, output] of each window [window, output]; `place` rises."""
+    first = np.flatnonzero(np.diff(place, prepend=-1))
+    counts = np.diff(np.append(first, len(place)))
+    return np.asarray(np.add.reduceat(values, first) / counts[:, None])
 
 
 def _cost(network: Any, length: int) -> dict[str, float]:
