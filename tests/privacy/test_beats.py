@@ -87,12 +87,13 @@ def test_answers_are_the_mean_over_the_beats_of_a_window() -> None:
 
 @pytest.mark.parametrize(("length", "strides"), [(200, None), (201, [2, 1, 1]), (97, [1, 3, 1]), (256, [2, 2, 2])])
 def test_a_network_that_pools_nothing_knows_how_much_is_left(length: int, strides: list[int] | None) -> None:
+    torch.manual_seed(0)
     network = CNN1d(1, 5, (4, 4, 3), 9, 0.0, "none", strides, length).eval()
     with torch.no_grad():
         assert network(torch.randn(2, 1, length)).shape == (2, 5)
-        moved = torch.zeros(1, 1, length)
-        moved[..., length // 4] = 1.0
-        later = torch.roll(moved, length // 2, dims=-1)
-        assert not torch.allclose(network(moved), network(later), atol=1e-6)  # it knows where something is
+        early = torch.zeros(1, 1, length)
+        early[..., : length // 3] = torch.randn(length // 3)
+        late = torch.roll(early, length // 2, dims=-1)
+        assert not torch.allclose(network(early), network(late), atol=1e-3)  # it knows where something is
     with pytest.raises(ValueError, match="length"):
         CNN1d(pooling="none")
