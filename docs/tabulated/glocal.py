@@ -70,15 +70,23 @@ def claims(root: Path) -> str:
     return grid(("by", "claim", "records", "their share", "even share", "sets of as many leads with more"), rows)
 
 
+_ASKED = {
+    "millivolts": ("right", "networks given mV: the largest of 12 x 6 cells overlaps the evidence by half"),
+    "prepared": ("right", "networks given the default recipe's signals: the same"),
+    "null": ("alarm", "simulated people, labels by lot: two groups are said to differ"),
+    "deals": ("alarm", "real people of one label, dealt into two groups of 60: the same"),
+}
+
+
 def truth(root: Path) -> str:
-    """Return what is found on simulated cohorts."""
+    """Return what is found on cohorts whose truth is known."""
     rows = []
-    for kind, key, title in (("planted", "right", "the largest of 12 x 6 cells overlaps the evidence by half"),
-                             ("null", "alarm", "two groups that do not differ are said to")):  # fmt: skip
-        told = measured(root, "glocal_truth")[kind]
-        n, of = told[key], told["cohorts"]
+    for kind, told in measured(root, "glocal_truth").items():
+        key, title = _ASKED[kind]
+        n, of, auroc = told[key], told["cohorts"], told["auroc"]
         low, high = wilson(n, of)
-        rows.append((title, f"{n} of {of}", f"{n / of:.2f} [{low:.2f}, {high:.2f}]", f"{told['auroc']:.2f}"))
+        known = "" if auroc is None else f"{auroc:.2f}"
+        rows.append((title, f"{n} of {of}", f"{n / of:.2f} [{low:.2f}, {high:.2f}]", known))
     return grid(("what", "cohorts", "share [95 %, Wilson]", "median AUROC of the networks"), rows)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ecglens.cli.arguments import Data, Dataset, Json, Seed
-from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,7 @@ def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> O
     tested, cohort, fit, name = _whom(where, bundle, load_for(bundle, asked.data, asked.dataset), asked)
     found = study_concepts(
         tested, cohort, asked_about, out, how=how, fit=fit, n_random=asked.random, resume=resume,
-        layers=[layer.strip() for layer in asked.layers.split(",") if layer.strip()],
+        layers=listed(asked.layers),
         known_values=None if asked.values is None else read_values(asked.values),
         arguments={"bundle": where, "data": asked.data, "fold": name}, cache=Cache(default_cache()),
         progress=ProgressLine(),

@@ -144,6 +144,11 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def listed(text: str) -> list[str]:
+    """Return the names joined by comma; blanks do not count."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned text; columns of words flush left, columns of numbers flush right."""
     table = [list(header), *map(list, rows)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ecglens.cli.arguments import Data, Dataset, Json, Seed
-from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ def _truth(labels: pd.DataFrame, cohort: Cohort, asked: _Asked) -> pd.Series | N
     """Return the one sub-label of each record that has exactly one of all that the task knows."""
     from ecglens.errors import UsageError
 
-    names = [name.strip() for name in asked.truth.split(",") if name.strip()]
+    names = listed(asked.truth)
     unknown = [name for name in names if name not in labels]
     if unknown or len(names) == 1:
         allowed = "two or more of " + ", ".join(map(str, labels.columns))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ecglens.cli.arguments import Json, Seed
-from ecglens.cli.console import Outcome, ProgressLine, clock, columns, conclude, say
+from ecglens.cli.console import Outcome, ProgressLine, clock, columns, conclude, listed, say
 from ecglens.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _load(where: str) -> Cohort:
 def _models(asked: str) -> list[str]:
     from ecglens.privacy.identify import NAMED
 
-    return list(NAMED) if asked == "all" else [name.strip() for name in asked.split(",") if name.strip()]
+    return list(NAMED) if asked == "all" else listed(asked)
 
 
 def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from ecglens.cli.arguments import Json, Seed
-from ecglens.cli.console import Outcome, ProgressLine, columns, conclude
+from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, listed
 
 WARNING = (
     "A dipole has rank 3: in mode A each lead can be computed from three others, so which lead a finding is in is not "
@@ -81,7 +81,7 @@ def _cohort(asked: dict[str, Any]) -> tuple[Any, bool]:
     from ecglens.simulation.cohort import SUPERCLASSES
     from ecglens.simulation.pathologies import CONDITIONS
 
-    classes = tuple(name.strip() for name in asked["classes"].split(",") if name.strip()) or DEFAULT_CLASSES
+    classes = tuple(listed(asked["classes"])) or DEFAULT_CLASSES
     mode, chosen = MODES.get(asked["mode"].strip()), None
     try:
         low, high = ([float(part) for part in asked["severity"].split(",")] * 2)[:2]

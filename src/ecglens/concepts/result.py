@@ -11,7 +11,6 @@ import pandas as pd
 
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
-from ecglens.statistics.figures import json_number
 
 RESULT = "concepts.json"
 CELLS, ASSOCIATION = "cells", "association"
@@ -47,8 +46,3 @@ class ConceptTest:
     def as_dict(self) -> dict[str, Any]:
         """Return the result as it stands in JSON output."""
         return self.about
-
-
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table as JSON has it: NaN is null."""
-    return [{str(name): json_number(value) for name, value in row.items()} for row in table.to_dict("records")]

@@ -24,7 +24,7 @@ from ecglens.concepts.cells import cells_of
 from ecglens.concepts.definition import Concept
 from ecglens.concepts.groups import Group, classes_of, groups_of
 from ecglens.concepts.network import Asked, bundle_asked, choose_layers, family_asked, gather
-from ecglens.concepts.result import ASSOCIATION, CELLS, RESULT, ConceptTest, rows_of
+from ecglens.concepts.result import ASSOCIATION, CELLS, RESULT, ConceptTest
 from ecglens.concepts.values import VALUES, record_values
 from ecglens.concepts.verdict import slope_test
 from ecglens.errors import InputError
@@ -36,7 +36,7 @@ from ecglens.runs.files import read_bytes, write_bytes, write_json
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
-from ecglens.statistics.figures import json_number
+from ecglens.statistics.figures import json_number, records
 
 N_RANDOM = 10_000
 _MAX_ANSWERS = 2**31  # bytes
@@ -142,7 +142,7 @@ class _Study:
         excluded = [vars(entry) for entry in self.excluded]
         self.run.write_table("excluded", pd.DataFrame(excluded, columns=["record_id", "kind", "reason"]))
         told = {
-            "cells": rows_of(cells), "association": rows_of(association),
+            "cells": records(cells), "association": records(association),
             "concepts": [group.as_dict(self.people) for group in groups], "left_out": [vars(one) for one in left_out],
             "per_class": {name: {"n": int((labels[name].to_numpy()[scored] == 1).sum())} for name in classes},
             "layers": list(self.layers), "networks": [one.name for one in asked], "n": len(scored),

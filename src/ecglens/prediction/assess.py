@@ -12,7 +12,7 @@ import pandas as pd
 
 from ecglens.statistics.bootstrap import MACRO, score_table
 from ecglens.statistics.decision import decision_curve
-from ecglens.statistics.figures import json_number
+from ecglens.statistics.figures import json_number, records
 from ecglens.statistics.metrics import decide
 from ecglens.statistics.reliability import calibration_table, reliability_curve
 from ecglens.statistics.subgroups import subgroup_table
@@ -61,7 +61,7 @@ class Assessment:
         columns = (*_FIGURE, "reference", "n", "n_positive", "n_patients", "method")
         bins = self.reliability[self.reliability["class"] == name].drop(columns="class")
         told = {str(row["metric"]): {key: json_number(row[key]) for key in columns} for _, row in rows.iterrows()}
-        return told | {"reliability": _records(bins)}
+        return told | {"reliability": records(bins)}
 
     def _decisions(self, name: str) -> dict[str, list[Any]]:
         rows = self.decisions[self.decisions["class"] == name].drop(columns=["class", "n", "n_positive"])
@@ -156,7 +156,3 @@ def _operating_points(
         tables.append(table.assign(rule=rule))
     columns = ["rule", "class", "metric", "value", "low", "high", "threshold", "n", "n_positive", "method"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): json_number(value) for key, value in row.items()} for row in table.to_dict("records")]

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def number(value: float | None) -> str:
@@ -45,6 +48,11 @@ def clean(value: Any) -> Any:
     if hasattr(value, "item"):
         return clean(value.item())
     return value
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table as JSON has it, row by row: NaN is null."""
+    return [{str(name): json_number(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def too_few(n_positive: Mapping[str, int], n: Mapping[str, int], few: int) -> tuple[str, ...]:
