@@ -18,8 +18,8 @@ from ecglens.privacy.intervals import PARTITION, Marked, stretches_of
 from ecglens.privacy.protocols import make_splits
 from ecglens.privacy.scoring import Heard, Material
 from ecglens.privacy.windows import cut_windows
-from ecglens.statistics.biometrics import Ranked
 from ecglens.statistics.classification import classification
+from ecglens.statistics.identification import Ranked
 
 FS = 250.0
 

@@ -21,7 +21,7 @@ from ecglens.reporting.html import render
 from ecglens.reporting.identification import headline, identification_report, worst
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
-from ecglens.statistics.biometrics import Ranked
+from ecglens.statistics.identification import Ranked
 from ecglens.training.augmentation import Augmentation
 
 from .conftest import people_cohort

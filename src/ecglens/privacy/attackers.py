@@ -21,7 +21,7 @@ from ecglens.preprocessing.windows import Windows
 from ecglens.runs.draws import derived_seed, record_keys, uniform
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
-from ecglens.statistics.biometrics import equal_error_rate, pairs
+from ecglens.statistics.verification import equal_error_rate, pairs
 from ecglens.training.augmentation import Augmentation, apply, draw
 from ecglens.training.loop import Lesson, learn
 from ecglens.training.loss import CosineMargin, multiclass_loss

@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.privacy.intervals import INTERVALS
-from ecglens.statistics.biometrics import mean_over_people, people_drawn
 from ecglens.statistics.bootstrap import Estimate, interval
+from ecglens.statistics.people import mean_over_people, people_drawn
 
 N_SHIFTS = 200
 

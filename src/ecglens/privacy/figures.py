@@ -13,20 +13,18 @@ from ecglens.privacy.controls import as_json
 from ecglens.privacy.scoring import Heard
 from ecglens.privacy.windows import Windowed
 from ecglens.runs.run import Run
-from ecglens.statistics.biometrics import (
+from ecglens.statistics.bootstrap import Estimate
+from ecglens.statistics.classification import classification
+from ecglens.statistics.identification import (
     OpenSet,
     Ranked,
     chance,
     detection_and_identification,
-    error_rates,
     identification,
-    joined,
-    mean_over_people,
     random_gallery_hits,
-    verification,
 )
-from ecglens.statistics.bootstrap import Estimate
-from ecglens.statistics.classification import classification
+from ecglens.statistics.people import mean_over_people
+from ecglens.statistics.verification import error_rates, joined, verification
 
 FMRS, FARS = (0.01, 0.001), (0.1, 0.01)
 _SIZES = (2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000)

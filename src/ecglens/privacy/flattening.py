@@ -29,8 +29,9 @@ from ecglens.privacy.scoring import Heard, Material
 from ecglens.privacy.windows import Windowed
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
-from ecglens.statistics.biometrics import people_drawn, random_gallery_hits
 from ecglens.statistics.bootstrap import Estimate, interval
+from ecglens.statistics.identification import random_gallery_hits
+from ecglens.statistics.people import people_drawn
 
 Floats = NDArray[np.float64]
 # (changed material, number of the split, folder for the network) -> what the attacker said

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.fiducials import MARKS, Fiducials
-from ecglens.statistics.biometrics import people_drawn
+from ecglens.statistics.people import people_drawn
 
 BEFORE, AFTER = 0.32, 0.52  # s around R
 FEWEST_PEOPLE = 5  # below that a mean beat is somebody's

@@ -24,7 +24,8 @@ from ecglens.privacy.protocols import Split
 from ecglens.privacy.windows import LENGTH, Windowed
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
-from ecglens.statistics.biometrics import OpenSet, Ranked, Trials, open_set, pairs, ranked
+from ecglens.statistics.identification import OpenSet, Ranked, open_set, ranked
+from ecglens.statistics.verification import Trials, pairs
 
 Floats = NDArray[np.float64]
 # (trained network, positions of the windows it was asked about, whether it embeds): a look before it is forgotten.

@@ -91,11 +91,11 @@ def attention_section(model: str, study: Row, beats: pd.DataFrame | None, task: 
     how = (
         f"Attention of the last block's class token, on patches of {patch:.0f} ms, without the "
         f"{_percent(study['to_itself'])} that it keeps for itself; {study['n_windows']} windows of {study['n_people']} "
-        f"people. P-Q to T-P cover {_percent(study['covered'])} of the time. Density 1 is uniform. "
-        "p: each person's attention turned round against the beats, 200 times, two-sided, corrected for the intervals "
-        "beside each other (Holm). Place alone: the mean attention of all windows laid on each, which knows no beat "
-        "but the first, since windows begin before one. After the first block every patch has seen all others, so looking "
-        "at one is no proof that what lies under it decides."
+        f"people. P-Q to T-P cover {_percent(study['covered'])} of the time. Density 1 is uniform. p: each person's "
+        "attention turned round against the beats, 200 times, two-sided, corrected for the intervals beside each other "
+        "(Holm). Place alone: the mean attention of all windows laid on each, which knows no beat but the first, since "
+        "windows begin before one. After the first block every patch has seen all others: looking at one is no proof "
+        "that what lies under it decides."
     )
     figures = () if beats is None or beats.empty else (_picture(model, study, beats),)
     tables = (
