@@ -28,19 +28,18 @@ def plot_beat_attention(series: Mapping[str, Curve], peaks: Mapping[str, float])
     width, height = 165.0, 118.0
     with ecglens_style():
         figure = new_figure(width, height)
-        above = figure.add_axes((16 / width, 84 / height, 112 / width, 30 / height))
-        below = figure.add_axes((16 / width, 13 / height, 112 / width, 66 / height), sharex=above)
+        above = figure.add_axes((16 / width, 82 / height, 112 / width, 28 / height))
+        below = figure.add_axes((16 / width, 13 / height, 112 / width, 64 / height), sharex=above)
         _banded(above, series["trace"], INK, "-", 1.2)
         above.set_ylabel("mean beat")
         above.tick_params(labelbottom=False)
         heads = [name for name in series if name.startswith("head")]
         for place, name in enumerate(heads):
-            colour, dash = line_style(place + 1)
+            colour, dash = line_style(place)
             below.plot(1000 * series[name]["time"], series[name]["value"], color=colour, ls=dash, lw=0.8, label=name)
         if "random weights" in series:
             _banded(below, series["random weights"], QUIET, ":", 1.2)
-        colour, dash = line_style(0)
-        _banded(below, series["attention"], colour, dash, 2.0)
+        _banded(below, series["attention"], INK, "-", 2.0)
         below.axhline(1, color=QUIET, lw=0.9, ls=DASHES)
         below.set_ylim(bottom=0)
         below.set_xlabel("ms from R")
@@ -77,8 +76,8 @@ def plot_flattening(rows: Sequence[Mapping[str, Any]]) -> Figure:
             axes.tick_params(labelbottom=place == len(models) - 1)
         assert first is not None
         axes.set_xlabel("lost, with 95 % interval over people")
-        colour = line_style(0)[0]
         for y, filled, label in ((0.9, True, "without the interval"), (0.72, False, "as much elsewhere")):
+            colour = line_style(0)[0] if filled else QUIET
             first.plot([1.04], [y], transform=first.transAxes, clip_on=False, **_mark(colour, filled))
             first.text(1.07, y, label, transform=first.transAxes, size=8.5, va="center")
     return figure
@@ -111,8 +110,8 @@ def _banded(axes: Axes, curve: Curve, colour: str, dash: str, weight: float) -> 
 
 
 def _key(axes: Axes, heads: Sequence[str], floor: bool) -> None:
-    shown: list[tuple[str, str, Any, float]] = [("mean of heads", *line_style(0), 2.0)]
-    shown += [(name, *line_style(place + 1), 0.8) for place, name in enumerate(heads)]
+    shown: list[tuple[str, str, Any, float]] = [("mean of heads", INK, "-", 2.0)]
+    shown += [(name, *line_style(place), 0.8) for place, name in enumerate(heads)]
     shown += [("random weights", QUIET, ":", 1.2)] if floor else []
     shown += [("uniform", QUIET, DASHES, 0.9)]
     for place, (name, colour, dash, weight) in enumerate(shown):

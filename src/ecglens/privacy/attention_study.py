@@ -29,7 +29,7 @@ from ecglens.privacy.enrichment import (
     shift_p,
     shifted,
 )
-from ecglens.privacy.heads import WAYS, Heads, look_at_heads, outputs
+from ecglens.privacy.heads import WAYS, Heads, at_once, look_at_heads, outputs
 from ecglens.privacy.intervals import INTERVALS, PARTITION, Marked, bridged, median_lengths, overlap
 from ecglens.privacy.mean_beat import Beats, mean_beat
 from ecglens.statistics.bootstrap import Estimate
@@ -112,22 +112,23 @@ def _on_patches(network: TransECG, values: np.ndarray) -> Floats:
     return flat[:, : n_patches * network.patch].reshape(len(flat), n_patches, -1).sum(axis=2)
 
 
-def _rollout(network: TransECG, signal: np.ndarray, fs: float, at_once: int = 32) -> Floats:
+def _rollout(network: TransECG, signal: np.ndarray, fs: float) -> Floats:
+    size = at_once(network)
     row = np.ones((1, network.head.out_features), np.float32)  # the same for every target
     return np.concatenate([
-        _on_patches(network, np.asarray(attention_rollout(network, _batch(signal[i : i + at_once], fs), row).values))
-        for i in range(0, len(signal), at_once)
+        _on_patches(network, np.asarray(attention_rollout(network, _batch(signal[i : i + size], fs), row).values))
+        for i in range(0, len(signal), size)
     ])  # fmt: skip
 
 
-def _gradient(network: TransECG, signal: np.ndarray, targets: Floats, fs: float, at_once: int = 32) -> Floats:
+def _gradient(network: TransECG, signal: np.ndarray, targets: Floats, fs: float) -> Floats:
     """Return attention weighted by the gradient of each window's own answer; windows of one target go together."""
-    out = np.zeros((len(signal), signal.shape[-1] // network.patch))
+    out, size = np.zeros((len(signal), signal.shape[-1] // network.patch)), max(1, at_once(network) // 2)
     rows, which = np.unique(targets, axis=0, return_inverse=True)
     for number, row in enumerate(rows.astype(np.float32)):
         mine = np.flatnonzero(which.ravel() == number)
-        for i in range(0, len(mine), at_once):
-            at = mine[i : i + at_once]
+        for i in range(0, len(mine), size):
+            at = mine[i : i + size]
             out[at] = _on_patches(
                 network, np.asarray(attention_gradient(network, _batch(signal[at], fs), row[None]).values)
             )

@@ -24,7 +24,7 @@ from torch import Tensor
 from ecglens.models.transecg import Block, TransECG
 
 WAYS = ("projection", "value", "ablation")
-_AT_ONCE = 64
+_WEIGHTS_AT_ONCE = 640_000  # of one head of one block; all are kept until the batch is done
 
 Floats = NDArray[np.float64]
 
@@ -62,9 +62,8 @@ def look_at_heads(network: TransECG, signal: np.ndarray, *, embeds: bool) -> Hea
 
     embeds   outputs are an embedding, not logits
     """
-    parts = [
-        _look(network, torch.from_numpy(signal[i : i + _AT_ONCE]), embeds) for i in range(0, len(signal), _AT_ONCE)
-    ]
+    size = at_once(network)
+    parts = [_look(network, torch.from_numpy(signal[i : i + size]), embeds) for i in range(0, len(signal), size)]
     norms = projection_norms(network)
     joined = {key: np.concatenate([part[key] for part in parts]).astype(np.float64) for key in parts[0]}
     return Heads(projection=norms / norms.max(), **joined)
@@ -84,10 +83,16 @@ def directions(answers: Floats, *, embeds: bool) -> Floats:
     return np.eye(answers.shape[1])[answers.argmax(axis=1)]
 
 
+def at_once(network: TransECG) -> int:
+    """Return how many windows may go through a network together: attention grows with the square of the patches."""
+    return max(1, _WEIGHTS_AT_ONCE // len(network.positions) ** 2)
+
+
 @torch.no_grad()
 def outputs(network: TransECG, signal: np.ndarray) -> Floats:
     """Return the answers [window, output] to `signal` float32 [window, lead, time]."""
-    parts = [network(torch.from_numpy(signal[i : i + _AT_ONCE])) for i in range(0, len(signal), _AT_ONCE)]
+    size = at_once(network)
+    parts = [network(torch.from_numpy(signal[i : i + size])) for i in range(0, len(signal), size)]
     return torch.cat(parts).double().numpy()
 
 

@@ -38,17 +38,18 @@ def beat_sections(run: Run, data: Mapping[str, Any]) -> tuple[Section, ...]:
 def needed_section(rows: Sequence[Row]) -> Section:
     """Return the section on attackers that were trained without an interval."""
     table = Table(
-        ("attacker", "without", "loss", "loss, as much elsewhere", "beyond that", "variance taken", "elsewhere"),
+        ("attacker", "without", "loss", "elsewhere", "beyond that", "variance"),
         tuple(
             (
                 row["model"], row["interval"], _interval(row, "value", "low", "high"),
                 _interval(row, "control", "control_low", "control_high"),
-                _interval(row, "beyond", "beyond_low", "beyond_high"), _percent(row["taken"]),
-                _percent(row["control_taken"]),
+                _interval(row, "beyond", "beyond_low", "beyond_high"),
+                f"{_percent(row['taken'])}, {_percent(row['control_taken'])}",
             )
             for row in rows
         ),
-        f"Loss of {rows[0]['metric'].replace('_', ' ')}; 95 % intervals over the same resampled people.",
+        f"Loss of {rows[0]['metric'].replace('_', ' ')}, which is {_untouched(rows)} on untouched windows; 95 % "
+        "intervals over the same resampled people. Variance: changed in the interval, and elsewhere.",
     )  # fmt: skip
     picture = Figure(
         figure_bytes(plot_flattening(rows)),
@@ -67,19 +68,26 @@ def needed_section(rows: Sequence[Row]) -> Section:
 
 def needed(rows: Sequence[Row]) -> str:
     """Return in words which intervals attackers need more than as much of the ECG elsewhere."""
-    sentences = []
+    sentences, none = [], []
     for model in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == model]
-        clear = sorted((r for r in own if _above(r["beyond_low"], 0)), key=lambda r: -r["beyond"])
+        clear = [row for row in rows if row["model"] == model and _above(row["beyond_low"], 0)]
         if clear:
-            parts = " and ".join(f"{r['interval']} ({r['beyond']:.3f} more)" for r in clear)
+            ordered = sorted(clear, key=lambda row: -row["beyond"])
+            parts = " and ".join(f"{row['interval']} ({row['beyond']:.3f} more)" for row in ordered)
             sentences.append(f"{model} loses more without {parts} than without as much of the ECG elsewhere.")
         else:
-            sentences.append(
-                f"{model} is not shown to need any of the five intervals more than as much of the ECG elsewhere: what "
-                "it goes by is not in one place, or straight lines do not take it away."
-            )
+            none.append(model)
+    if none:
+        sentences.append(
+            f"Of {', '.join(none)} it is not shown that any of the five intervals is needed more than as much of the "
+            "ECG elsewhere: what it goes by is not in one place, or a straight line does not take it away."
+        )
     return " ".join(sentences)
+
+
+def _untouched(rows: Sequence[Row]) -> str:
+    figures = {row["model"]: row["untouched"] for row in rows}
+    return ", ".join(f"{number(figure)} ({model})" for model, figure in figures.items())
 
 
 # ----------------------------------------------------------------------------------------------------- where it looks
@@ -92,7 +100,7 @@ def attention_section(model: str, study: Row, beats: pd.DataFrame | None, task: 
         f"Attention of the last block's class token, on patches of {patch:.0f} ms, without the "
         f"{_percent(study['to_itself'])} that it keeps for itself; {study['n_windows']} windows of {study['n_people']} "
         f"people. P-Q to T-P cover {_percent(study['covered'])} of the time. Density 1 is uniform. p: each person's "
-        "attention turned round against the beats, 200 times, two-sided, corrected for the intervals beside each other "
+        "attention turned round against the beats, 999 times, two-sided, corrected for the intervals beside each other "
         "(Holm). Place alone: the mean attention of all windows laid on each, which knows no beat but the first, since "
         "windows begin before one. After the first block every patch has seen all others: looking at one is no proof "
         "that what lies under it decides."
@@ -165,13 +173,14 @@ def _picture(model: str, study: Row, beats: pd.DataFrame) -> Figure:
 def _intervals(study: Row) -> Table:
     rows = tuple(
         (
-            row["interval"] + ("" if row["partition"] else " (overlaps)"), _milliseconds(row["length_ms"]),
-            "" if row["resolved"] else "below one patch", _percent(row["time"]), _percent(row["mass"]), interval(row),
+            row["interval"] + ("" if row["partition"] else " (overlaps)"),
+            _milliseconds(row["length_ms"]) + ("" if row["resolved"] else ", below a patch"),
+            _percent(row["time"]), _percent(row["mass"]), interval(row),
             number(row["p"]), interval(row["random_weights"]), number(row["by_place"]),
         )
         for row in study["intervals"]
     )  # fmt: skip
-    columns = ("interval", "ms", "", "of time", "of attention", "density", "p", "random weights", "place alone")
+    columns = ("interval", "ms", "of time", "of attention", "density", "p", "random weights", "place alone")
     return Table(columns, rows, "Density of attention by interval: share of attention / share of time.")
 
 
