@@ -125,6 +125,10 @@ def test_attention_on_one_stretch_is_told_and_the_mean_beat_shows_it(studied):
     assert abs(trace.idxmax()) <= 0.008
     few = mean_beat(windowed.seen()[:9, 0], {}, marked.marks[:9], windowed.table["person"].to_numpy()[:9], 250.0)
     assert over_people([few]) is None  # the mean beat of three people is somebody's
+    some = {"attention": heads.mean[:9], "head 1": heads.mean[:9]}
+    few = mean_beat(windowed.seen()[:9, 0], some, marked.marks[:9], windowed.table["person"].to_numpy()[:9], 250.0)
+    both = over_people([few, replace(few, people=np.array(["x", "y", "z"]))], n_resamples=60)
+    assert set(both["series"]) == {"trace", "attention"}  # heads are of one network, which saw three people
 
 
 def keys(value) -> set[str]:

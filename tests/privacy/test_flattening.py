@@ -13,7 +13,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from ecglens.cohort import Cohort
 from ecglens.ecg import ECG
 from ecglens.fiducials import MARKS, Fiducials
-from ecglens.privacy.flattening import Hits, check_causally, hits_of
+from ecglens.privacy.flattening import Hits, check_causally, hits_of, losses
 from ecglens.privacy.intervals import PARTITION, Marked, stretches_of
 from ecglens.privacy.protocols import make_splits
 from ecglens.privacy.scoring import Heard, Material
@@ -26,16 +26,14 @@ FS = 250.0
 
 def same_but_for_st(person: int, seconds: float = 132.0) -> np.ndarray:
     """A lead [time] of the same beats for everybody, but for a ripple of the person's own between S and T."""
-    random = np.random.default_rng(person)
-    t = np.arange(round(seconds * FS)) / FS
-    signal = 0.01 * random.normal(size=t.size)
-    for at in np.arange(0.5, seconds, 0.8):
-        ms = (t - at) * 1000
-        for centre, width, height in ((-160, 18, 0.15), (-30, 8, -0.15), (0, 10, 1.2), (32, 9, -0.3), (300, 40, 0.35)):
-            signal += height * np.exp(-((ms - centre) ** 2) / (2 * width**2))
-        signal += 0.12 * np.cos(person * np.pi / 3) * np.exp(-((ms - 130) ** 2) / (2 * 18**2))
-        signal += 0.12 * np.sin(person * np.pi / 3) * np.exp(-((ms - 180) ** 2) / (2 * 18**2))
-    return signal.astype(np.float32)
+    ms = np.arange(-240.0, 560, 4)  # one beat of 0.8 s
+    beat = np.zeros(ms.size)
+    for centre, width, height in ((-160, 18, 0.15), (-30, 8, -0.15), (0, 10, 1.2), (32, 9, -0.3), (300, 40, 0.35)):
+        beat += height * np.exp(-((ms - centre) ** 2) / (2 * width**2))
+    for centre, height in ((130, np.cos(person * np.pi / 3)), (180, np.sin(person * np.pi / 3))):
+        beat += 0.12 * height * np.exp(-((ms - centre) ** 2) / (2 * 18**2))
+    noise = np.random.default_rng(person).normal(size=round(seconds * FS))
+    return (np.resize(beat, noise.size) + 0.01 * noise).astype(np.float32)
 
 
 def planted_marks(n_windows: int) -> Marked:
@@ -138,6 +136,19 @@ def test_hits_are_scored_as_the_figures_are():
              Ranked(np.array([0]), np.array([1]), np.array([0]), 3)]  # fmt: skip
     found = hits_of([Heard(ranks=each) for each in ranks], "person")
     assert (found.metric, found.values.tolist(), found.people.tolist()) == ("rank1", [1, 0, 0.5], [0, 1, 2])
+
+
+def test_losses_are_of_the_untouched_and_beyond_those_of_the_control():
+    before = Hits("accuracy", np.ones(4), np.arange(4))
+    found = [(np.array([0.0, 0.0, 1.0, 1.0]), 0.3), (np.array([0.0, 1.0, 1.0, 1.0]), 0.6)]
+    row = losses(before, found, n_resamples=100, seed=0)
+    assert (row["untouched"], row["value"], row["control"], row["beyond"]) == (1, 0.5, 0.25, 0.25)
+    assert (row["taken"], row["control_taken"]) == (0.3, 0.6)
+    assert row["beyond_low"] == 0  # the second person alone tells them apart, and need not be drawn
+    assert row["high"] > row["beyond_high"] >= 0.5
+    nothing = losses(before, [(None, 0.9), found[1]], n_resamples=100, seed=0)
+    assert np.isnan([nothing[key] for key in ("value", "low", "beyond", "beyond_high")]).all()
+    assert nothing["control"] == 0.25
 
 
 def test_windows_of_a_person_are_one_answer_and_drawn_together():

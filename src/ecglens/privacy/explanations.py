@@ -76,6 +76,7 @@ class Explaining:
     attention: dict[str, Any] = field(default_factory=dict)
     flattening: list[dict[str, Any]] = field(default_factory=list)
     beats: list[pd.DataFrame] = field(default_factory=list)
+    _measured: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     _looked: list[Looked] = field(default_factory=list)
 
     def look(self, model: str, split: Split) -> Look | None:
@@ -115,7 +116,7 @@ class Explaining:
             assert self.marked is not None
             self.flattening += check_causally(
                 model, self.material, self.marked, hits_of(heard, self.task), ask, len(heard), self.task, folder,
-                progress=progress, **how,
+                measured=self._measured, progress=progress, **how,
             )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any] | None:

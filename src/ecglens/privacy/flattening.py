@@ -95,19 +95,21 @@ def hits_of(heard: Sequence[Heard], task: str) -> Hits:
 
 def check_causally(
     model: str, material: Material, marked: Marked, before: Hits, ask: Ask, n_splits: int, task: str, folder: Path, *,
-    n_resamples: int = 2000, seed: int = 0, progress: Progress = silent,
+    measured: dict[str, Floats] | None = None, n_resamples: int = 2000, seed: int = 0, progress: Progress = silent,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return one row for each interval of PARTITION: what the attacker loses with it, and with as much elsewhere.
 
     before   how it did on untouched windows
     ask      trains and asks it on one split of changed material, with the seed it had before
     folder   of the journal: what is finished there is not trained again
+    measured features of changed windows by what was changed, kept here for the next readable attacker
 
     Rows: interval, task, model, metric, untouched; value, low, high (loss); control, control_low, control_high (loss
     of the control); beyond, beyond_low, beyond_high (loss beyond the control's), all over the same resampled people;
     taken, control_taken (shares of the windows' variance); per_beat (stretches that were found, per R peak).
     """
     folder.mkdir(parents=True, exist_ok=True)
+    measured = {} if measured is None else measured
     rows, n_beats = [], sum(each.n_beats for each in marked.marks)
     with Journal(folder / "flattening.sqlite") as journal:
         for k, name in enumerate(PARTITION):
@@ -117,28 +119,27 @@ def check_causally(
                 progress(f"flattening {name}{' elsewhere' if control else ''}, {model}", done, 2 * len(PARTITION), "")
                 windowed = flattened(material.windowed, marked, name, control=control, seed=seed)
                 key = f"{name}/{'control' if control else 'interval'}"
-                values = _retrained(key, model, windowed, before, ask, n_splits, task, folder, journal)
+                values = _retrained(key, model, windowed, before, ask, n_splits, task, folder, journal, measured)
                 found.append((values, share_taken(material.windowed, windowed)))
             per_beat = sum(len(each[name]) for each in marked.stretches) / max(1, n_beats)
             about = {"interval": name, "task": task, "model": model, "metric": before.metric}
-            rows.append(about | _losses(before, found, n_resamples, seed) | {"per_beat": per_beat})
+            rows.append(about | losses(before, found, n_resamples, seed) | {"per_beat": per_beat})
     progress(f"flattening, {model}", 2 * len(PARTITION), 2 * len(PARTITION), "")
     return rows
 
 
 def _retrained(
     key: str, model: str, windowed: Windowed, before: Hits, ask: Ask, n_splits: int, task: str, folder: Path,
-    journal: Journal,
+    journal: Journal, measured: dict[str, Floats],
 ) -> Floats | None:  # fmt: skip
     """Return the hits [item] of an attacker trained on changed windows, None where nothing could be learnt."""
     known = journal.result(model, key)
     if known is None:
         where = folder / model / key.replace("/", "-")
         try:
-            features = None
-            if model in unveiled.MODELS:
-                features = unveiled.window_features(windowed, measure_windows(windowed).marks)
-            changed = Material(windowed, windowed.seen(), features)
+            if model in unveiled.MODELS and key not in measured:
+                measured[key] = unveiled.window_features(windowed, measure_windows(windowed).marks)
+            changed = Material(windowed, windowed.seen(), measured.get(key))
             told = hits_of([ask(changed, number, where / str(number)) for number in range(n_splits)], task)
         except InputError as error:
             if error.kind != "no_beats":  # not one wave is left to be measured
@@ -153,7 +154,10 @@ def _retrained(
     return None if known["values"] is None else np.asarray(known["values"], np.float64)
 
 
-def _losses(before: Hits, found: Sequence[tuple[Floats | None, float]], n_resamples: int, seed: int) -> dict[str, Any]:
+def losses(before: Hits, found: Sequence[tuple[Floats | None, float]], n_resamples: int, seed: int) -> dict[str, Any]:
+    """Return what is lost, as in the rows of `check_causally`: `found` is (hits [item], variance taken) of the attacker
+    without the interval, then of the control; None where it could learn nothing.
+    """
     n_people = int(before.people.max()) + 1
     everybody = np.ones((1, n_people))
     drawn = people_drawn(n_people, n_resamples, seed)

@@ -2,7 +2,7 @@
 """`identify`: how surely could somebody with these ECGs say whose they are, or what sex and age? Aggregates only.
 
 RUN/identification.json   the figures, as the command line prints them
-RUN/tables/               figures, gallery curves, DET points, people by age group; nobody's records
+RUN/tables/               figures, gallery curves, DET points, parts of the beat; nobody's records
 RUN/work/                 networks in training, while the run lasts: they recognise people, so they are deleted then
 """
 

@@ -91,6 +91,8 @@ def over_people(parts: Sequence[Beats], *, n_resamples: int = 500, seed: int = 0
     rows = []
     for name in parts[0].series:
         used = parts[:1] if name.startswith("head") else parts
+        if len(np.unique(np.concatenate([part.people for part in used]))) < FEWEST_PEOPLE:
+            continue
         values = np.concatenate([part.series[name] for part in used])
         drawn = people_drawn(len(values), n_resamples, seed)
         low, high = np.quantile(drawn @ values / len(values), [0.025, 0.975], axis=0)
