@@ -111,6 +111,8 @@ def test_agreement_of_ranks_is_spearmans_and_kendalls():
     assert told.value == pytest.approx(np.mean([spearmanr(one[i], other[i]).statistic for i in kept]))
     assert rank_agreement(one, np.ones((12, 5)), people, n_resamples=50, seed=0).n == 0
     assert concordance(np.tile(random.random(6), (12, 1)), people, n_resamples=50, seed=0).value == pytest.approx(1)
+    noise = concordance(random.random((400, 6)), np.arange(400), n_resamples=300, seed=0)
+    assert noise.low < noise.value < noise.high < 0.05  # no order, though people drawn twice agree with themselves
     ranks = np.argsort(np.argsort(other + 0.1 * random.random((12, 5)))) + 1.0
     by_hand = 12 * ((ranks.sum(axis=0) - 12 * 3) ** 2).sum() / (12**2 * (5**3 - 5))
     assert concordance(ranks, people, n_resamples=50, seed=0).value == pytest.approx(by_hand)
