@@ -71,10 +71,10 @@ def claims(root: Path) -> str:
 
 
 _ASKED = {
-    "millivolts": ("right", "networks given mV: the largest of 12 x 6 cells overlaps the evidence by half"),
-    "prepared": ("right", "networks given the default recipe's signals: the same"),
-    "null": ("alarm", "simulated people, labels by lot: two groups are said to differ"),
-    "deals": ("alarm", "real people of one label, dealt into two groups of 60: the same"),
+    "millivolts": "networks given mV: the largest of 12 x 6 cells overlaps the evidence by half",
+    "prepared": "networks given the default recipe's signals: the same",
+    "null": "simulated people, labels by lot: two groups are said to differ",
+    "deals": "real people of one label, dealt into two groups of 60: the same",
 }
 
 
@@ -82,12 +82,12 @@ def truth(root: Path) -> str:
     """Return what is found on cohorts whose truth is known."""
     rows = []
     for kind, told in measured(root, "glocal_truth").items():
-        key, title = _ASKED[kind]
-        n, of, auroc = told[key], told["cohorts"], told["auroc"]
-        low, high = wilson(n, of)
-        known = "" if auroc is None else f"{auroc:.2f}"
-        rows.append((title, f"{n} of {of}", f"{n / of:.2f} [{low:.2f}, {high:.2f}]", known))
-    return grid(("what", "cohorts", "share [95 %, Wilson]", "median AUROC of the networks"), rows)
+        of, auroc = told["cohorts"], told["auroc"]
+        for name, n in told.get("right", {"saliency": told.get("alarm")}).items():
+            low, high = wilson(n, of)
+            share = f"{n / of:.2f} [{low:.2f}, {high:.2f}]"
+            rows.append((_ASKED[kind], name, f"{n} of {of}", share, "" if auroc is None else f"{auroc:.2f}"))
+    return grid(("what", "maps", "cohorts", "share [95 %, Wilson]", "median AUROC of the networks"), rows)
 
 
 def _group(told: Any) -> str:
