@@ -8,6 +8,7 @@
     python benchmarks/identification.py repeats --data PTBXL
     python benchmarks/identification.py sex     --data PTBXL
     python benchmarks/identification.py age     --data PTBXL
+    ... --explain (where TransECG looks), --causal (attackers trained without each part of the beat: 11 times as long)
 
 Each writes a run folder with its page below `--out`, says how long it will take, goes on where it was cut off, and adds
 its figures to `benchmarks/identification.json`. On one core: ecgid with the CNN 12 minutes; with TransECG an hour.
@@ -48,16 +49,20 @@ def main() -> None:
     parser.add_argument("--lead", default="auto")
     parser.add_argument("--preparation", default="paper")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--explain", action="store_true", help="where TransECG looks")
+    parser.add_argument("--causal", action="store_true", help="train without each part of the beat")
     parser.add_argument("--out", type=Path, default=Path("runs/identification"))
     asked = parser.parse_args()
     how = dict(RUNS[asked.run])
     models = (asked.models or how.pop("models")).split(",")
     how.pop("models", None)
-    name = "-".join([asked.run, *models, asked.preparation, str(asked.seed)])
+    parts = [part for part in ("explain", "causal") if getattr(asked, part)]
+    name = "-".join([asked.run, *models, asked.preparation, str(asked.seed), *parts])
     cohort = load_cohort(asked.data, keep_unlabelled=True)
     found = identify(
         [cohort], asked.out / name, models=models, lead=asked.lead, preparation=asked.preparation, seed=asked.seed,
-        resume=(asked.out / name / "run.json").exists(), progress=ProgressLine(every=30.0), **how,
+        resume=(asked.out / name / "run.json").exists(), progress=ProgressLine(every=30.0),
+        explain=asked.explain, causal=asked.causal, **how,
     )  # fmt: skip
     write_report(identification_report(found.run), found.run.folder / "identify.html")
     known = read_json(FIGURES) if FIGURES.exists() else {}

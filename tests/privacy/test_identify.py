@@ -15,12 +15,13 @@ from ecglens.cli.app import run
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
 from ecglens.privacy import attackers
-from ecglens.privacy.identify import identify, rank_over_folds
+from ecglens.privacy.figures import rank_over_folds
+from ecglens.privacy.identify import identify
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import headline, identification_report, worst
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
-from ecglens.statistics.biometrics import Ranked
+from ecglens.statistics.identification import Ranked
 from ecglens.training.augmentation import Augmentation
 
 from .conftest import people_cohort
@@ -49,7 +50,8 @@ HOW = {"n_folds": 3, "n_resamples": 60, "models": ["cnn"]}
 def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort, tmp_path: Path):
     found = identify([people], tmp_path / "run", **HOW)
     data = json.loads((tmp_path / "run" / "identification.json").read_text())
-    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "models", "controls"}
+    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "models", "controls",
+                         "explanations"}  # fmt: skip
     assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
     assert data["gallery_size"] == 4
     figures = data["models"]["cnn"]

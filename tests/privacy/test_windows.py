@@ -63,7 +63,11 @@ def test_windows_are_shared_out_evenly_over_people_recordings_and_time():
     long = made.table[made.table["database"] == "long"]
     assert long["start"].min() < 10
     assert long["stop"].max() > 190
-    assert made.table[made.table["database"] == "many"]["recording"].nunique() == 6
+    used = set(made.table[made.table["database"] == "many"]["record"])
+    assert len(used) == 6
+    left_out = {entry.record_id for entry in made.excluded}  # more records than windows: nothing goes silently
+    assert [entry.kind for entry in made.excluded] == ["beyond_cap"] * 3
+    assert {f"many:{name}" for name in left_out} | used == {f"many:{name}" for name in many.record_ids}
     assert len(cut_windows([many], per_person=100)) == 18  # no more than there are
 
 

@@ -9,25 +9,27 @@ from scipy.stats import norm
 from sklearn.metrics import roc_curve
 
 from ecglens.errors import InputError, UsageError
-from ecglens.statistics.biometrics import (
+from ecglens.statistics.identification import (
     OpenSet,
     Ranked,
-    Trials,
     chance,
     cumulative_match,
     detection_and_identification,
+    gallery_curve,
+    identification,
+    open_set,
+    random_gallery_hits,
+    ranked,
+)
+from ecglens.statistics.people import mean_over_people
+from ecglens.statistics.verification import (
+    Trials,
     equal_error_rate,
     error_rates,
     fnmr_at,
-    gallery_curve,
-    identification,
     joined,
-    mean_over_people,
-    open_set,
     pair_weights,
     pairs,
-    random_gallery_hits,
-    ranked,
     verification,
 )
 

@@ -28,6 +28,12 @@ def identify(
     preparation: str = typer.Option("paper", help="paper (each window from 0 to 1) or amplitude (millivolts kept)."),
     windows: int = typer.Option(20, help="Windows of 8 s a person, at most."),
     folds: int = typer.Option(5, help="Parts of the people, each asked about by a network that has not seen it."),
+    explain: bool = typer.Option(
+        False, "--explain", help="Where TransECG looks, by part of the beat; needs transecg among the models."
+    ),
+    causal: bool = typer.Option(
+        False, "--causal", help="Train every attacker anew without each of five parts of the beat: 11 times as long."
+    ),
     purpose: str = typer.Option(..., help="What for: risk-assessment, of data you are entitled to assess."),
     out: Path = typer.Option(..., help="Run folder to write: identification.json, identify.html, tables."),
     seed: Seed = 0,
@@ -41,7 +47,7 @@ def identify(
     Example: ecglens identify --data ecgiddb/ --purpose risk-assessment --out runs/risk
     """
     asked = {"task": task, "protocol": protocol, "lead": lead, "preparation": preparation, "windows": windows,
-             "folds": folds, "purpose": purpose}  # fmt: skip
+             "folds": folds, "purpose": purpose, "explain": explain, "causal": causal}  # fmt: skip
     raise typer.Exit(conclude(lambda: _identify(data, model, asked, out, seed, resume), as_json))
 
 
@@ -68,7 +74,7 @@ def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, see
         [_load(where) for where in data], out, task=asked["task"], protocol=asked["protocol"],
         models=_models(model), lead=asked["lead"], preparation=asked["preparation"], per_person=asked["windows"],
         n_folds=asked["folds"], seed=seed, resume=resume, arguments={"data": data, "purpose": asked["purpose"]},
-        progress=progress,
+        explain=asked["explain"], causal=asked["causal"], progress=progress,
     )  # fmt: skip
     page = out / "identify.html"
     with found.run.writing():
@@ -99,4 +105,14 @@ def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
     ]
     about = f"{data['n_people']} people, {data['n_records']} recordings, {data['protocol']}; {clock(seconds)}"
     table = columns(("model", "figure", "value and 95 % interval", "chance"), rows)
-    return f"{headline(data)}\n{about}\n\n{table}\n\nPage: {page}"
+    return "\n".join([headline(data), about, *_parts_in_words(data), "", table, "", f"Page: {page}"])
+
+
+def _parts_in_words(data: dict[str, Any]) -> list[str]:
+    from ecglens.reporting.beat_parts import looked_at, needed, paper_verdict
+
+    told = data["explanations"] or {}
+    words = [needed(told["flattening"])] if told.get("flattening") else []
+    for model, study in (told.get("attention") or {}).items():
+        words += [f"{model}: {looked_at(study)}", paper_verdict(study["paper"], data["task"])]
+    return words

@@ -22,7 +22,7 @@ from ecglens.privacy.beats import AFTER, BEFORE
 from ecglens.runs.draws import derived_seed, record_keys, uniform
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
-from ecglens.statistics.biometrics import equal_error_rate, pairs
+from ecglens.statistics.verification import equal_error_rate, pairs
 from ecglens.training.augmentation import Augmentation, apply, draw
 from ecglens.training.loop import Lesson, learn
 from ecglens.training.loss import CosineMargin, multiclass_loss
@@ -124,7 +124,7 @@ def train_to_name(
 ) -> nn.Module:  # fmt: skip
     """Return a network [window] -> logits [window, class], with the weights that named most `valid` windows rightly."""
     recipe = attacker.classify
-    network = _built(attacker, train.signal.shape[1], n_classes, recipe.augmentation.crop, seed)
+    network = built(attacker, train.signal.shape[1], n_classes, recipe.augmentation.crop, seed)
     one_hot, ones = np.eye(n_classes)[train.labels], torch.ones(n_classes)
     steps = math.ceil(len(train.signal) / recipe.batch)
 
@@ -151,7 +151,7 @@ def train_to_tell_apart(
     Each step shows PEOPLE_A_BATCH different people, one window of each. The last weights are kept: nothing is chosen.
     """
     recipe = attacker.embed
-    network = _built(attacker, train.signal.shape[1], FEATURES, recipe.augmentation.crop, seed)
+    network = built(attacker, train.signal.shape[1], FEATURES, recipe.augmentation.crop, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "directions"))
         both = nn.ModuleDict({"network": network})
@@ -198,7 +198,8 @@ def window_error(embeddings: Floats, people: np.ndarray) -> float:
     return equal_error_rate(pairs(embeddings @ embeddings.T, people))
 
 
-def _built(attacker: Attacker, n_leads: int, n_outputs: int, length: int, seed: int) -> nn.Module:
+def built(attacker: Attacker, n_leads: int, n_outputs: int, length: int, seed: int) -> nn.Module:
+    """Return the untrained network of an attacker for windows of `length` samples."""
     sizes: dict[str, Any] = {"n_leads": n_leads, "n_outputs": n_outputs}
     if attacker.architecture == "TransECG":
         sizes["length"] = length

@@ -2,7 +2,7 @@
 """`identify`: how surely could somebody with these ECGs say whose they are, or what sex and age? Aggregates only.
 
 RUN/identification.json   the figures, as the command line prints them
-RUN/tables/               figures, gallery curves, DET points, people by age group; nobody's records
+RUN/tables/               figures, gallery curves, DET points, parts of the beat; nobody's records
 RUN/work/                 networks in training, while the run lasts: they recognise people, so they are deleted then
 """
 
@@ -23,37 +23,24 @@ from ecglens.errors import UsageError
 from ecglens.preprocessing.prepare import describe_exclusions
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, PEOPLE_A_BATCH, STEPS_AN_EPOCH
-from ecglens.privacy.controls import as_json, controls, refuse_doubled_recordings
+from ecglens.privacy.controls import controls, refuse_doubled_recordings
+from ecglens.privacy.explanations import Explaining, expected_more, refuse_nothing_to_explain
+from ecglens.privacy.figures import Tables, figures_of, within_databases
+from ecglens.privacy.intervals import measure_windows
 from ecglens.privacy.protocols import Split, make_splits
-from ecglens.privacy.scoring import Heard, Material, name, tell_apart
+from ecglens.privacy.scoring import Heard, Look, Material, hear
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import write_json
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run
-from ecglens.statistics.biometrics import (
-    OpenSet,
-    Ranked,
-    chance,
-    detection_and_identification,
-    error_rates,
-    identification,
-    joined,
-    mean_over_people,
-    random_gallery_hits,
-    verification,
-)
-from ecglens.statistics.bootstrap import Estimate
-from ecglens.statistics.classification import classification
 from ecglens.statistics.figures import clean
 
 RESULT = "identification.json"
 NAMED = ("transecg", "cnn", "bilstm", *unveiled.MODELS)  # what `all` means
 MODELS = (*ATTACKERS, *unveiled.MODELS)
 PURPOSE = "risk-assessment"
-FMRS, FARS = (0.01, 0.001), (0.1, 0.01)
 ALIVE = 0.886  # TransECG's accuracy for identity under random windows, which an attack that works must reach
-_SIZES = (2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000)
-_DET_POINTS = 200
+_MEASURING = 0.03  # s to delineate a window
 # Windows a second in training, on one core of 2026; only to say beforehand how long a run takes.
 _SPEED = {
     "transecg": 86.0,
@@ -92,6 +79,8 @@ def identify(
     seed: int = 0,
     resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
+    explain: bool = False,
+    causal: bool = False,
     progress: Progress = silent,
 ) -> Identified:
     """Measure what attackers find out from one lead of the people in `cohorts`, on splits worth their name.
@@ -101,6 +90,8 @@ def identify(
     models      names of MODELS
     lead, preparation, per_person   see `windows.cut_windows`
     n_folds     parts of the people, each asked about by a network that has not seen it
+    explain     what the class token of a TransECG looks at, in every window it is asked about
+    causal      each attacker trained anew without each interval of the beat, and without as much elsewhere
 
     Nothing that is written says whose a record is. Raises InputError, with the protocol to use instead, where the data
     do not have what the protocol needs; LeakError where one recording stands there as two people's; UsageError for an
@@ -109,11 +100,12 @@ def identify(
     unknown = [model for model in models if model not in MODELS]
     if unknown or not models:
         raise UsageError("identify", "model", ", ".join(unknown) or "none", f"all, {', '.join(MODELS)}")
+    refuse_nothing_to_explain(models, explain)
     run, began = Run(Path(out)), time.monotonic()
     described = dict(arguments or {}) | {
         "task": task, "protocol": protocol, "models": list(models), "lead": lead, "preparation": preparation,
         "per_person": per_person, "n_folds": n_folds, "n_resamples": n_resamples,
-    }  # fmt: skip
+    } | ({"explain": True} if explain else {}) | ({"causal": True} if causal else {})  # fmt: skip
     with run.writing():
         began_before = (run.folder / "run.json").exists()
         run = Run.create(run.folder, "identify", described, seed, resume)
@@ -127,190 +119,58 @@ def identify(
             if not began_before:
                 run.discard()  # data that are refused leave no run behind
             raise
-        expected = expected_seconds(models, windowed, splits, task, protocol)
+        expected = expected_seconds(models, windowed, splits, task, protocol, explain=explain, causal=causal)
         run.note(expected_seconds=expected)
         progress("expected", 0, len(models) * len(splits), f"about {max(1, round(expected / 60))} min in all")
-        material = Material(windowed, windowed.seen(), _features(models, windowed, progress))
+        readable = bool(set(models) & set(unveiled.MODELS))
+        marked = measure_windows(windowed, progress) if readable or explain or causal else None
+        features = unveiled.window_features(windowed, marked.marks) if readable and marked else None
+        material = Material(windowed, windowed.seen(), features)
         labels, classes = _labels(windowed.table, splits, task)
-        figures, tables = {}, _Tables()
+        explaining = Explaining(explain, causal, material, marked, task, n_resamples, seed)
+        figures, tables, work = {}, Tables(), run.folder / "work"
         for model in models:
-            heard = []
-            for number, split in enumerate(splits):
-                where = run.folder / "work" / model / split.name
-                tell = _counted(progress, f"{model}, {split.name} of {len(splits)}")
-                if task == "person" and split.unseen_people:
-                    heard.append(tell_apart(model, material, split, where, seed=seed + number, progress=tell))
-                else:
-                    heard.append(
-                        name(model, material, split, labels, classes, where, seed=seed + number, progress=tell)
-                    )
-            figures[model] = _figures(heard, task, n_resamples, seed) | _within(heard, windowed, n_resamples, seed)
+
+            def ask(changed: Material, number: int, where: Path, look: Look | None = None, model: str = model) -> Heard:
+                tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}")
+                how: dict[str, Any] = {"seed": seed + number, "progress": tell, "look": look}
+                return hear(model, changed, splits[number], task, labels, classes, where, **how)
+
+            heard = [
+                ask(material, number, work / model / split.name, explaining.look(model, split))
+                for number, split in enumerate(splits)
+            ]
+            own = within_databases(heard, windowed, n_resamples, seed)
+            figures[model] = figures_of(heard, task, n_resamples, seed) | own
             tables.add(model, heard, n_resamples, seed)
+            explaining.finish(model, heard, ask, work / "flattened", progress)
             progress("attackers", len(figures), len(models), model)
         data = _data(windowed, splits, task, protocol, figures, labels, seed, n_resamples)
-        write_json(run.folder / RESULT, clean(data))
+        data = clean(data | {"explanations": explaining.as_dict()})
+        write_json(run.folder / RESULT, data)
         tables.write(run, figures)
-        shutil.rmtree(run.folder / "work", ignore_errors=True)
+        explaining.write(run)
+        shutil.rmtree(work, ignore_errors=True)
         _note(run, windowed, cohorts, splits, figures, time.monotonic() - began, tables)
     return Identified(run, data)
 
 
 def expected_seconds(
-    models: Sequence[str], windowed: Windowed, splits: Sequence[Split], task: str, protocol: str
-) -> float:
-    """Return about how long the attackers take, in s, at the speed of one core of 2026."""
-    total = 0.0
+    models: Sequence[str], windowed: Windowed, splits: Sequence[Split], task: str, protocol: str, *,
+    explain: bool = False, causal: bool = False,
+) -> float:  # fmt: skip
+    """Return about how long the attackers take, and their explanations, in s, at the speed of one core of 2026."""
+    total = _MEASURING * len(windowed) if explain or causal else 0.0
     for model in models:
         if model not in ATTACKERS:
-            total += 0.03 * len(windowed) + 10 * len(splits)
-            continue
-        apart = task == "person" and protocol in ("verification", "open-set", "cross-session")
-        recipe = ATTACKERS[model].embed if apart else ATTACKERS[model].classify
-        each = STEPS_AN_EPOCH * PEOPLE_A_BATCH
-        total += sum(recipe.epochs * (each if apart else len(split.train)) for split in splits) / _SPEED[model]
+            training, speed = _MEASURING * len(windowed) + 10 * len(splits), 1.0
+        else:
+            apart = task == "person" and protocol in ("verification", "open-set", "cross-session")
+            recipe, speed = ATTACKERS[model].embed if apart else ATTACKERS[model].classify, _SPEED[model]
+            each = STEPS_AN_EPOCH * PEOPLE_A_BATCH
+            training = sum(recipe.epochs * (each if apart else len(split.train)) for split in splits) / speed
+        total += training + expected_more(model, splits, training, speed, explain=explain, causal=causal)
     return total
-
-
-# -------------------------------------------------------------------------------------------------------------- figures
-
-
-def _figures(heard: Sequence[Heard], task: str, n_resamples: int, seed: int) -> dict[str, dict[str, float]]:
-    """Return the figures of one attacker over all folds: metric -> value, low, high, chance."""
-    how = {"n_resamples": n_resamples, "seed": seed}
-    trials = [part.trials for part in heard if part.trials is not None]
-    if not trials:
-        return _class_figures(heard, task, n_resamples, seed)
-    told = verification(joined(trials), fmrs=FMRS, **how)
-    out = {metric: as_json(estimate, chance(metric)) for metric, estimate in told.items()}
-    ranks = [part.ranks for part in heard if part.ranks is not None]
-    for k in (1, 5):
-        out[f"rank{k}"] = as_json(*rank_over_folds(ranks, k, n_resamples=n_resamples, seed=seed))
-    opened = [part.open_set for part in heard if part.open_set is not None]
-    if opened:
-        whole = _one_open_set(opened)
-        size = round(float(np.mean([part.size for part in opened])))
-        for far in FARS:
-            told_far = detection_and_identification(whole, far, **how)
-            out[f"dir_at_{far:g}"] = as_json(told_far, chance(f"dir_at_{far:g}", gallery_size=size))
-    return out
-
-
-def rank_over_folds(
-    ranks: Sequence[Ranked], k: int, *, size: int | None = None, n_resamples: int = 2000, seed: int = 0
-) -> tuple[Estimate, float]:
-    """Return rank-k over the probes of all folds, each in a gallery of its own fold, and chance.
-
-    size   people in the gallery; None: all of the fold
-    """
-    hits, people, chances, offset = [], [], [], 0
-    for part in ranks:
-        own = size or part.n_others + 1
-        hits.append(random_gallery_hits(part.better, part.ties, part.n_others, own, k))
-        people.append(part.people + offset)
-        chances.append(np.full(len(part.people), min(1.0, k / own)))
-        offset += int(part.people.max(initial=0)) + 1
-    told = mean_over_people(np.concatenate(hits), np.concatenate(people), n_resamples=n_resamples, seed=seed)
-    return told, float(np.concatenate(chances).mean())
-
-
-def _class_figures(heard: Sequence[Heard], task: str, n_resamples: int, seed: int) -> dict[str, dict[str, float]]:
-    """Return accuracy and its kin by window, and by person (sex, age) or by recording (person) as one answer."""
-    rows = _rows(heard)
-    scores, labels, people = rows["scores"], rows["labels"], rows["people"]
-    if task == "person":
-        told, chances = classification(scores, labels, people, n_resamples=n_resamples, seed=seed)
-        out = {metric: as_json(estimate, chances[metric]) for metric, estimate in told.items()}
-        mean = pd.DataFrame(scores).groupby(rows["recordings"]).mean()
-        truth = pd.Series(labels).groupby(rows["recordings"]).first()
-        owner = pd.Series(people).groupby(rows["recordings"]).first()
-        right = mean.to_numpy()[np.arange(len(mean)), truth.to_numpy()][:, None]
-        better, ties = (mean.to_numpy() > right).sum(axis=1), (mean.to_numpy() == right).sum(axis=1) - 1
-        found = Ranked(better, ties, pd.factorize(owner)[0].astype(np.int64), scores.shape[1] - 1)
-        ranks = identification(found, n_resamples=n_resamples, seed=seed)
-        return out | {k: as_json(v, chance(k, gallery_size=scores.shape[1])) for k, v in ranks.items()}
-    mean = pd.DataFrame(scores).groupby(people).mean()
-    truth = pd.Series(labels).groupby(people).first()
-    told, chances = classification(
-        mean.to_numpy(), truth.to_numpy(), mean.index.tolist(), n_resamples=n_resamples, seed=seed
-    )
-    out = {metric: as_json(estimate, chances[metric]) for metric, estimate in told.items()}
-    by_window, window_chances = classification(scores, labels, people, n_resamples=n_resamples, seed=seed)
-    return out | {"window_accuracy": as_json(by_window["accuracy"], window_chances["accuracy"])}
-
-
-def _rows(heard: Sequence[Heard]) -> dict[str, np.ndarray]:
-    return {
-        key: np.concatenate([getattr(part, key) for part in heard])
-        for key in ("scores", "labels", "people", "recordings", "databases")
-    }
-
-
-def _one_open_set(parts: Sequence[OpenSet]) -> OpenSet:
-    offset, people = 0, []
-    for part in parts:
-        people.append(part.people + offset)
-        offset += int(part.people.max()) + 1
-    return OpenSet(
-        np.concatenate([p.scores for p in parts]), np.concatenate([p.right for p in parts]),
-        np.concatenate([p.known for p in parts]), np.concatenate(people), parts[0].size,
-    )  # fmt: skip
-
-
-def _within(heard: Sequence[Heard], windowed: Windowed, n_resamples: int, seed: int) -> dict[str, dict[str, float]]:
-    """Return the accuracy on each database alone, where there are several and classes were named."""
-    if windowed.table["database"].nunique() < 2 or heard[0].scores is None:
-        return {}
-    rows, out = _rows(heard), {}
-    for database in sorted(set(rows["databases"].tolist())):
-        here = rows["databases"] == database
-        right = rows["scores"][here].argmax(axis=1) == rows["labels"][here]
-        told = mean_over_people(right, rows["people"][here], n_resamples=n_resamples, seed=seed)
-        commonest = float(np.bincount(rows["labels"][here]).max() / here.sum())
-        out[f"within_{database}"] = as_json(told, commonest)
-    return out
-
-
-# ----------------------------------------------------------------------------------------------------------------- told
-
-
-class _Tables:
-    """Curves of each attacker: gallery size, DET, cost."""
-
-    def __init__(self) -> None:
-        self.gallery: list[dict[str, Any]] = []
-        self.det: list[dict[str, Any]] = []
-        self.cost: dict[str, dict[str, float]] = {}
-        self.n_trials: dict[str, int] = {}
-
-    def add(self, model: str, heard: Sequence[Heard], n_resamples: int, seed: int) -> None:
-        parts = [part.cost for part in heard if part.cost is not None]
-        self.cost[model] = {
-            "parameters": float(max(part["parameters"] for part in parts)),
-            "multiply_adds": float(max(part["multiply_adds"] for part in parts)),
-            "seconds": float(sum(part["seconds"] for part in parts)),
-        }
-        trials = [part.trials for part in heard if part.trials is not None]
-        ranks = [part.ranks for part in heard if part.ranks is not None]
-        if trials:
-            whole = joined(trials)
-            self.n_trials = {"genuine": int(whole.genuine.sum()), "impostor": int((~whole.genuine).sum())}
-            rates = error_rates(whole)
-            at = np.unique(np.linspace(0, len(rates.fmr) - 1, _DET_POINTS).round().astype(int))
-            self.det += [{"model": model, "fmr": rates.fmr[i], "fnmr": rates.fnmr[i]} for i in at]
-        if ranks:
-            largest = min(part.n_others for part in ranks) + 1
-            for size in sorted({*[s for s in _SIZES if s < largest], largest}):
-                told, level = rank_over_folds(ranks, 1, size=size, n_resamples=n_resamples, seed=seed)
-                self.gallery.append({"model": model, "size": size} | as_json(told, level))
-
-    def write(self, run: Run, figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-        rows = [{"model": m, "metric": k} | dict(v) for m, each in figures.items() for k, v in each.items()]
-        run.write_table("figures", pd.DataFrame(rows))
-        run.write_table("cost", pd.DataFrame(self.cost).T.rename_axis("model").reset_index())
-        if self.gallery:
-            run.write_table("gallery", pd.DataFrame(self.gallery))
-        if self.det:
-            run.write_table("det", pd.DataFrame(self.det))
 
 
 def _data(
@@ -343,7 +203,7 @@ def _data(
 
 def _note(
     run: Run, windowed: Windowed, cohorts: Sequence[Cohort], splits: Sequence[Split],
-    figures: Mapping[str, Any], seconds: float, tables: _Tables,
+    figures: Mapping[str, Any], seconds: float, tables: Tables,
 ) -> None:  # fmt: skip
     people = windowed.table.drop_duplicates("person")
     run.note(
@@ -378,12 +238,6 @@ def _labels(table: pd.DataFrame, splits: Sequence[Split], task: str) -> tuple[pd
     labels = table["sex" if task == "sex" else "age_group"]
     learnt = np.concatenate([split.train for split in splits])
     return labels, sorted(labels.iloc[learnt].dropna().unique())
-
-
-def _features(models: Sequence[str], windowed: Windowed, progress: Progress) -> np.ndarray | None:
-    if not set(models) & set(unveiled.MODELS):
-        return None
-    return unveiled.window_features(windowed, progress)
 
 
 def _counted(progress: Progress, what: str) -> Progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import softmax
+from torch import nn
 
 from ecglens.models.cost import multiply_adds
 from ecglens.models.lenet import count_parameters
@@ -25,9 +26,12 @@ from ecglens.privacy.protocols import Split
 from ecglens.privacy.windows import LENGTH, Windowed
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
-from ecglens.statistics.biometrics import OpenSet, Ranked, Trials, open_set, pairs, ranked
+from ecglens.statistics.identification import OpenSet, Ranked, open_set, ranked
+from ecglens.statistics.verification import Trials, pairs
 
 Floats = NDArray[np.float64]
+# (trained network, positions of the windows it was asked about, whether it embeds): a look before it is forgotten.
+Look = Callable[[nn.Module, NDArray[np.int64], bool], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,21 @@ class Material:
         )
 
 
-def tell_apart(model: str, material: Material, split: Split, folder: Path, *, seed: int, progress: Progress) -> Heard:
+def hear(
+    model: str, material: Material, split: Split, task: str, labels: pd.Series, classes: list[str], folder: Path, *,
+    seed: int, progress: Progress, look: Look | None = None,
+) -> Heard:  # fmt: skip
+    """Train an attacker on a split as its protocol wants it, and ask it."""
+    how: dict[str, Any] = {"seed": seed, "progress": progress, "look": look}
+    if task == "person" and split.unseen_people:
+        return tell_apart(model, material, split, folder, **how)
+    return name(model, material, split, labels, classes, folder, **how)
+
+
+def tell_apart(
+    model: str, material: Material, split: Split, folder: Path, *, seed: int, progress: Progress,
+    look: Look | None = None,
+) -> Heard:  # fmt: skip
     """Train on the people of a split, and compare the recordings of those it has not seen."""
     began, table = time.monotonic(), material.table
     asked, roles = (
@@ -102,7 +120,7 @@ def tell_apart(model: str, material: Material, split: Split, folder: Path, *, se
     if model in unveiled.MODELS:
         similarity, about = _compared(model, material, split, at, seed)
     else:
-        embedded, about = _embedded(ATTACKERS[model], material, split, at, folder, seed, progress)
+        embedded, about = _embedded(ATTACKERS[model], material, split, at, folder, seed, progress, look)
         similarity = embedded @ embedded.T
     people = pd.factorize(owners["person"])[0].astype(np.int64)
     enrolled = (owners["role"] == 0).to_numpy()
@@ -121,7 +139,7 @@ def tell_apart(model: str, material: Material, split: Split, folder: Path, *, se
 
 def name(
     model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path, *, seed: int,
-    progress: Progress,
+    progress: Progress, look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train on the labels of a split, and name those of its probes."""
     began = time.monotonic()
@@ -145,6 +163,8 @@ def name(
         signal, place = material.shown(attacker, np.array(probe))
         scores = softmax(_means(answers(network, attacker.classify, signal), place), axis=1)
         about = _cost(network, attacker.classify.augmentation.crop)
+        if look is not None:
+            look(network, np.array(probe, np.int64), False)
     rows = material.table.iloc[probe]
     return Heard(
         scores=scores, labels=numbers[probe], people=rows["person"].to_numpy(), recordings=rows["recording"].to_numpy(),
@@ -154,7 +174,7 @@ def name(
 
 def _embedded(
     attacker: Attacker, material: Material, split: Split, at: list[np.ndarray], folder: Path, seed: int,
-    progress: Progress,
+    progress: Progress, look: Look | None,
 ) -> tuple[Floats, dict[str, float]]:  # fmt: skip
     """Return the mean embedding of each unit of windows, of length 1."""
     learners = np.sort(np.concatenate([split.train, split.valid]))  # nothing is chosen, so nothing is held back
@@ -165,6 +185,8 @@ def _embedded(
         )
     each = [answers(network, attacker.embed, material.shown(attacker, part)[0], unit=True).mean(axis=0) for part in at]
     stacked = np.stack(each)
+    if look is not None:
+        look(network, np.concatenate(at).astype(np.int64), True)
     return stacked / np.linalg.norm(stacked, axis=1, keepdims=True), _cost(network, attacker.embed.augmentation.crop)
 
 

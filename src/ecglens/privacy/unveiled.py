@@ -17,12 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecglens.ecg import ECG
 from ecglens.errors import InputError
 from ecglens.fiducials import MARKS, Fiducials
 from ecglens.privacy.windows import Windowed
-from ecglens.runs.progress import Progress, silent
-from ecglens.waveform.delineate import delineate_all
 
 PEAKS = ("P", "Q", "R", "S", "T")
 _PAIRS = tuple(combinations(PEAKS, 2))
@@ -33,25 +30,17 @@ PER_BEAT = (
 )  # fmt: skip
 FEATURES = tuple(f"{how} {name}" for how in ("median", "spread") for name in PER_BEAT)
 MODELS = ("unveiled-lr", "unveiled-tree", "unveiled-forest")
-_AT_ONCE = 64
 _DEPTHS = (3, 5, 8, 12)
 _TREES = 500
 
 Floats = NDArray[np.float64]
 
 
-def window_features(windowed: Windowed, progress: Progress = silent) -> Floats:
-    """Return the FEATURES of each window [window, feature], NaN where a wave was found in no beat."""
-    seen = windowed.seen()
-    out = np.full((len(windowed), len(FEATURES)), np.nan)
-    for first in range(0, len(windowed), _AT_ONCE):
-        at = range(first, min(first + _AT_ONCE, len(windowed)))
-        leads = [(str(windowed.table["lead"].iloc[i]),) for i in at]
-        ecgs = [ECG(windowed.signal[i], windowed.fs, lead) for i, lead in zip(at, leads, strict=True)]
-        for i, marks in zip(at, delineate_all(ecgs), strict=True):
-            out[i] = summarized(beat_features(marks, seen[i, 0], windowed.fs))
-        progress("measuring", at[-1] + 1, len(windowed), "")
-    return out
+def window_features(windowed: Windowed, marks: Sequence[Fiducials]) -> Floats:
+    """Return the FEATURES of each window [window, feature] by its marks, NaN where a wave was found in no beat."""
+    seen = windowed.seen()[:, 0]
+    features = [summarized(beat_features(each, signal, windowed.fs)) for each, signal in zip(marks, seen, strict=True)]
+    return np.stack(features)
 
 
 def beat_features(marks: Fiducials, signal: np.ndarray, fs: float) -> Floats:

@@ -129,8 +129,9 @@ def cut_windows(
                  ECG-ID is among the data sets, else II; elsewhere the first of I, II and whatever lead there is
 
     Nothing is filtered across a blank (missing samples, or one value for a second), no two windows overlap, and each
-    begins 0.2 s before an R peak (Pan and Tompkins). A record without 2,000 samples, a person's id or a beat is left
-    out, counted and listed. Raises UsageError for a data set given twice, InputError where nothing is left.
+    begins 0.2 s before an R peak (Pan and Tompkins). A record without 2,000 samples, a person's id or a beat, or one
+    of so many of a person that it has no share, is left out, counted and listed. Raises UsageError for a data set
+    given twice, InputError where nothing is left.
     """
     if preparation not in PREPARATIONS:
         raise UsageError("identify", "preparation", preparation, ", ".join(PREPARATIONS))
@@ -154,6 +155,9 @@ def cut_windows(
                     excluded.append(Excluded(cohort.record_ids[index], error.kind, str(error)))
             elif cohort.patient_keys[index] is None:
                 excluded.append(Excluded(cohort.record_ids[index], "unknown_patient", "whose it is is not known"))
+            else:
+                reason = f"its person has more than {per_person} records, of which as many are used, evenly spread"
+                excluded.append(Excluded(cohort.record_ids[index], "beyond_cap", reason))
             progress("reading", done, total, f"{len(excluded)} left out" if excluded else "")
     if not rows:
         first = excluded[0].reason if excluded else "no record"

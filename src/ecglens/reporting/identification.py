@@ -13,6 +13,7 @@ from ecglens.errors import InputError
 from ecglens.plotting.identification import plot_det, plot_gallery
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
+from ecglens.reporting.beat_parts import beat_sections
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
 from ecglens.statistics.figures import interval, number
@@ -73,7 +74,10 @@ def identification_report(run: Run) -> Report:
     if not about.get("finished") or not (run.folder / RESULT).exists():
         raise InputError(run.folder, "identify", "not finished", "a finished run", "ecglens identify ... --resume")
     data = read_json(run.folder / RESULT)
-    sections = (_first(data), _gallery(run), _attackers(run, data), _controls(data), _not_tried(data), _people(about))
+    parts = beat_sections(run, data)
+    sections = (
+        _first(data), _gallery(run), *parts, _attackers(run, data), _controls(data), _not_tried(data), _people(about),
+    )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID
     return Report(
         "What these ECGs give away",
@@ -203,9 +207,15 @@ def _not_tried(data: Mapping[str, Any]) -> Section:
             f"Attackers tried: {asked}. One seed each, one lead, windows of 8 s.",
             "Not tried: several leads at once, attackers trained on far more people, what else lies in a folder "
             "(lengths, dates, order of files), linkage with other tables, networks or maps shared beside the ECGs.",
-            "From which part of the beat people are recognised is not in this run.",
+            *(words for part, words in _PARTS_NOT_TRIED.items() if not (data.get("explanations") or {}).get(part)),
         ),
     )
+
+
+_PARTS_NOT_TRIED = {
+    "flattening": "Attackers trained without one part of the beat are not in this run (--causal).",
+    "attention": "Where a TransECG looks is not in this run (--explain, with transecg among the attackers).",
+}
 
 
 def _people(about: Mapping[str, Any]) -> Section:
@@ -236,6 +246,7 @@ def _provenance(about: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         f"ecglens identify {data} --task {asked['task']} --protocol {asked['protocol']} "
         f"--model {','.join(asked['models'])} --lead {asked['lead']} --preparation {asked['preparation']} "
         f"--windows {asked['per_person']} --folds {asked['n_folds']} --seed {about['seed']} "
+        f"{'--explain ' * bool(asked.get('explain'))}{'--causal ' * bool(asked.get('causal'))}"
         "--purpose risk-assessment --out DIR"
     )
     facts = (("repeat", repeat), ("seconds", f"{about['seconds']:.0f}"), ("platform", str(about["platform"])))

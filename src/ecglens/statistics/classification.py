@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ecglens.errors import UsageError
-from ecglens.statistics.biometrics import people_drawn
 from ecglens.statistics.bootstrap import Estimate, interval
 from ecglens.statistics.metrics import auroc
+from ecglens.statistics.people import people_drawn
 
 FIGURES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
 

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What attackers said of all folds, as figures with intervals over people and chance, and as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ecglens.privacy.controls import as_json
+from ecglens.privacy.scoring import Heard
+from ecglens.privacy.windows import Windowed
+from ecglens.runs.run import Run
+from ecglens.statistics.bootstrap import Estimate
+from ecglens.statistics.classification import classification
+from ecglens.statistics.identification import (
+    OpenSet,
+    Ranked,
+    chance,
+    detection_and_identification,
+    identification,
+    random_gallery_hits,
+)
+from ecglens.statistics.people import mean_over_people
+from ecglens.statistics.verification import error_rates, joined, verification
+
+FMRS, FARS = (0.01, 0.001), (0.1, 0.01)
+_SIZES = (2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000)
+_DET_POINTS = 200
+
+
+def figures_of(heard: Sequence[Heard], task: str, n_resamples: int, seed: int) -> dict[str, dict[str, float]]:
+    """Return the figures of one attacker over all folds: metric -> value, low, high, chance."""
+    how = {"n_resamples": n_resamples, "seed": seed}
+    trials = [part.trials for part in heard if part.trials is not None]
+    if not trials:
+        return _class_figures(heard, task, n_resamples, seed)
+    told = verification(joined(trials), fmrs=FMRS, **how)
+    out = {metric: as_json(estimate, chance(metric)) for metric, estimate in told.items()}
+    ranks = [part.ranks for part in heard if part.ranks is not None]
+    for k in (1, 5):
+        out[f"rank{k}"] = as_json(*rank_over_folds(ranks, k, n_resamples=n_resamples, seed=seed))
+    opened = [part.open_set for part in heard if part.open_set is not None]
+    if opened:
+        whole = _one_open_set(opened)
+        size = round(float(np.mean([part.size for part in opened])))
+        for far in FARS:
+            told_far = detection_and_identification(whole, far, **how)
+            out[f"dir_at_{far:g}"] = as_json(told_far, chance(f"dir_at_{far:g}", gallery_size=size))
+    return out
+
+
+def rank_over_folds(
+    ranks: Sequence[Ranked], k: int, *, size: int | None = None, n_resamples: int = 2000, seed: int = 0
+) -> tuple[Estimate, float]:
+    """Return rank-k over the probes of all folds, each in a gallery of its own fold, and chance.
+
+    size   people in the gallery; None: all of the fold
+    """
+    hits, people, chances, offset = [], [], [], 0
+    for part in ranks:
+        own = size or part.n_others + 1
+        hits.append(random_gallery_hits(part.better, part.ties, part.n_others, own, k))
+        people.append(part.people + offset)
+        chances.append(np.full(len(part.people), min(1.0, k / own)))
+        offset += int(part.people.max(initial=0)) + 1
+    told = mean_over_people(np.concatenate(hits), np.concatenate(people), n_resamples=n_resamples, seed=seed)
+    return told, float(np.concatenate(chances).mean())
+
+
+def _class_figures(heard: Sequence[Heard], task: str, n_resamples: int, seed: int) -> dict[str, dict[str, float]]:
+    """Return accuracy and its kin by window, and by person (sex, age) or by recording (person) as one answer."""
+    rows = _rows(heard)
+    scores, labels, people = rows["scores"], rows["labels"], rows["people"]
+    if task == "person":
+        told, chances = classification(scores, labels, people, n_resamples=n_resamples, seed=seed)
+        out = {metric: as_json(estimate, chances[metric]) for metric, estimate in told.items()}
+        mean = pd.DataFrame(scores).groupby(rows["recordings"]).mean()
+        truth = pd.Series(labels).groupby(rows["recordings"]).first()
+        owner = pd.Series(people).groupby(rows["recordings"]).first()
+        right = mean.to_numpy()[np.arange(len(mean)), truth.to_numpy()][:, None]
+        better, ties = (mean.to_numpy() > right).sum(axis=1), (mean.to_numpy() == right).sum(axis=1) - 1
+        found = Ranked(better, ties, pd.factorize(owner)[0].astype(np.int64), scores.shape[1] - 1)
+        ranks = identification(found, n_resamples=n_resamples, seed=seed)
+        return out | {k: as_json(v, chance(k, gallery_size=scores.shape[1])) for k, v in ranks.items()}
+    mean = pd.DataFrame(scores).groupby(people).mean()
+    truth = pd.Series(labels).groupby(people).first()
+    told, chances = classification(
+        mean.to_numpy(), truth.to_numpy(), mean.index.tolist(), n_resamples=n_resamples, seed=seed
+    )
+    out = {metric: as_json(estimate, chances[metric]) for metric, estimate in told.items()}
+    by_window, window_chances = classification(scores, labels, people, n_resamples=n_resamples, seed=seed)
+    return out | {"window_accuracy": as_json(by_window["accuracy"], window_chances["accuracy"])}
+
+
+def _rows(heard: Sequence[Heard]) -> dict[str, np.ndarray]:
+    return {
+        key: np.concatenate([getattr(part, key) for part in heard])
+        for key in ("scores", "labels", "people", "recordings", "databases")
+    }
+
+
+def _one_open_set(parts: Sequence[OpenSet]) -> OpenSet:
+    offset, people = 0, []
+    for part in parts:
+        people.append(part.people + offset)
+        offset += int(part.people.max()) + 1
+    return OpenSet(
+        np.concatenate([p.scores for p in parts]), np.concatenate([p.right for p in parts]),
+        np.concatenate([p.known for p in parts]), np.concatenate(people), parts[0].size,
+    )  # fmt: skip
+
+
+def within_databases(
+    heard: Sequence[Heard], windowed: Windowed, n_resamples: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """Return the accuracy on each database alone, where there are several and classes were named."""
+    if windowed.table["database"].nunique() < 2 or heard[0].scores is None:
+        return {}
+    rows, out = _rows(heard), {}
+    for database in sorted(set(rows["databases"].tolist())):
+        here = rows["databases"] == database
+        right = rows["scores"][here].argmax(axis=1) == rows["labels"][here]
+        told = mean_over_people(right, rows["people"][here], n_resamples=n_resamples, seed=seed)
+        commonest = float(np.bincount(rows["labels"][here]).max() / here.sum())
+        out[f"within_{database}"] = as_json(told, commonest)
+    return out
+
+
+class Tables:
+    """Curves of each attacker: gallery size, DET, cost."""
+
+    def __init__(self) -> None:
+        self.gallery: list[dict[str, Any]] = []
+        self.det: list[dict[str, Any]] = []
+        self.cost: dict[str, dict[str, float]] = {}
+        self.n_trials: dict[str, int] = {}
+
+    def add(self, model: str, heard: Sequence[Heard], n_resamples: int, seed: int) -> None:
+        """Take in what one attacker said of all folds."""
+        parts = [part.cost for part in heard if part.cost is not None]
+        self.cost[model] = {
+            "parameters": float(max(part["parameters"] for part in parts)),
+            "multiply_adds": float(max(part["multiply_adds"] for part in parts)),
+            "seconds": float(sum(part["seconds"] for part in parts)),
+        }
+        trials = [part.trials for part in heard if part.trials is not None]
+        ranks = [part.ranks for part in heard if part.ranks is not None]
+        if trials:
+            whole = joined(trials)
+            self.n_trials = {"genuine": int(whole.genuine.sum()), "impostor": int((~whole.genuine).sum())}
+            rates = error_rates(whole)
+            at = np.unique(np.linspace(0, len(rates.fmr) - 1, _DET_POINTS).round().astype(int))
+            self.det += [{"model": model, "fmr": rates.fmr[i], "fnmr": rates.fnmr[i]} for i in at]
+        if ranks:
+            largest = min(part.n_others for part in ranks) + 1
+            for size in sorted({*[s for s in _SIZES if s < largest], largest}):
+                told, level = rank_over_folds(ranks, 1, size=size, n_resamples=n_resamples, seed=seed)
+                self.gallery.append({"model": model, "size": size} | as_json(told, level))
+
+    def write(self, run: Run, figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+        """Write the tables, and with them all figures."""
+        rows = [{"model": m, "metric": k} | dict(v) for m, each in figures.items() for k, v in each.items()]
+        run.write_table("figures", pd.DataFrame(rows))
+        run.write_table("cost", pd.DataFrame(self.cost).T.rename_axis("model").reset_index())
+        if self.gallery:
+            run.write_table("gallery", pd.DataFrame(self.gallery))
+        if self.det:
+            run.write_table("det", pd.DataFrame(self.det))

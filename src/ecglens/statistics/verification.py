@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verification: is it the same person?
+
+A comparison has a score, higher for more alike. Accepted is what scores at or above a threshold: the share of
+impostors accepted is the false match rate (FMR), the share of own recordings refused the false non-match rate (FNMR).
+Terms and definitions as in ISO/IEC 19795-1; intervals by resampling people, since all comparisons of one person
+resemble each other (Bolle, Ratha, Pankanti 2004, CVIU 93:1; Poh, Martin, Bengio 2007, AVBPA): a comparison of two
+people counts as often as the product of how often each was drawn.
+
+>>> trials = Trials([0.9, 0.8, 0.7, 0.2, 0.1, 0.6], [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
+>>> error_rates(trials).fnmr.round(3).tolist(), equal_error_rate(trials)
+([1.0, 0.667, 0.333, 0.0, 0.0, 0.0, 0.0], 0.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecglens.errors import InputError, UsageError
+from ecglens.statistics.bootstrap import Estimate
+from ecglens.statistics.people import RULE_OF_THREE, check_rate, people_drawn, people_estimate
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Comparisons of two recordings each; genuine where both are of one person.
+
+    scores         float64 [trial], higher for more alike
+    first, second  number of the person of either recording [trial]
+    """
+
+    scores: Floats
+    first: Indices
+    second: Indices
+
+    def __post_init__(self) -> None:
+        for name, kind in (("scores", np.float64), ("first", np.int64), ("second", np.int64)):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
+        shapes = {self.scores.shape, self.first.shape, self.second.shape}
+        if len(shapes) != 1 or self.scores.ndim != 1:
+            raise UsageError("Trials", "shapes", sorted(map(str, shapes)), "one value of each per trial")
+        if not np.isfinite(self.scores).all():
+            raise InputError("Trials", "scores", "NaN or infinite", "finite numbers", kind="scores")
+        if len(self.scores) and min(self.first.min(), self.second.min()) < 0:
+            raise UsageError("Trials", "people", "negative numbers", "people numbered from 0")
+        if not self.genuine.any() or self.genuine.all():
+            found = f"{int(self.genuine.sum())} genuine of {len(self.scores)}"
+            raise InputError(
+                "Trials", "comparisons", found, "some of one person and some of two people",
+                "verification needs two recordings of a person, and two people", kind="no_trials",
+            )  # fmt: skip
+
+    @property
+    def genuine(self) -> NDArray[np.bool_]:
+        """True where both recordings are of one person [trial]."""
+        return np.asarray(self.first == self.second)
+
+    @property
+    def n_people(self) -> int:
+        """People in any comparison."""
+        return len(np.union1d(self.first, self.second))
+
+
+class ErrorRates(NamedTuple):
+    """Both errors at each threshold, from refusing all to accepting all: the points of a DET curve.
+
+    thresholds  accepted is what scores at or above; infinity first
+    fmr, fnmr   share of impostor trials accepted, of genuine ones refused
+    """
+
+    thresholds: Floats
+    fmr: Floats
+    fnmr: Floats
+
+
+def pairs(similarity: np.ndarray, people: np.ndarray) -> Trials:
+    """Return every pair of recordings once: `similarity` [recording, recording], `people` [recording]."""
+    rows, columns = np.triu_indices(len(people), k=1)
+    return Trials(np.asarray(similarity)[rows, columns], np.asarray(people)[rows], np.asarray(people)[columns])
+
+
+def joined(parts: Sequence[Trials]) -> Trials:
+    """Return the trials of several folds as one: nobody stands in two of them, so people are numbered on."""
+    firsts, seconds, offset = [], [], 0
+    for part in parts:
+        firsts.append(part.first + offset)
+        seconds.append(part.second + offset)
+        offset += int(max(part.first.max(), part.second.max())) + 1
+    return Trials(np.concatenate([p.scores for p in parts]), np.concatenate(firsts), np.concatenate(seconds))
+
+
+def error_rates(trials: Trials) -> ErrorRates:
+    """Return FMR and FNMR at every score that occurs."""
+    curve = _Curve(trials)
+    fmr, fnmr = curve.rates(np.ones((1, len(trials.scores))))
+    return ErrorRates(np.concatenate([[np.inf], curve.steps]), fmr[0], fnmr[0])
+
+
+def equal_error_rate(trials: Trials) -> float:
+    """Return the rate at which FMR and FNMR cross, on straight lines between neighbouring thresholds."""
+    return float(_crossing(*_Curve(trials).rates(np.ones((1, len(trials.scores)))))[0])
+
+
+def fnmr_at(trials: Trials, fmr: float) -> float:
+    """Return the lowest FNMR of a threshold whose FMR is at most `fmr`; NaN below 3 / impostor trials."""
+    check_rate("fmr", fmr)
+    if fmr * int((~trials.genuine).sum()) < RULE_OF_THREE:
+        return float("nan")
+    return float(_lowest_fnmr(*_Curve(trials).rates(np.ones((1, len(trials.scores)))), fmr)[0])
+
+
+def verification(
+    trials: Trials,
+    *,
+    fmrs: Sequence[float] = (0.01, 0.001),
+    n_resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Estimate]:
+    """Return `eer` and `fnmr_at_<fmr>`, each with its interval over people, genuine and impostor trials together.
+
+    A resample without genuine trials is left out. The intervals of rates that the number of impostor trials cannot
+    tell are NaN, as are their values.
+    """
+    curve, n_people = _Curve(trials), int(max(trials.first.max(), trials.second.max())) + 1
+    drawn = people_drawn(n_people, n_resamples, seed)
+    resampled: dict[str, list[Floats]] = {name: [] for name in ("eer", *map(_fnmr_name, fmrs))}
+    for block in np.array_split(drawn, max(1, len(drawn) * len(trials.scores) // 2_000_000)):
+        rates = curve.rates(pair_weights(trials, block))
+        resampled["eer"].append(_crossing(*rates))
+        for fmr in fmrs:
+            resampled[_fnmr_name(fmr)].append(_lowest_fnmr(*rates, fmr))
+    values = {"eer": equal_error_rate(trials)} | {_fnmr_name(fmr): fnmr_at(trials, fmr) for fmr in fmrs}
+    return {
+        name: people_estimate(value, np.concatenate(resampled[name]), len(trials.scores), trials.n_people, level)
+        for name, value in values.items()
+    }
+
+
+def pair_weights(trials: Trials, drawn: np.ndarray) -> Floats:
+    """Return how often each trial counts [resample, trial], where each person was drawn `drawn` [resample, person].
+
+    Within a person as often as the person was drawn, between two people as often as there are pairs of draws.
+    """
+    first = drawn[:, trials.first].astype(np.float64)
+    return np.where(trials.genuine, first, first * drawn[:, trials.second])
+
+
+# -------------------------------------------------------------------------------------------------------------- inside
+
+
+class _Curve:
+    """Trials sorted once; every resample is then two running sums."""
+
+    def __init__(self, trials: Trials) -> None:
+        self.order = np.argsort(-trials.scores, stable=True)
+        ordered = trials.scores[self.order]
+        self.ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # last of each run of equal scores
+        self.steps = ordered[self.ends]
+        self.genuine = trials.genuine[self.order].astype(np.float64)
+
+    def rates(self, weights: np.ndarray) -> tuple[Floats, Floats]:
+        """Return FMR and FNMR [resample, threshold] for `weights` [resample, trial]; NaN without a kind of trial."""
+        ordered = np.asarray(weights, np.float64)[:, self.order]
+        accepted = [self._accepted(ordered * kind) for kind in (self.genuine, 1 - self.genuine)]
+        return accepted[1], 1 - accepted[0]
+
+    def _accepted(self, weights: Floats) -> Floats:
+        sums = np.cumsum(weights, axis=1)
+        total = sums[:, -1:]
+        share = np.divide(sums[:, self.ends], total, out=np.full((len(sums), len(self.ends)), np.nan), where=total > 0)
+        return np.concatenate([np.where(np.isnan(share[:, :1]), np.nan, 0.0), share], axis=1)
+
+
+def _crossing(fmr: Floats, fnmr: Floats) -> Floats:
+    """Return where the two rise and fall through each other [resample], on straight lines between thresholds."""
+    gap = fmr - fnmr  # from -1 to 1, never falling
+    after = np.argmax(gap >= 0, axis=1)
+    rows = np.arange(len(gap))
+    low, high = gap[rows, after - 1], gap[rows, after]
+    with np.errstate(invalid="ignore"):
+        share = -low / (high - low)
+    return fmr[rows, after - 1] + share * (fmr[rows, after] - fmr[rows, after - 1])
+
+
+def _lowest_fnmr(fmr: Floats, fnmr: Floats, at_most: float) -> Floats:
+    allowed = np.where(fmr <= at_most * (1 + 1e-12), fnmr, np.inf).min(axis=1)
+    return np.where(np.isfinite(allowed), allowed, np.nan)
+
+
+def _fnmr_name(fmr: float) -> str:
+    return f"fnmr_at_{fmr:g}"
