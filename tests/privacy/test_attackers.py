@@ -88,7 +88,7 @@ def test_people_never_seen_are_told_apart(pupil: Pupil, tmp_path: Path):
 
     trained = apart(tmp_path / "a", pupil, attacker)
     assert error(trained) < 0.15
-    untrained = module._built(attacker, 1, FEATURES, 500, 0)
+    untrained = module.built(attacker, 1, FEATURES, 500, 0)
     assert error(untrained) > error(trained)
 
 
@@ -131,7 +131,7 @@ def test_the_order_of_the_windows_does_not_matter(pupil: Pupil, tmp_path: Path):
 
 def test_answers_are_the_mean_over_crops(pupil: Pupil):
     attacker = small()
-    network = module._built(attacker, 1, 5, 500, 0).eval()
+    network = module.built(attacker, 1, 5, 500, 0).eval()
     signal = pupil.signal[:3]
     crops = [signal[..., s : s + 500] for s in range(0, 1501, 250)]
     with torch.no_grad():
@@ -147,14 +147,14 @@ def test_answers_are_the_mean_over_crops(pupil: Pupil):
 def test_each_attacker_can_be_built_for_its_window(name: str):
     attacker = ATTACKERS[name]
     for recipe in (attacker.classify, attacker.embed):
-        network = module._built(attacker, 1, 3, recipe.augmentation.crop, 0).eval()
+        network = module.built(attacker, 1, 3, recipe.augmentation.crop, 0).eval()
         with torch.no_grad():
             assert network(torch.zeros(1, 1, recipe.augmentation.crop)).shape == (1, 3)
     assert attacker.embed.patience >= attacker.embed.epochs  # nothing is chosen
 
 
 def test_patches_of_five_samples_make_four_hundred_tokens():
-    network = module._built(ATTACKERS["transecg-patch5"], 1, 2, 2000, 0)
+    network = module.built(ATTACKERS["transecg-patch5"], 1, 2, 2000, 0)
     assert network.positions.shape[0] == 401
     assert count_parameters(network) == 1_982_466 - 256 * 15 + 300 * 256
 
