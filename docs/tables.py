@@ -24,6 +24,7 @@ from tabulated import (
     evaluation,
     explanations,
     glocal,
+    identification,
     networks,
     simulator,
     speed,
@@ -73,6 +74,10 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "concept-counts": ("docs/methods/concepts.md", concepts.counts),
     "concept-speed": ("docs/methods/concepts.md", concepts.speed),
     "concept-truth": ("docs/methods/concepts.md", concepts.truth),
+    "reid-named": ("docs/methods/transecg-numbers.md", identification.named),
+    "reid-looked": ("docs/methods/transecg-numbers.md", identification.looked_at),
+    "reid-strangers": ("docs/methods/identification.md", identification.strangers),
+    "reid-needed": ("docs/methods/identification.md", identification.needed),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),
 }

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `benchmarks/identification.py` measured: people found by one lead, under the paper's split and honest ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tabulated.layout import ROOT, grid, interval
+
+NOT_RUN = "Not measured yet: `python benchmarks/identification.py`."
+DATA = {"ecgid": "ECG-ID", "dates": "ECG-ID, other dates", "repeats": "PTB-XL, repeats", "paper": "mitdb",
+        "closed": "mitdb", "sex": "PTB-XL", "age": "PTB-XL"}  # fmt: skip
+# Table I of the paper, accuracy: 87 people (its count), four databases, random windows or no overlap of people.
+PUBLISHED = {
+    "person": {"transecg": 0.886, "unveiled (best)": 0.819, "cnn": 0.842, "lstm": 0.855},
+    "sex": {"transecg": 0.899, "unveiled (best)": 0.755, "cnn": 0.857, "lstm": 0.863},
+    "age": {"transecg": 0.899, "unveiled (best)": 0.671, "cnn": 0.834, "lstm": 0.849},
+}
+
+
+def named(root: Path = ROOT) -> str:
+    """Return how often people, sexes and age groups are named rightly: the paper's figure, then ours by protocol."""
+    rows = [
+        (task, "the paper's", "four databases", model, f"{value:.3f}, no interval", "not said", "87 (its count)")
+        for task, models in PUBLISHED.items() for model, value in models.items() if model == "transecg"
+    ]  # fmt: skip
+    for run, told in _told(root).items():
+        for model, figures in told["models"].items():
+            if "accuracy" in figures:
+                own = figures["accuracy"]
+                rows.append((told["task"], _protocol(told), DATA[run.split("-")[0]], model, interval(own),
+                             f"{own['chance']:.3f}", f"{told['n_people']}"))  # fmt: skip
+    return grid(("task", "split", "data", "attacker", "accuracy by window", "chance", "people"), rows)
+
+
+def strangers(root: Path = ROOT) -> str:
+    """Return how surely people whom no attacker was trained on are found and confused."""
+    rows = []
+    for run, told in _told(root).items():
+        for model, figures in told["models"].items():
+            if "eer" in figures:
+                rank, kept = figures["rank1"], run.rsplit("-", 2)[-2]
+                rows.append((
+                    f"{DATA[run.split('-')[0]]}, `--preparation {kept}`", model, f"{told['n_people']}",
+                    interval(figures["eer"]), interval(rank), f"{told['gallery_size']}", f"{rank['chance']:.3f}",
+                    _cost(told, model),
+                ))  # fmt: skip
+    header = ("data", "attacker", "people", "EER (chance 0.5)", "rank-1", "gallery", "chance", "parameters, seconds")
+    return grid(header, rows) if rows else NOT_RUN
+
+
+def looked_at(root: Path = ROOT) -> str:
+    """Return where the class token looks, per interval: density with interval and null, floors beside it."""
+    parts = []
+    header = ("interval", "density", "p", "share of attention", "share of time", "random weights", "place alone",
+              "longer than a patch")  # fmt: skip
+    for run, told in _told(root).items():
+        for model, about in ((told.get("explanations") or {}).get("attention") or {}).items():
+            rows = [
+                (one["interval"], interval(one), f"{one['p']:.3f}", f"{one['mass']:.3f}", f"{one['time']:.3f}",
+                 f"{one['random_weights']:.2f}", f"{one['by_place']:.2f}", "yes" if one["resolved"] else "no")
+                for one in about["intervals"] if one["partition"]
+            ]  # fmt: skip
+            where = f"**{model}, {DATA[run.split('-')[0]]}, {_protocol(told)}**"
+            size = f"{about['n_windows']:,} windows of {told['n_people']} people"
+            parts.append(f"{where}, {size}\n\n{grid(header, rows)}")
+    return "\n\n".join(parts) or NOT_RUN
+
+
+def needed(root: Path = ROOT) -> str:
+    """Return what attackers lose that are trained without one interval."""
+    rows = []
+    for run, told in _told(root).items():
+        for one in (told.get("explanations") or {}).get("flattening") or ():
+            control = {"value": one["control"], "low": one["control_low"], "high": one["control_high"]}
+            beyond = {"value": one["beyond"], "low": one["beyond_low"], "high": one["beyond_high"]}
+            rows.append((
+                DATA[run.split("-")[0]], one["model"], one["metric"], one["interval"], f"{one['untouched']:.3f}",
+                interval(one), interval(control), interval(beyond), f"{one['taken']:.2f}, {one['control_taken']:.2f}",
+            ))  # fmt: skip
+    header = ("data", "attacker", "what", "without", "with all", "loss", "loss of the control", "beyond it",
+              "variance taken, by the control")  # fmt: skip
+    return grid(header, rows) if rows else NOT_RUN
+
+
+def _protocol(told: Mapping[str, Any]) -> str:
+    if told["protocol"] == "paper":
+        return "random windows (inflated)"
+    return told["protocol"] if told["task"] == "person" else "other people"
+
+
+def _cost(told: Mapping[str, Any], model: str) -> str:
+    own = next(one for one in told["cost"] if one["model"] == model)
+    return f"{own['parameters']:,.0f}, {own['seconds']:.0f}"
+
+
+def _told(root: Path) -> dict[str, Any]:
+    path = root / "benchmarks" / "identification.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
