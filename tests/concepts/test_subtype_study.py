@@ -12,9 +12,10 @@ import pytest
 
 from ecglens import Bundle, Output, simulate_cohort
 from ecglens.bundle import TrainedOn
-from ecglens.concepts.subtype_study import cells_that_differ, find_subtypes
+from ecglens.concepts import subtype_study
+from ecglens.concepts.subtype_study import Subtyped, cells_that_differ, find_subtypes
 from ecglens.concepts.subtype_vectors import Reader, gather, mean_beat, turned
-from ecglens.errors import InputError, LeakError, UsageError
+from ecglens.errors import ContractError, InputError, LeakError, UsageError
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.pipeline import Admission, Preprocessing, Resample
@@ -86,6 +87,33 @@ def test_infarctions_in_other_walls_are_told_apart_by_their_signals(tmp_path):
     page = render(subtypes_report(found))
     assert "upper bound: chosen by the labels" in page
     assert not re.search(r">[^<]*\bnan\b[^<]*<", page, flags=re.IGNORECASE)
+
+
+def test_a_run_cut_off_goes_on_to_the_same_result_without_asking_the_network_again(cohort, tmp_path, monkeypatch):
+    every, how = np.ones(len(cohort), bool), {"name": "MI", "ks": (2,)}
+    whole = find_subtypes(bundle_for(), cohort, every, tmp_path / "whole", **how)
+    asked, gathered = [], subtype_study.gather
+
+    def counted(*arguments):
+        asked.append(1)
+        return gathered(*arguments)
+
+    def cut_off(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subtype_study, "gather", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(subtype_study, "try_all", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            find_subtypes(bundle_for(), cohort, every, tmp_path / "cut", **how)
+    with pytest.raises(InputError, match="not finished"):
+        Subtyped.open(tmp_path / "cut")
+    resumed = find_subtypes(bundle_for(), cohort, every, tmp_path / "cut", resume=True, **how)
+    assert len(asked) == 1
+    one, other = ({k: v for k, v in run.about.items() if k != "records"} for run in (whole, resumed))
+    assert one == other
+    with pytest.raises(ContractError):
+        find_subtypes(bundle_for(), cohort, every, tmp_path / "cut", resume=True, **how | {"ks": (3,)})
 
 
 def test_cells_that_were_planted_are_the_surest_and_noise_has_none():

@@ -31,6 +31,7 @@ def find_subtypes(
     dataset: Dataset = None,
     fold: str = typer.Option("", help="Of one bundle: a fold, several, or all; default as in `evaluate`."),
     seed: Seed = 0,
+    resume: bool = typer.Option(False, "--resume", help="Go on where such a run was cut off."),
     as_json: Json = False,
 ) -> None:
     """Cluster the records of one diagnosis by what a network makes of them, and say how the clusters differ.
@@ -38,7 +39,7 @@ def find_subtypes(
     Example: ecglens find-subtypes runs/folds --data ptbxl/ --group MI --truth AMI,IMI --out runs/mi
     """
     asked = _Asked(data, dataset, group, by, truth, task, target, fold)
-    raise typer.Exit(conclude(lambda: _find_subtypes(bundle, asked, out, seed), as_json))
+    raise typer.Exit(conclude(lambda: _find_subtypes(bundle, asked, out, seed, resume), as_json))
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class _Asked:
     fold: str
 
 
-def _find_subtypes(where: str, asked: _Asked, out: Path, seed: int) -> Outcome:
+def _find_subtypes(where: str, asked: _Asked, out: Path, seed: int, resume: bool) -> Outcome:
     from ecglens.bundle import Bundle
     from ecglens.cli.evaluate import choose_records, load_for
     from ecglens.concepts.subtype_study import find_subtypes as run_study
@@ -76,7 +77,7 @@ def _find_subtypes(where: str, asked: _Asked, out: Path, seed: int) -> Outcome:
         raise UsageError("find-subtypes", "--group", asked.group, ", ".join(map(str, labels.columns)))
     found = run_study(
         family or bundle, cohort, labels[asked.group].eq(1).to_numpy(), out, name=asked.group, by=asked.by,
-        truth=_truth(labels, cohort, asked), target=asked.target, seed=seed,
+        truth=_truth(labels, cohort, asked), target=asked.target, seed=seed, resume=resume,
         arguments={"bundle": where, "data": asked.data, "fold": name, "truth": asked.truth, "task": asked.task},
         cache=Cache(default_cache()), progress=ProgressLine(),
     )  # fmt: skip

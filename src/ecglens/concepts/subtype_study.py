@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
-from ecglens.concepts.subtype_vectors import AFTER_S, BEFORE_S, BY, CALLED, Reader, gather
+from ecglens.concepts.state_result import kept
+from ecglens.concepts.subtype_vectors import AFTER_S, BEFORE_S, BY, CALLED, Reader, Vectors, gather
 from ecglens.concepts.subtypes import (
     KS,
     LEAST,
@@ -34,6 +35,7 @@ from ecglens.preprocessing.prepare import prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.draws import derived_seed
 from ecglens.runs.files import read_json, write_json
+from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
 from ecglens.statistics.bootstrap import patient_weights
@@ -55,7 +57,7 @@ class Subtyped:
     @classmethod
     def open(cls, folder: str | Path) -> Subtyped:
         """Open a finished run. Raises InputError where it is another one, or is not finished."""
-        run = Run.finished(folder, "find-subtypes", to_do="make it again")
+        run = Run.finished(folder, "find-subtypes")
         return cls(run, read_json(run.folder / RESULT))
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def find_subtypes(
     target: str = CALLED,
     ks: Sequence[int] = KS,
     seed: int = 0,
+    resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
     cache: Cache | None = None,
     progress: Progress = silent,
@@ -87,8 +90,10 @@ def find_subtypes(
     truth   sub-label of records, by record id, None or missing where it has none of those compared; the clusters are
             chosen without it
     target  the class whose logit is explained; "called": each record's highest
+    resume  go on in the folder of the same call: what the networks said of the records is not asked again
 
-    Raises InputError for a group of fewer than 30 records, LeakError where a network has seen one of them.
+    Raises InputError for a group of fewer than 30 records, LeakError where a network has seen one of them, and
+    ContractError where a resumed run had other arguments.
     """
     if by not in BY:
         raise UsageError("find-subtypes", "--by", by, ", ".join(BY))
@@ -97,8 +102,9 @@ def find_subtypes(
     told = dict(arguments or {}) | {
         "group": name, "by": by, "target": target, "ks": list(ks), "records_sha256": hash_of(list(chosen.record_ids)),
     }  # fmt: skip
-    run = Run.create(Path(folder), "find-subtypes", told, seed)
+    run = Run(Path(folder))
     with run.writing():
+        run = Run.create(run.folder, "find-subtypes", told, seed, resume)
         parts = [(tested, chosen)] if isinstance(tested, Bundle) else [(b, p) for _, b, p in bundles_of(tested, chosen)]
         for bundle, part in parts:
             bundle.refuse_own_patients(cohort.name, part.patient_keys, ())
@@ -108,7 +114,10 @@ def find_subtypes(
             Reader(bundle, np.array([place[r] for r in part.record_ids if r in place], np.intp))
             for bundle, part in parts
         ]  # fmt: skip
-        vectors = gather([reader for reader in readers if len(reader.rows)], prepared, by, target, progress)
+        asked = [reader for reader in readers if len(reader.rows)]
+        with Journal(run.folder / "journal.sqlite") as journal:
+            found = kept(run, journal, "vectors", lambda: vars(gather(asked, prepared, by, target, progress)))
+        vectors = Vectors(**found)
         _enough(f"{name}, with beats", len(vectors.rows))
         used = prepared.cohort.take(vectors.rows)
         people = people_of(used)
