@@ -30,7 +30,7 @@ def named(root: Path = ROOT) -> str:
     for run, told in _told(root).items():
         for model, figures in told["models"].items():
             if "accuracy" in figures:
-                own = figures["accuracy"]
+                own = figures.get("window_accuracy", figures["accuracy"])
                 rows.append((told["task"], _protocol(told), DATA[run.split("-")[0]], model, interval(own),
                              f"{own['chance']:.3f}", f"{told['n_people']}"))  # fmt: skip
     return grid(("task", "split", "data", "attacker", "accuracy by window", "chance", "people"), rows)
@@ -42,7 +42,7 @@ def strangers(root: Path = ROOT) -> str:
     for run, told in _told(root).items():
         for model, figures in told["models"].items():
             if "eer" in figures:
-                rank, kept = figures["rank1"], run.rsplit("-", 2)[-2]
+                rank, kept = figures["rank1"], _preparation(run)
                 rows.append((
                     f"{DATA[run.split('-')[0]]}, `--preparation {kept}`", model, f"{told['n_people']}",
                     interval(figures["eer"]), interval(rank), f"{told['gallery_size']}", f"{rank['chance']:.3f}",
@@ -60,8 +60,8 @@ def looked_at(root: Path = ROOT) -> str:
     for run, told in _told(root).items():
         for model, about in ((told.get("explanations") or {}).get("attention") or {}).items():
             rows = [
-                (one["interval"], interval(one), f"{one['p']:.3f}", f"{one['mass']:.3f}", f"{one['time']:.3f}",
-                 f"{one['random_weights']:.2f}", f"{one['by_place']:.2f}", "yes" if one["resolved"] else "no")
+                (one["interval"], interval(one), _short(one["p"]), _short(one["mass"]), _short(one["time"]),
+                 interval(one["random_weights"]), _short(one["by_place"]), "yes" if one["resolved"] else "no")
                 for one in about["intervals"] if one["partition"]
             ]  # fmt: skip
             where = f"**{model}, {DATA[run.split('-')[0]]}, {_protocol(told)}**"
@@ -84,6 +84,15 @@ def needed(root: Path = ROOT) -> str:
     header = ("data", "attacker", "what", "without", "with all", "loss", "loss of the control", "beyond it",
               "variance taken, by the control")  # fmt: skip
     return grid(header, rows) if rows else NOT_RUN
+
+
+def _preparation(run: str) -> str:
+    """Return the preparation in a run's name, `RUN-MODELS-PREPARATION-SEED[-explain][-causal]`."""
+    return run.removesuffix("-causal").removesuffix("-explain").rsplit("-", 2)[-2]
+
+
+def _short(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
 
 
 def _protocol(told: Mapping[str, Any]) -> str:

@@ -97,6 +97,30 @@ def test_a_method_that_failed_is_stamped_or_not_used(
     assert "FAILED the audit" in page
 
 
+def test_an_audit_of_other_weights_is_not_taken_for_one_of_these(
+    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    about = {"bundle": "b", "weights_sha256": "0" * 64, "methods": {}, "default_method": None}
+    write_audit(tmp_path / AUDIT_FILE, about)
+    code, told, _ = cli(
+        "aggregate", maps, "--data", data_folder, "--target", "MI", "--audit", tmp_path, "--out", tmp_path / "out"
+    )
+    assert (code, told["error"]["kind"]) == (3, "missing_audit")
+
+
+def test_records_of_the_same_names_but_other_people_are_refused(
+    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    run_folder = tmp_path / "maps"
+    shutil.copytree(maps, run_folder)
+    table = pd.read_csv(run_folder / "tables" / "records.csv", dtype=str)
+    table.loc[0, "patient"] = "somebody else"
+    table.to_csv(run_folder / "tables" / "records.csv", index=False)
+    code, told, _ = cli("aggregate", run_folder, "--data", data_folder, "--target", "MI", "--out", tmp_path / "out")
+    assert code == 3
+    assert "another patient's" in told["error"]["message"]
+
+
 def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
     cli: Cli, maps: Path, data_folder: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +143,8 @@ def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
         (["--select", "all"], 2, "labelled, predicted, top100"),
         (["--compare", "height"], 2, "age:YEARS"),
         (["--method", "occlusion"], 2, "saliency"),
+        (["--fold", "10"], 2, "none with maps that are made"),
+        (["--limit", "5"], 2, "none with maps that are made"),
         (["--target", "MI", "--compare", "age:65"], 3, "at least 20 records and 10 patients"),
         (["--target", "MI", "--compare", "device"], 3, ""),
         (["--target", "MI", "--min-beats", "60"], 3, "20 or more"),

@@ -14,6 +14,7 @@ from ecglens.concepts.state_certainty import aurc, by_probability, certainty_of,
 from ecglens.concepts.state_result import mean_figure, told_in_states
 from ecglens.concepts.state_stability import ari_figure, ari_of_tables, matched, perturbed, tables_of
 from ecglens.concepts.state_surrogate import RawWindows, agreement, forest, surrogate_table
+from ecglens.errors import ContractError
 from ecglens.fiducials import MARKS, Fiducials
 
 
@@ -150,6 +151,14 @@ def test_strips_that_move_with_the_signal_agree_and_those_of_the_clock_do_not():
     follows = lambda some: [(s[0] > 0).astype(np.int16) for s in some]  # noqa: E731
     clock = lambda some: [(np.arange(s.shape[1]) // 10 % 2).astype(np.int16) for s in some]  # noqa: E731
     ids = list("abcd")
+
+    def whole_records_only(given):
+        if given[0].shape[1] < signals[0].shape[1]:
+            raise ContractError("record", "duration", "short", "a window", kind="too_short")
+        return clock(given)
+
+    left = perturbed(whole_records_only, signals, ids, ids, 2)
+    assert {name.split("_")[0] for name in left} == {"noise", "one"}  # nothing to shift a window along
     moves, stands = perturbed(follows, signals, ids, ids, 2), perturbed(clock, signals, ids, ids, 2)
     assert moves["shift_7"]["value"] == pytest.approx(1.0)
     assert stands["shift_5"]["value"] < 0.05

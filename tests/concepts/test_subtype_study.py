@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ecglens import Bundle, Output, simulate_cohort
 from ecglens.bundle import TrainedOn
@@ -114,6 +115,18 @@ def test_a_run_cut_off_goes_on_to_the_same_result_without_asking_the_network_aga
     assert one == other
     with pytest.raises(ContractError):
         find_subtypes(bundle_for(), cohort, every, tmp_path / "cut", resume=True, **how | {"ks": (3,)})
+    other = bundle_for()
+    with torch.no_grad():
+        next(other.network.parameters()).add_(0.1)
+    with pytest.raises(ContractError, match="weights_sha256"):
+        find_subtypes(other, cohort, every, tmp_path / "cut", resume=True, **how)
+
+
+def test_a_recording_that_was_trained_on_is_refused_under_another_name(cohort, tmp_path):
+    known = TrainedOn.of("salt", train=((), [cohort[0].fingerprint()]), valid=((), ()))
+    bundle = replace(bundle_for(), trained_on=known)
+    with pytest.raises(LeakError):
+        find_subtypes(bundle, cohort, np.ones(len(cohort), bool), tmp_path / "run", name="MI", by="signals", ks=(2,))
 
 
 def test_cells_that_were_planted_are_the_surest_and_noise_has_none():

@@ -15,13 +15,15 @@ from ecglens.cli.app import run
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
 from ecglens.privacy import attackers
-from ecglens.privacy.figures import rank_over_folds
+from ecglens.privacy.figures import Tables, rank_over_folds
 from ecglens.privacy.identify import identify
+from ecglens.privacy.scoring import Heard
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import headline, identification_report, worst
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
 from ecglens.statistics.identification import Ranked
+from ecglens.statistics.verification import pairs
 from ecglens.training.augmentation import Augmentation
 
 from .conftest import people_cohort
@@ -219,3 +221,40 @@ def test_the_purpose_must_be_said(folder: Path, tmp_path: Path, capsys):
     call = ["identify", "--data", str(folder), "--out", str(tmp_path / "x"), "--purpose", "curiosity", "--json"]
     assert run(call) == 2
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "purpose"
+
+
+def test_a_run_that_goes_on_with_other_people_is_refused(people: Cohort, tmp_path: Path):
+    folder = tmp_path / "run"
+    identify([people], folder, **HOW)
+    fewer = people.take(range(len(people) - 3))  # a person less: the folds would be dealt anew
+    with pytest.raises(ContractError, match="as when the run began"):
+        identify([fewer], folder, **HOW, resume=True)
+
+
+@pytest.mark.parametrize("protocol", ["verification", "paper"])
+def test_sex_is_not_asked_where_it_is_unknown(people: Cohort, tmp_path: Path, protocol: str):
+    unknown = replace(people, metadata=people.metadata.assign(sex=None))
+    with pytest.raises(InputError, match="people of two classes"):
+        identify([unknown], tmp_path / "run", task="sex", protocol=protocol, models=["unveiled-lr"], n_folds=3)
+
+
+def test_an_inflated_figure_is_not_told_of_people_never_seen():
+    figure = {"value": 0.7, "low": 0.6, "high": 0.8, "chance": 0.5}
+    told = {"task": "sex", "protocol": "paper", "controls": {"inflated": True}, "gallery_size": None,
+            "models": {"cnn": {"accuracy": {**figure, "value": 0.95}, "balanced_accuracy": figure}}}  # fmt: skip
+    assert "balanced accuracy of 0.700" in headline(told)
+    assert "never seen" not in headline(told)
+    assert "never seen" in headline(told | {"protocol": "verification", "controls": {"inflated": False}})
+
+
+def test_the_curve_has_points_where_strangers_are_rarely_accepted():
+    random = np.random.default_rng(0)
+    people = np.repeat(np.arange(60), 3)
+    similarity = 0.8 * (people[:, None] == people) + random.normal(size=(180, 180))
+    tables = Tables()
+    cost = {"parameters": 1.0, "multiply_adds": 1.0, "seconds": 1.0}
+    tables.add("cnn", [Heard(pairs((similarity + similarity.T) / 2, people), cost=cost)], 20, 0)
+    fmr = np.array([row["fmr"] for row in tables.det])
+    assert ((fmr > 1e-3) & (fmr < 1e-2)).sum() > 20
+    assert fmr.min() == 0
+    assert fmr.max() == 1

@@ -132,6 +132,9 @@ def _source(asked: Asked) -> _Source:
     about = Run(Path(asked.where)).read() if (Path(asked.where) / "run.json").exists() else {}
     if about.get("verb") == "explain":
         explained = ExplainedCohort.open(asked.where)
+        for option, given in (("--fold", asked.fold), ("--limit", asked.limit)):
+            if given:
+                raise UsageError(asked.where, option, given, "none with maps that are made", "explain those records")
         if asked.method not in explained.methods:
             raise UsageError(asked.where, "--method", asked.method, ", ".join(explained.methods))
         cohort = _cohort_of(explained, asked)
@@ -151,12 +154,16 @@ def _cohort_of(explained: ExplainedCohort, asked: Asked) -> Cohort:
     """Load the records that a run explained; their labels are those that the run wrote down."""
     from ecglens.datasets.load import load_cohort
     from ecglens.errors import ContractError
+    from ecglens.prediction.evaluate import people_of
 
     cohort = load_cohort(asked.data, asked.dataset, keep_unlabelled=True, classes=explained.classes)
-    missing = set(explained.records.index) - set(cohort.record_ids)
+    owners = dict(zip(cohort.record_ids, people_of(cohort), strict=True))
+    theirs = explained.records["patient"].astype(str)
+    missing = {record_id for record_id, patient in theirs.items() if owners.get(str(record_id)) != patient}
     if missing:
         raise ContractError(
-            asked.data, "records", f"{len(missing)} of {len(explained)} are not there, such as {min(missing)}",
+            asked.data, "records",
+            f"{len(missing)} of {len(explained)} are not there, or are another patient's, such as {min(missing)}",
             "the cohort that the run explained", "give the same --data",
         )  # fmt: skip
     labels = explained.records[[f"label {name}" for name in explained.classes]]
@@ -171,12 +178,18 @@ def _verdict(asked: Asked, explained: ExplainedCohort) -> str:
     failed one.
     """
     from ecglens.auditing.verdicts import Verdicts, find_verdicts
+    from ecglens.errors import InputError
     from ecglens.explainers.methods import find_methods
     from ecglens.explanation import NOT_TESTED
 
     methods = find_methods(asked.method, {})
     noted = Verdicts(explained.verdicts, {asked.method: f"{explained.verdicts[asked.method]}, as these maps note"})
     here = [find_verdicts(one, asked.audit or asked.where) for one in explained.about["arguments"]["weights_sha256"]]
+    if asked.audit and not all(found.audited for found in here):
+        raise InputError(
+            asked.audit, "audit", "none of some of these weights", f"one of each of {len(here)} networks",
+            "audit them, or leave --audit out", kind="missing_audit",
+        )  # fmt: skip
     each = [found if found.audited else noted for found in here]
     for verdicts in each:
         drawn_methods(methods, verdicts, asked.even_if_failed)

@@ -41,6 +41,8 @@ PROFILE_S = 0.3  # on either side of the middle of a stretch
 _PROFILE_STRETCHES = 400  # per state
 _COMMON = 100  # records on which networks are compared
 
+_SHIFTS_A_STATE = 480  # so that p reaches below 0.05 where it is corrected for all states and six parts
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -191,7 +193,9 @@ def align_states(
     strips = [read.strips[i, : len(part)] for i, part in zip(chosen, parts, strict=True)]
     names = [cohort.record_ids[int(rows[i])] for i in chosen]
     k = read.shares.shape[1]
-    aligned = align(strips, parts, names, k, n_shifts=evidence.size.shifts, seed=evidence.seed)
+    aligned = align(
+        strips, parts, names, k, n_shifts=max(evidence.size.shifts, _SHIFTS_A_STATE * k), seed=evidence.seed
+    )
     return aligned, _random_nmi(evidence, by, chosen, parts, k), without
 
 

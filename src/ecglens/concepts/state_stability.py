@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ecglens.errors import ContractError
 from ecglens.runs.draws import normal, record_keys, uniform
 from ecglens.statistics.bootstrap import interval, patient_weights
 from ecglens.statistics.figures import json_number
@@ -74,12 +75,11 @@ def perturbed(
 
     A shift by s samples: windows begin s samples later, so that the grid of steps lies otherwise on the beat; compared
     where both strips are. Noise: white, that many dB below the lead's own power. A lead: one, drawn for each record, at
-    its mean.
+    its mean. Shifts are left out where a window is as long as the records: there is nothing to shift it along.
     """
     last = max(SHIFTS)
-    whole = strips_of([s[:, : s.shape[1] - last] for s in signals])
-    found = {}
-    for shift in SHIFTS:
+    whole, found = _cut_short(strips_of, signals, last), {}
+    for shift in SHIFTS if whole else ():
         later = strips_of([s[:, shift : s.shape[1] - last + shift] for s in signals])
         tables = tables_of([a[shift:] for a in whole], [b[: len(b) - shift] for b in later], k, k)
         found[f"shift_{shift}"] = ari_figure(tables, people, seed)
@@ -91,6 +91,16 @@ def perturbed(
     without = [_without(signal, row) for signal, row in zip(signals, lead, strict=True)]
     found["one_lead_less"] = ari_figure(tables_of(plain, strips_of(without), k, k), people, seed)
     return found
+
+
+def _cut_short(strips_of: Callable[[list[np.ndarray]], Strips], signals: Sequence[np.ndarray], n: int) -> Strips:
+    """Return the strips of signals `n` samples shorter; none where windows need them whole."""
+    try:
+        return strips_of([signal[:, : signal.shape[1] - n] for signal in signals])
+    except ContractError as error:
+        if error.kind != "too_short":
+            raise
+        return []
 
 
 def _with_noise(signal: np.ndarray, level: float, record_id: str, seed: int) -> np.ndarray:

@@ -96,8 +96,9 @@ def segment_states(
         "k": k, "blocks": blocks, "by": by, "size": asdict(size), "cohort": cohort.name,
         "records_sha256": hash_of(list(cohort.record_ids)), "weights_sha256": bundle.weights_sha256,
     }  # fmt: skip
-    grid_of(bundle, blocks)  # what cannot be done is said before anything is written or read
+    # What cannot be done is said before anything is written or read.
     head_of(bundle.network, bundle.name, len(bundle.preprocessing.leads), bundle.preprocessing.windows.length)
+    grid_of(bundle, blocks)
     run = Run.create(Path(folder), "segment-states", told, seed, resume)
     with run.writing(), run.journal() as journal:
         if not run.read().get("finished"):

@@ -102,10 +102,11 @@ def find_subtypes(
     told = dict(arguments or {}) | {
         "group": name, "by": by, "target": target, "ks": list(ks), "records_sha256": hash_of(list(chosen.record_ids)),
     }  # fmt: skip
+    parts = [(tested, chosen)] if isinstance(tested, Bundle) else [(b, p) for _, b, p in bundles_of(tested, chosen)]
+    told["weights_sha256"] = [bundle.weights_sha256 for bundle, _ in parts]
     run = Run(Path(folder))
     with run.writing():
         run = Run.create(run.folder, "find-subtypes", told, seed, resume)
-        parts = [(tested, chosen)] if isinstance(tested, Bundle) else [(b, p) for _, b, p in bundles_of(tested, chosen)]
         for bundle, part in parts:
             bundle.refuse_own_patients(cohort.name, part.patient_keys, ())
         prepared = prepare(chosen, parts[0][0].preprocessing, cache=cache, progress=progress)
@@ -114,6 +115,8 @@ def find_subtypes(
             Reader(bundle, np.array([place[r] for r in part.record_ids if r in place], np.intp))
             for bundle, part in parts
         ]  # fmt: skip
+        for reader in readers:  # a recording it was trained on may stand there under another patient
+            reader.bundle.refuse_own_patients(cohort.name, (), [prepared.fingerprints[i] for i in reader.rows])
         asked = [reader for reader in readers if len(reader.rows)]
         with Journal(run.folder / "journal.sqlite") as journal:
             found = kept(run, journal, "vectors", lambda: vars(gather(asked, prepared, by, target, progress)))

@@ -6,7 +6,8 @@ all windows: 1 for a uniform map. Two things are drawn, and they answer differen
 
 - people, for the interval: would other people of this kind give the same figure?
 - shifts, for p: each person's maps are turned round against the beats by one random number of patches. A map that
-  knows nothing of the beat is as likely after the turn as before, so p keeps its promise.
+  knows neither beat nor place in the window is as likely after the turn as before. Windows begin before an R peak, so
+  that a map which knows its place alone has a small p as well: the floor `by_place` is there to see it.
 """
 
 from __future__ import annotations

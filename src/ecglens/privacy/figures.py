@@ -152,7 +152,10 @@ class Tables:
             whole = joined(trials)
             self.n_trials = {"genuine": int(whole.genuine.sum()), "impostor": int((~whole.genuine).sum())}
             rates = error_rates(whole)
-            at = np.unique(np.linspace(0, len(rates.fmr) - 1, _DET_POINTS).round().astype(int))
+            # Evenly on the logarithmic scale that it is drawn on; where strangers are rarely accepted matters most.
+            wanted = np.concatenate([[0.0], np.geomspace(1e-4, 1, _DET_POINTS)])
+            at = np.unique(np.searchsorted(rates.fmr, wanted, side="right") - 1)
+            at = at[at >= 0]
             self.det += [{"model": model, "fmr": rates.fmr[i], "fnmr": rates.fnmr[i]} for i in at]
         if ranks:
             largest = min(part.n_others for part in ranks) + 1

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ecglens.cohort import Cohort
-from ecglens.errors import UsageError
+from ecglens.errors import ContractError, UsageError
 from ecglens.preprocessing.prepare import describe_exclusions
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, PEOPLE_A_BATCH, STEPS_AN_EPOCH
@@ -32,7 +32,7 @@ from ecglens.privacy.scoring import Heard, Look, Material, hear
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import write_json
 from ecglens.runs.progress import Progress, silent
-from ecglens.runs.run import Run
+from ecglens.runs.run import Run, hash_of
 from ecglens.statistics.figures import clean
 
 RESULT = "identification.json"
@@ -95,7 +95,7 @@ def identify(
 
     Nothing that is written says whose a record is. Raises InputError, with the protocol to use instead, where the data
     do not have what the protocol needs; LeakError where one recording stands there as two people's; UsageError for an
-    unknown task, protocol or model; ContractError where a resumed run had other arguments.
+    unknown task, protocol or model; ContractError where a resumed run had other arguments, or other people's windows.
     """
     unknown = [model for model in models if model not in MODELS]
     if unknown or not models:
@@ -115,6 +115,7 @@ def identify(
             )
             refuse_doubled_recordings(windowed.table)
             splits = make_splits(windowed.table, protocol, task, n_folds=n_folds, seed=seed)
+            _note_windows(run, windowed.table)
         except BaseException:
             if not began_before:
                 run.discard()  # data that are refused leave no run behind
@@ -153,6 +154,19 @@ def identify(
         shutil.rmtree(work, ignore_errors=True)
         _note(run, windowed, cohorts, splits, figures, time.monotonic() - began, tables)
     return Identified(run, data)
+
+
+def _note_windows(run: Run, table: pd.DataFrame) -> None:
+    """Note whose windows these are. Raises ContractError where a run that goes on had others."""
+    columns = ["fingerprint", "person", "recording", "start", "date", "sex", "age_group"]
+    digest = hash_of(table[columns].to_csv(index=False))
+    before = run.read().get("windows_sha256", digest)
+    if before != digest:
+        raise ContractError(
+            run.folder, "data", f"SHA-256 {digest[:16]} of windows and people", f"{before[:16]}, as when the run began",
+            "restore the data, or start a new run", kind="resume",
+        )  # fmt: skip
+    run.note(windows_sha256=digest)
 
 
 def expected_seconds(

@@ -68,6 +68,9 @@ class Split:
         return self.protocol in ("verification", "open-set", "cross-session", "sex", "age")
 
 
+_COLUMN = {"sex": "sex", "age": "age_group"}  # where the class of a person stands
+
+
 def make_splits(
     table: pd.DataFrame, protocol: str, task: str = "person", *, n_folds: int = 5, seed: int = 0
 ) -> list[Split]:
@@ -89,6 +92,8 @@ def make_splits(
         raise InputError("identify", "people", found, "several", "add data: nobody can be confused with nobody",
                          kind="one_person")  # fmt: skip
     random = np.random.default_rng(seed)
+    if task != "person":
+        _refuse_classes(table, task, n_folds)
     if protocol == "paper":
         splits = [_random_windows(table, random)]
     elif task != "person":
@@ -242,11 +247,11 @@ def _own_parts(rows: pd.DataFrame) -> tuple[Indices, Indices]:
     return rows.loc[rows["stop"] <= until, "at"].to_numpy(), rows.loc[rows["start"] >= since, "at"].to_numpy()
 
 
-def _by_class(table: pd.DataFrame, task: str, n_folds: int, random: np.random.Generator) -> list[Split]:
-    column = "sex" if task == "sex" else "age_group"
-    people = table.drop_duplicates("person").set_index("person")[[column, "database"]]
-    known = people.dropna(subset=[column])
-    counts = known[column].value_counts()
+def _refuse_classes(table: pd.DataFrame, task: str, n_folds: int) -> None:
+    """Raise InputError where there are no two classes of enough people."""
+    people = table.drop_duplicates("person")
+    known = people.dropna(subset=[_COLUMN[task]])
+    counts = known[_COLUMN[task]].value_counts()
     if len(counts) < 2:
         found = f"{task} known for {len(known)} of {len(people)} people, {len(counts)} class"
         raise InputError("identify", task, found, "people of two classes", "use --task person", kind="unknown_class")
@@ -257,6 +262,12 @@ def _by_class(table: pd.DataFrame, task: str, n_folds: int, random: np.random.Ge
             "identify", task, found, f"{max(FEWEST, n_folds)} people of each class, one for each fold",
             "fewer --folds, more data, or --task person --protocol verification", kind="too_few_people",
         )  # fmt: skip
+
+
+def _by_class(table: pd.DataFrame, task: str, n_folds: int, random: np.random.Generator) -> list[Split]:
+    column = _COLUMN[task]
+    people = table.drop_duplicates("person").set_index("person")[[column, "database"]]
+    known = people.dropna(subset=[column])
     fold = pd.Series(0, index=known.index)
     place = 0
     for _, group in known.groupby(["database", column], sort=True):

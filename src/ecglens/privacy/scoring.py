@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import nn
 
+from ecglens.errors import InputError
 from ecglens.models.cost import multiply_adds
 from ecglens.models.lenet import count_parameters
 from ecglens.privacy import unveiled
@@ -207,6 +208,12 @@ def _compared(
         one, other = unveiled.pairs_to_learn(owners, recordings, seed)
         same = (owners[one] == owners[other]).astype(np.int64)
         learnt.append((unveiled.pair_features(features / spread, one, other), same))
+    if len(np.unique(learnt[0][1])) < 2:
+        raise InputError(
+            "identify", "people to learn from", f"{len(set(parts[0][1]))} in {split.name}",
+            "pairs of one person and pairs of two", "more data, more --folds, or another --model",
+            kind="too_few_people",
+        )  # fmt: skip
     fitted = unveiled.fit_readable(model, learnt[0], learnt[1], seed)
     one, other = np.triu_indices(len(at), k=1)
     apart = unveiled.pair_features(_summary(material.features, at) / spread, one, other)

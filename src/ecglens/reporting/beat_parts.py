@@ -114,14 +114,14 @@ def attention_section(model: str, study: Row, beats: pd.DataFrame | None, task: 
 
 
 def looked_at(study: Row) -> str:
-    """Return in words where attention is denser than chance and than random weights make it."""
+    """Return in words where attention is denser than chance, random weights and the place in the window make it."""
     clear = [
         row for row in study["intervals"]
         if row["partition"] and _above(row["low"], 1) and _above(_LEVEL, row["p"])
-        and _above(row["low"], row["random_weights"]["high"])
+        and _above(row["low"], row["random_weights"]["high"]) and _above(row["low"], row["by_place"])
     ]  # fmt: skip
     if not clear:
-        return "It looks at no interval more than the interval's length, chance and random weights explain."
+        return "It looks at no interval more than length, place in the window, chance and random weights explain."
     parts = " and ".join(
         f"{row['interval']} ({row['value']:.2f} times as densely as on average{_blurred(row)})"
         for row in sorted(clear, key=lambda row: -row["value"])

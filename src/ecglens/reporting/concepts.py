@@ -72,7 +72,7 @@ def _conclusion(cells: pd.DataFrame) -> str:
     words = []
     for verdict, joint in ((USES_FOR, "for"), (USES_AGAINST, "against")):
         told = cells[cells["verdict"] == verdict].groupby(["concept", "class"], sort=False).size()
-        strong = told[told >= max(2, (cells["layer"].nunique() + 1) // 2)].sort_values(ascending=False)
+        strong = told[told >= (cells["layer"].nunique() + 1) // 2].sort_values(ascending=False)
         named = zip(strong.index.to_list(), strong.to_list(), strict=True)
         pairs = [f"{pair[0]} {joint} {pair[1]} ({n})" for pair, n in list(named)[:8]]
         words += [listed(pairs)] if pairs else []

@@ -250,7 +250,7 @@ def _stays(about: dict[str, Any]) -> Section:
     ]  # fmt: skip
     networks = stability["networks"]
     words = "How states of another network, trained anew, agree is not tested: give a family of networks."
-    if networks:
+    if networks and networks["value"] is not None:
         words = (
             f"Networks trained on other folds agree with {networks['value']:.2f} (adjusted Rand index, mean of "
             f"{networks['pairs']} pairs, {networks['low']:.2f} to {networks['high']:.2f}): 1 the same states, 0 chance."
