@@ -117,7 +117,7 @@ def test_records_of_the_same_names_but_other_people_are_refused(
     table.loc[0, "patient"] = "somebody else"
     table.to_csv(run_folder / "tables" / "records.csv", index=False)
     code, told, _ = cli("aggregate", run_folder, "--data", data_folder, "--target", "MI", "--out", tmp_path / "out")
-    assert code == 3
+    assert code == 6
     assert "another patient's" in told["error"]["message"]
 
 

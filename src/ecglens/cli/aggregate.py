@@ -159,7 +159,7 @@ def _cohort_of(explained: ExplainedCohort, asked: Asked) -> Cohort:
     cohort = load_cohort(asked.data, asked.dataset, keep_unlabelled=True, classes=explained.classes)
     owners = dict(zip(cohort.record_ids, people_of(cohort), strict=True))
     theirs = explained.records["patient"].astype(str)
-    missing = {record_id for record_id, patient in theirs.items() if owners.get(str(record_id)) != patient}
+    missing = {str(record) for record, patient in theirs.items() if owners.get(str(record)) != patient}
     if missing:
         raise ContractError(
             asked.data, "records",
