@@ -226,6 +226,10 @@ def test_the_purpose_must_be_said(folder: Path, tmp_path: Path, capsys):
 def test_a_run_that_goes_on_with_other_people_is_refused(people: Cohort, tmp_path: Path):
     folder = tmp_path / "run"
     identify([people], folder, **HOW)
+    before = (folder / "identification.json").stat().st_mtime_ns
+    again = identify([people], folder, **HOW, resume=True)
+    assert again.as_dict() == read_json(folder / "identification.json")
+    assert (folder / "identification.json").stat().st_mtime_ns == before  # what is finished is not done again
     fewer = people.take(range(len(people) - 3))  # a person less: the folds would be dealt anew
     with pytest.raises(ContractError, match="as when the run began"):
         identify([fewer], folder, **HOW, resume=True)

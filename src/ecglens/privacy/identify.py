@@ -30,7 +30,7 @@ from ecglens.privacy.intervals import measure_windows
 from ecglens.privacy.protocols import Split, make_splits
 from ecglens.privacy.scoring import Heard, Look, Material, hear
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
-from ecglens.runs.files import write_json
+from ecglens.runs.files import read_json, write_json
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
 from ecglens.statistics.figures import clean
@@ -120,6 +120,8 @@ def identify(
             if not began_before:
                 run.discard()  # data that are refused leave no run behind
             raise
+        if run.read().get("finished"):
+            return Identified(run, read_json(run.folder / RESULT))
         expected = expected_seconds(models, windowed, splits, task, protocol, explain=explain, causal=causal)
         run.note(expected_seconds=expected)
         progress("expected", 0, len(models) * len(splits), f"about {max(1, round(expected / 60))} min in all")
