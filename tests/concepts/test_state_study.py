@@ -193,6 +193,8 @@ def test_a_family_reads_each_record_by_the_network_that_has_not_seen_it(cohort, 
         assert {part[folds.record_ids[i]] for i in one.scored} == {number}
         assert {part[folds.record_ids[i]] for i in one.fit} == {3 - number}
     found = segment_states(family, folds, tmp_path / "out", size=TINY, k=3)
+    told = found.run.read()["example"]  # adds up from the average features of the network that read it
+    assert told["reference"] + sum(told["adds"]) == pytest.approx(told["logit"], abs=1e-4)
     assert found.about["networks"] == ["fold-1", "fold-2"]
     agreement = found.about["stability"]["networks"]
     assert agreement["pairs"] == 1

@@ -173,8 +173,10 @@ class _Study:
         excluded = [vars(entry) for entry in (*self.cohort.excluded, *self.prepared.excluded)]
         self.run.write_table("excluded", pd.DataFrame(excluded, columns=["record_id", "kind", "reason"]))
         profiles_of(evidence, read, rows, orders)
-        reference = np.mean([f.head.logits(_tensor(f.reference)[None])[0].numpy() for f in fitted], axis=0)
-        self._example(evidence, read, rows, labels, decided, probabilities, reference, states)
+        references = np.stack([f.head.logits(_tensor(f.reference)[None])[0].numpy() for f in fitted])
+        reference = references.mean(axis=0)
+        own = references.repeat([len(part) for part in evidence.scores], axis=0)  # of the network that read the record
+        self._example(evidence, read, rows, labels, decided, probabilities, own, states)
         told = {
             "k": first.states.k, "stability": stability,
             "fidelity": {name: float(fidelity[name]) for name in ("value", "low", "high")},
@@ -355,7 +357,7 @@ class _Study:
             "record_id": ecg.record_id, "fs": ecg.fs, "leads": list(ecg.leads), "start": ecg.start,
             "grid_fs": self.prepared.fs,
             "target": self.classes[target], "logit": float(read.logits[at, target]),
-            "probability": float(probabilities[at, target]), "reference": float(reference[target]),
+            "probability": float(probabilities[at, target]), "reference": float(reference[at, target]),
             "adds": read.contributions[at, :, target].tolist(), "shares": read.shares[at].tolist(),
             "certainty": float(1 - read.doubt[at, target]), "right": bool(alone.any()),
             "mostly": preferred_parts(states),
