@@ -8,6 +8,9 @@ import sys
 
 def main() -> None:
     """Run the command line."""
+    from ecglens.cli.memory import keep_freed_memory
+
+    keep_freed_memory()
     from ecglens.cli.app import run
 
     sys.exit(run(sys.argv[1:]))
