@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ecglens.auditing import attention, faithfulness, planted, randomization, regression, stability
+from ecglens.auditing import attention, faithfulness, planted, randomization, regression, stability, work
 from ecglens.auditing.maps import is_dear
 from ecglens.auditing.twins import schedule_for
 from ecglens.auditing.verdict import TestResult, Verdict, best_method, decide, rule_of, untested
 from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
-from ecglens.auditing.work import QUICK, Found, Setting, Size, Test, Work
+from ecglens.auditing.work import Found, Setting, Size, Test, Work
 from ecglens.auditing.worlds import why
 from ecglens.bundle import Bundle, as_tensor
 from ecglens.cohort import Cohort
@@ -82,7 +82,7 @@ def audit(
     train_data: Cohort | None = None,
     methods: Mapping[str, Method] | None = None,
     tests: Sequence[Test] | None = None,
-    size: Size = QUICK,
+    size: Size | None = None,
     seed: int = 0,
     resume: bool = False,
     arguments: Mapping[str, Any] | None = None,
@@ -96,11 +96,13 @@ def audit(
     train_data  real records on which twins are trained to measure, beside the simulated ones
     methods     by name; default: every one of `EXPLAINERS` that the linter does not refuse on this network
     tests       default: all `TESTS`; what is left out is not tested
+    size        how much is asked for; default: `work.QUICK`
 
     Raises LeakError where `data` holds patients the bundle was trained on, UsageError where `out` holds another run,
     and ContractError where an audit that is resumed had other arguments. All else that goes wrong is told in a cell.
     """
     began = time.monotonic()
+    size = size or work.QUICK
     chosen, refused = suitable(bundle) if methods is None else (dict(methods), {})
     wanted = TESTS if tests is None else tuple(tests)
     run = Run(Path(out))
@@ -110,16 +112,16 @@ def audit(
             "tests": [test.name for test in wanted], "data": _about(data), "train_data": _about(train_data),
         }  # fmt: skip
         run = Run.create(run.folder, "audit", told, seed, resume)
-        work = Work(bundle, size, seed, schedule_for(bundle, size.epochs), data=data, train_data=train_data,
-                    folder=run.folder, cache=cache, progress=progress)  # fmt: skip
+        job = Work(bundle, size, seed, schedule_for(bundle, size.epochs), data=data, train_data=train_data,
+                   folder=run.folder, cache=cache, progress=progress)  # fmt: skip
         if data is not None:
-            _refuse_leak(work)
+            _refuse_leak(job)
         with run.journal() as journal:
-            figures, evidence = _all_tests(work, wanted, chosen, journal, progress)
+            figures, evidence = _all_tests(job, wanted, chosen, journal, progress)
             spent = sum(journal.entries("seconds").values()) or time.monotonic() - began
         verdicts = {name: decide(results) for name, results in figures.items()}
         verdicts |= {name: Verdict("not tested", reason, {}) for name, reason in refused.items()}
-        evidence["agreement"] = _agreement(work, chosen)
+        evidence["agreement"] = _agreement(job, chosen)
         found = Audit(run, bundle.name, bundle.weights_sha256, verdicts, best_method(verdicts), evidence, spent)
         _write(found)
     return found

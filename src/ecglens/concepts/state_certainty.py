@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecglens.statistics.bootstrap import interval, patient_weights
+from ecglens.statistics.bootstrap import drawn_figure, patient_weights
 from ecglens.statistics.figures import json_number
 from ecglens.statistics.metrics import auroc
 
@@ -89,12 +89,13 @@ def certainty_of(
         grid = np.linspace(0.01, 1.0, CURVE_POINTS)
         at = np.minimum(np.searchsorted(coverage, grid - 1e-12), len(risk) - 1)
         told[name] = {
-            "auroc": _figure(areas[name]), "aurc": _figure(_aurc_drawn(wrong, doubt, every[: 1 + N_RESAMPLES // 5])),
+            "auroc": drawn_figure(areas[name]),
+            "aurc": drawn_figure(_aurc_drawn(wrong, doubt, every[: 1 + N_RESAMPLES // 5])),
             "coverage": [round(float(c), 4) for c in grid], "risk": [json_number(float(r)) for r in risk[at]],
         }  # fmt: skip
     first, *others = areas
     if others:
-        told["difference"] = _figure(areas[first] - areas[others[0]])
+        told["difference"] = drawn_figure(areas[first] - areas[others[0]])
     return told
 
 
@@ -122,8 +123,3 @@ def _aurc_drawn(wrong: Floats, doubt: np.ndarray, every: np.ndarray) -> Floats:
         kept, lost = mass.cumsum(), (mass * errors).cumsum()
         out.append(float((lost / np.maximum(kept, 1e-12) * mass).sum() / max(kept[-1], 1e-12)))
     return np.array(out)
-
-
-def _figure(values: Floats) -> dict[str, Any]:
-    low, high, _ = interval(values[1:])
-    return {"value": json_number(float(values[0])), "low": json_number(low), "high": json_number(high)}

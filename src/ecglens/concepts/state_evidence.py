@@ -223,7 +223,7 @@ def _random_nmi(
     return float(np.mean(values)) if values else None
 
 
-def profiles_of(evidence: Evidence, read: Read, rows: NDArray[np.intp], orders: Sequence[NDArray[np.intp]]) -> None:
+def profiles_of(evidence: Evidence, read: Read, rows: NDArray[np.intp]) -> None:
     """Write the mean waveform round the middle of each state's stretches: `arrays/profiles.npy` [state, lead, time].
 
     In mV as recorded, at the rate of the grid, 0.3 s on either side; where the state is: `arrays/profile-share.npy`

@@ -144,11 +144,11 @@ class _Study:
         answers = evidence.answers(reads, taught, self.by)
         pooled = _joined([read.permuted(order) for read, order in zip(reads, orders, strict=True)])
         rows = np.concatenate(scores)
-        self._write(evidence, fitted, pooled, rows, answers, agreement, orders)
+        self._write(evidence, fitted, pooled, rows, answers, agreement)
 
     def _write(
         self, evidence: Evidence, fitted: Sequence[Fitted], read: Read, rows: np.ndarray, answers: dict[str, Any],
-        agreement: dict[str, Any], orders: Sequence[np.ndarray],
+        agreement: dict[str, Any],
     ) -> None:  # fmt: skip
         used = self.prepared.cohort.take(rows)
         people, labels = people_of(used), used.labels[list(self.classes)].to_numpy(float)
@@ -172,7 +172,7 @@ class _Study:
         self.run.write_table(SEQUENCES, sequence_table(used.record_ids, read, lengths, self.prepared.fs))
         excluded = [vars(entry) for entry in (*self.cohort.excluded, *self.prepared.excluded)]
         self.run.write_table("excluded", pd.DataFrame(excluded, columns=["record_id", "kind", "reason"]))
-        profiles_of(evidence, read, rows, orders)
+        profiles_of(evidence, read, rows)
         references = np.stack([f.head.logits(_tensor(f.reference)[None])[0].numpy() for f in fitted])
         reference = references.mean(axis=0)
         own = references.repeat([len(part) for part in evidence.scores], axis=0)  # of the network that read the record

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ecglens.concepts.state_stability import ari_of_tables, matched
 from ecglens.errors import InputError, UsageError
 from ecglens.runs.draws import derived_seed
-from ecglens.statistics.bootstrap import interval, patient_weights
+from ecglens.statistics.bootstrap import drawn_figure, patient_weights
 from ecglens.statistics.figures import json_number
 
 METHODS = ("kmeans", "gmm", "hierarchical")
@@ -142,7 +142,7 @@ def scores(labels: Labels, truth: Labels, people: Sequence[str], seed: int = 0) 
     cells[np.arange(len(labels)), labels * n + truth] = 1
     tables = (np.concatenate([np.ones((1, len(labels))), weights]) @ cells).reshape(-1, k, n)
     return {
-        "accuracy": _figure(hit), "ari": _figure(ari_of_tables(tables)),
+        "accuracy": drawn_figure(hit), "ari": drawn_figure(ari_of_tables(tables)),
         "majority": float(np.bincount(truth).max() / len(truth)),
         "n": len(labels), "n_patients": len(set(people)),
     }  # fmt: skip
@@ -161,7 +161,7 @@ def differences(
             here = (labels == cluster) & ~np.isnan(values)
             mass = every[:, here].sum(axis=1)
             drawn = np.where(mass > 0, every[:, here] @ values[here] / np.maximum(mass, 1e-12), np.nan)
-            told[name] = _figure(drawn)
+            told[name] = drawn_figure(drawn)
         found.append(told)
     return found
 
@@ -235,8 +235,3 @@ def _paired(table: Floats, weights: np.ndarray | None, labels: Labels, truth: La
     if weights is None:
         return np.array([hit.mean()])
     return np.concatenate([[hit.mean()], weights @ hit / weights.sum(axis=1)])
-
-
-def _figure(values: Floats) -> dict[str, Any]:
-    low, high, _ = interval(values[1:])
-    return {"value": json_number(float(values[0])), "low": json_number(low), "high": json_number(high)}

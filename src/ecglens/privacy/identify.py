@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ecglens.cohort import Cohort
-from ecglens.errors import ContractError, UsageError
+from ecglens.errors import UsageError
 from ecglens.preprocessing.prepare import describe_exclusions
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, PEOPLE_A_BATCH, STEPS_AN_EPOCH
@@ -27,7 +27,7 @@ from ecglens.privacy.controls import controls, refuse_doubled_recordings
 from ecglens.privacy.explanations import Explaining, expected_more, refuse_nothing_to_explain
 from ecglens.privacy.figures import Tables, figures_of, within_databases
 from ecglens.privacy.intervals import measure_windows
-from ecglens.privacy.protocols import Split, make_splits
+from ecglens.privacy.protocols import CLASS_OF, Split, make_splits
 from ecglens.privacy.scoring import Heard, Look, Material, hear
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import read_json, write_json
@@ -162,12 +162,7 @@ def _note_windows(run: Run, table: pd.DataFrame) -> None:
     """Note whose windows these are. Raises ContractError where a run that goes on had others."""
     columns = ["fingerprint", "person", "recording", "start", "date", "sex", "age_group"]
     digest = hash_of(table[columns].to_csv(index=False))
-    before = run.read().get("windows_sha256", digest)
-    if before != digest:
-        raise ContractError(
-            run.folder, "data", f"SHA-256 {digest[:16]} of windows and people", f"{before[:16]}, as when the run began",
-            "restore the data, or start a new run", kind="resume",
-        )  # fmt: skip
+    run.refuse_other_data(run.read().get("windows_sha256"), digest, "windows and people")
     run.note(windows_sha256=digest)
 
 
@@ -251,7 +246,7 @@ def _labels(table: pd.DataFrame, splits: Sequence[Split], task: str) -> tuple[pd
     """Return the label of each window and the classes, in order."""
     if task == "person":
         return table["person"], sorted(table["person"].iloc[splits[0].train].unique())
-    labels = table["sex" if task == "sex" else "age_group"]
+    labels = table[CLASS_OF[task]]
     learnt = np.concatenate([split.train for split in splits])
     return labels, sorted(labels.iloc[learnt].dropna().unique())
 

@@ -148,9 +148,7 @@ def flattened(windowed: Windowed, marked: Marked, interval: str, *, control: boo
     (scaling from 0 to 1) come after.
     """
     signal, n_samples = windowed.signal.copy(), windowed.signal.shape[-1]
-    table = windowed.table
-    ids = [f"{r}@{s:.3f}" for r, s in zip(table["recording"], table["start"], strict=True)]
-    keys = record_keys(ids)
+    keys = record_keys(windowed.ids)
     for i, each in enumerate(marked.stretches):
         where = each[interval]
         if control:

@@ -68,7 +68,7 @@ class Split:
         return self.protocol in ("verification", "open-set", "cross-session", "sex", "age")
 
 
-_COLUMN = {"sex": "sex", "age": "age_group"}  # where the class of a person stands
+CLASS_OF = {"sex": "sex", "age": "age_group"}  # the column where the class of a person stands
 
 
 def make_splits(
@@ -250,8 +250,8 @@ def _own_parts(rows: pd.DataFrame) -> tuple[Indices, Indices]:
 def _refuse_classes(table: pd.DataFrame, task: str, n_folds: int) -> None:
     """Raise InputError where there are no two classes of enough people."""
     people = table.drop_duplicates("person")
-    known = people.dropna(subset=[_COLUMN[task]])
-    counts = known[_COLUMN[task]].value_counts()
+    known = people.dropna(subset=[CLASS_OF[task]])
+    counts = known[CLASS_OF[task]].value_counts()
     if len(counts) < 2:
         found = f"{task} known for {len(known)} of {len(people)} people, {len(counts)} class"
         raise InputError("identify", task, found, "people of two classes", "use --task person", kind="unknown_class")
@@ -265,7 +265,7 @@ def _refuse_classes(table: pd.DataFrame, task: str, n_folds: int) -> None:
 
 
 def _by_class(table: pd.DataFrame, task: str, n_folds: int, random: np.random.Generator) -> list[Split]:
-    column = _COLUMN[task]
+    column = CLASS_OF[task]
     people = table.drop_duplicates("person").set_index("person")[[column, "database"]]
     known = people.dropna(subset=[column])
     fold = pd.Series(0, index=known.index)

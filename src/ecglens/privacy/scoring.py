@@ -84,8 +84,8 @@ class Material:
 
     def pupil(self, attacker: Attacker, at: np.ndarray, labels: np.ndarray) -> Pupil:
         """Return what an attacker learns from: the windows at `at`, whose labels these are, as it sees them."""
-        rows = self.table.iloc[at]
-        ids = [f"{r}@{s:.3f}" for r, s in zip(rows["recording"], rows["start"], strict=True)]
+        names = self.windowed.ids
+        ids = [names[i] for i in at]
         signal, place = self.shown(attacker, at)
         first = np.searchsorted(place, place)  # pieces of a window are numbered
         return Pupil.of(

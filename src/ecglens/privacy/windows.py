@@ -99,6 +99,12 @@ class Windowed:
             signal, _ = step.apply(signal, self.fs)
         return np.ascontiguousarray(signal, np.float32)
 
+    @property
+    def ids(self) -> list[str]:
+        """What each window is called where something is drawn for it: its recording and when it begins."""
+        rows = zip(self.table["recording"], self.table["start"], strict=True)
+        return [f"{recording}@{start:.3f}" for recording, start in rows]
+
     def take(self, at: np.ndarray) -> Windowed:
         """Return the windows at these positions."""
         return replace(self, signal=self.signal[at], table=self.table.iloc[at].reset_index(drop=True))

@@ -90,6 +90,14 @@ class Run:
             raise InputError(run.folder, "run folder", found, f"a finished `ecglens {command or verb}`", to_do)
         return run
 
+    def refuse_other_data(self, before: str | None, digest: str, what: str) -> None:
+        """Raise ContractError where a run that goes on began with other data: SHA-256 `before`, None when it begins."""
+        if before not in (None, digest):
+            raise ContractError(
+                self.folder, "data", f"SHA-256 {digest[:16]} of {what}", f"{before[:16]}, as when the run began",
+                "restore the data, or start a new run", kind="resume",
+            )  # fmt: skip
+
     def note(self, **facts: Any) -> None:
         """Add facts to `run.json` (data hash, results)."""
         write_json(self.folder / "run.json", self.read() | _plain(facts))

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecglens.errors import InputError, UsageError
 from ecglens.statistics import metrics
+from ecglens.statistics.figures import json_number
 from ecglens.statistics.metrics import Floats
 
 METRICS = ("auroc", "average_precision", "f1", "sensitivity", "specificity", "ppv", "balanced_accuracy")
@@ -394,3 +395,9 @@ def _as_matrix(values: ArrayLike) -> NDArray:
     """Return [record, class]; a single class may come as [record]."""
     array = np.asarray(values)
     return array[:, None] if array.ndim == 1 else array
+
+
+def drawn_figure(values: Floats) -> dict[str, Any]:
+    """Return value, low and high as JSON has them, of a figure [1 + resample]: as it is, then on each resample."""
+    low, high, _ = interval(values[1:])
+    return {"value": json_number(float(values[0])), "low": json_number(low), "high": json_number(high)}

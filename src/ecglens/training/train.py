@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from ecglens.bundle import Bundle, Output, TrainedOn
 from ecglens.cohort import Cohort, Excluded
-from ecglens.errors import ContractError
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES, MODELS
 from ecglens.prediction.calibration import calibrate
@@ -250,12 +249,7 @@ def _note_data(run: Run, cohort: Cohort, prepared: Mapping[str, Prepared]) -> No
     digest = hash_of(
         {name: [part.fingerprints, part.cohort.labels.to_csv(index=False)] for name, part in prepared.items()}
     )
-    before = run.read().get("data", {}).get("sha256", digest)
-    if before != digest:
-        raise ContractError(
-            run.folder, "data", f"SHA-256 {digest[:16]} of signals and labels", f"{before[:16]}, as when the run began",
-            "restore the data, or start a new run", kind="resume",
-        )  # fmt: skip
+    run.refuse_other_data(run.read().get("data", {}).get("sha256"), digest, "signals and labels")
     run.write_table("excluded", pd.DataFrame(rows, columns=["record_id", "part", "kind", "reason"]))
     run.note(
         data={
