@@ -95,8 +95,8 @@ def test_the_linter_knows_attention() -> None:
 def test_a_softmax_that_is_no_attention_is_refused() -> None:
     class Gate(ECGNet):
         def _encode(self, signal: Tensor) -> Any:
-            features = super()._encode(signal)
-            return features * torch.softmax(features, dim=-1)
+            features, which = super()._encode(signal)
+            return features * torch.softmax(features, dim=-1), which
 
     found = complaints(Gate(widths=(3, 4, 5), hidden=4).eval(), "lrp", torch.zeros(1, 12, 160))
     assert "an operation that is no layer (Softmax)" in found

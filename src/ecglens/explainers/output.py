@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ecglens.bundle import Bundle, Output, as_tensor
 from ecglens.errors import ContractError, UsageError
 from ecglens.explainers.methods import EXPLAINERS, Method
+from ecglens.models.repeats import different, leads_repeat
 from ecglens.shapes import Targets
 
 LOGIT, PROBABILITY = "logit", "probability"
@@ -99,7 +100,7 @@ class AsPredicted(nn.Module):
     """A bundle's network on whole prepared records: cut into windows, answered, combined, as `predict` does.
 
     For methods that only ask what the answer would be; no gradients go through. Copies of a record with something
-    hidden share the windows in which nothing is: each is answered once.
+    hidden share the windows in which nothing is, and windows their leads: each is answered once.
     """
 
     def __init__(self, bundle: Bundle, output: str = LOGIT) -> None:
@@ -111,15 +112,10 @@ class AsPredicted(nn.Module):
     def forward(self, signal: Tensor) -> Tensor:
         """Return combined logits or probabilities [record, output] of prepared records [record, lead, time]."""
         windows = self.preprocessing.cut(signal.numpy(), self.fs)
-        different, which = _different(windows.reshape(-1, *windows.shape[2:]))
-        outputs = self.network(as_tensor(different)).numpy()[which]
+        flat = windows.reshape(-1, *windows.shape[2:])
+        first, which = different(flat)
+        with leads_repeat(self.network):
+            outputs = self.network(as_tensor(flat[first])).numpy()[which]
         combined = self.preprocessing.windows.combined(outputs.reshape(*windows.shape[:2], -1).astype(np.float64))
         answers = combined if self.activate is None else self.activate(combined)
         return torch.from_numpy(answers.astype(np.float32))
-
-
-def _different(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the windows that differ from each other, and for each of `windows` which of them it is."""
-    numbers: dict[bytes, int] = {}
-    which = np.array([numbers.setdefault(window.tobytes(), len(numbers)) for window in windows])
-    return windows[np.unique(which, return_index=True)[1]], which

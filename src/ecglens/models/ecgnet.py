@@ -16,10 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecglens.models.layers import Add, Residual, WeightedSum, receptive_field
+from ecglens.models.repeats import different
 
 
 class Attended(NamedTuple):
@@ -73,6 +76,8 @@ class ECGNet(nn.Module):
     per_class           one pair of attentions per output
     """
 
+    leads_repeat = False  # read each different lead of a batch once: see `models.repeats`
+
     def __init__(
         self,
         n_leads: int = 12,
@@ -110,23 +115,36 @@ class ECGNet(nn.Module):
 
     def attend(self, signal: Tensor) -> Attended:
         """Return logits and both attentions of `signal` [batch, lead, time]."""
-        features = self._encode(signal)  # [batch, lead, step, channel]
+        features, which = self._encode(signal)
         temporal = self.temporal_attention(features)  # [batch, lead, query, step]
-        leads = self.over_time(temporal, features).transpose(1, 2)  # [batch, query, lead, channel]
+        leads = self.over_time(temporal, features)  # [batch, lead, query, channel]
+        if which is not None:
+            temporal, leads = (each[0, which].reshape(*signal.shape[:2], *each.shape[2:]) for each in (temporal, leads))
+        leads = leads.transpose(1, 2)  # [batch, query, lead, channel]
         weights = self.lead_attention(leads)  # [batch, query, lead]
         pooled = self.over_leads(weights.unsqueeze(2), leads).squeeze(2)  # [batch, query, channel]
         logits = self.head(pooled)  # [batch, query, output]
         logits = torch.diagonal(logits, dim1=1, dim2=2) if self.per_class else logits[:, 0]
         return Attended(logits, temporal.transpose(1, 2), weights)
 
-    def _encode(self, signal: Tensor) -> Tensor:
+    def _encode(self, signal: Tensor) -> tuple[Tensor, NDArray[np.int64] | None]:
+        """Return features [batch, lead, step, channel].
+
+        Where leads repeat: [1, different lead, step, channel], and for each lead of each ECG which of them it is.
+        """
         batch, n_leads, n_samples = signal.shape
-        features = signal.reshape(batch * n_leads, 1, n_samples)
+        features, which = signal.reshape(batch * n_leads, 1, n_samples), None
+        places = None if self.embedding is None else self.embedding.repeat(batch, 1).unsqueeze(-1)
+        if self.leads_repeat:
+            lead = torch.arange(n_leads).repeat(batch)[:, None]  # the same samples in another lead are something else
+            first, which = different(torch.cat([features[:, 0], lead], dim=1).numpy())
+            features, places = features[first], None if places is None else places[first]
         for k, block in enumerate(self.blocks):
             features = block(features)
-            if k == 0 and self.embedding is not None:
-                features = self.add_embedding(features, self.embedding.repeat(batch, 1).unsqueeze(-1))
-        return features.reshape(batch, n_leads, *features.shape[1:]).transpose(2, 3)
+            if k == 0 and places is not None:
+                features = self.add_embedding(features, places)
+        shape = (batch, n_leads) if which is None else (1, len(features))
+        return features.reshape(*shape, *features.shape[1:]).transpose(2, 3), which
 
 
 def _block(n_in: int, n_out: int, kernel: int, dropout: float) -> Residual:
