@@ -163,6 +163,13 @@ def test_groups_and_another_run(
 def test_top_and_predicted(explained: ExplainedCohort, small_cohort: Cohort, cache: Cache) -> None:
     top = aggregate(explained, small_cohort, ["MI"], "saliency", replace(FAST, select="top100"), cache=cache)[0][0]
     assert top.summary.n_records == len(small_cohort)  # fewer than 100
+    assert not top.excluded
+    p = explained.records["probability MI"].astype(float)
+    first = str(p.idxmax())
+    passed = replace(explained, maps=explained.maps.drop(index=first, level="record_id"))
+    found = aggregate(passed, small_cohort, ["MI"], "saliency", replace(FAST, select="top100"), cache=cache)[0][0]
+    assert found.excluded == {first: "not explained"}  # it would be among them
+    assert found.summary.n_records == len(small_cohort) - 1
     for target in small_cohort.classes:
         called = explained.called(target)
         if len(called) >= 30:

@@ -62,6 +62,8 @@ class Glocal:
     p, q        of the shift null, and over all cells together; rank: 1 has the largest value
     against     target's records less those labelled NORM, for the same question; None where there is none
     groups      comparisons that were asked for
+    excluded    records that would count but have no map, or too few beats: why, by name
+    not_judged  records left out before it could be told whether they count: why, by name
     absent      records that lack a wave in every lead, by wave and reason
     beats_left_out  beats by reason, where cells are phases of the beat
     members     how alike the networks of a family are; None for a single one
@@ -91,6 +93,7 @@ class Glocal:
     groups: tuple[Difference, ...] = ()
     trace: Trace | None = None
     verdict: str = NOT_TESTED
+    not_judged: Mapping[str, str] = field(default_factory=dict)
 
     def order(self) -> list[tuple[int, int]]:
         """Return the places (lead, cell) from the largest value on."""
@@ -186,7 +189,7 @@ class _Work:
         refuse_few(target, chosen.records, self.explained)
         if self.how.compare and self.other is None:
             group(self.how.compare, self.explained, self.cohort, target, chosen.records)
-        normal = Selection((), {})
+        normal = Selection((), {}, {})
         if target != NORMAL and NORMAL in self.cohort.classes and NORMAL in self.explained.classes:
             normal = self._normal(target)
         shape = len(self.explained.leads), len(self.names)
@@ -203,7 +206,7 @@ class _Work:
         mapped = set(self.explained.shares(target, self.method).index.astype(str))
         labels = self.cohort.labels
         normal = labels.index[(labels[NORMAL] == 1) & (labels[target] != 1)].astype(str)
-        return Selection(tuple(sorted(mapped & set(normal))), {})
+        return Selection(tuple(sorted(mapped & set(normal))), {}, {})
 
     def gather(self, gatherings: Sequence[_Gathering], cache: Cache | None, progress: Progress) -> None:
         """Go through the records once."""
@@ -246,7 +249,7 @@ class _Work:
             {wave: dict(reasons) for wave, reasons in one.absent.items() if reasons}, dict(one.left_out),
             members_agreement(rows, bundles), str(own["unit"]), float(own["resolution_ms"]),
             bool(own["resolves_leads"]), self._against(one), self._groups(one),
-            one.trace.compute() if self.how.by == BEAT else None,
+            one.trace.compute() if self.how.by == BEAT else None, not_judged=one.selection.not_judged,
         )  # fmt: skip
 
     def _against(self, one: _Gathering) -> Difference | None:

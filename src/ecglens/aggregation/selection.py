@@ -22,10 +22,13 @@ COMPARISONS = ("sex", "age:YEARS", "device", "site", "correct")
 
 @dataclass(frozen=True)
 class Selection:
-    """Records for one target: those that have a map, and those that would count but have none, with the reason."""
+    """Records for one target: those that have a map, and with the reason those that would count but have none, and
+    those that were left out before it could be told whether they count.
+    """
 
     records: tuple[str, ...]
     excluded: Mapping[str, str]
+    not_judged: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Groups:
 
 
 def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str, how: str = LABELLED) -> Selection:
-    """Return the records of `target`, sorted by name: those that carry the label (1), are called so, or the 100 with
+    """Return the records of `target`, sorted by name: those that carry the label (1), are called so, or the 100 maps of
     the largest probability (ties by name).
 
     Raises UsageError for another selection, or a target that is no class where a label is asked for.
@@ -55,11 +58,22 @@ def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str,
     elif how == PREDICTED:
         chosen = explained.called(target)
     else:
-        p = explained.records.loc[sorted(mapped), f"probability {target}"]
-        chosen = [str(name) for name in p.index[np.argsort(-p.to_numpy(float), stable=True)[:N_TOP]]]
+        chosen = _most_probable(explained, target, mapped)
     reasons = _reasons(explained, method)
     without = {name: reasons.get(name, "not explained") for name in chosen if name not in mapped}
-    return Selection(tuple(sorted(name for name in chosen if name in mapped)), without)
+    judged = set(explained.records.index.astype(str))
+    if how == LABELLED:
+        judged |= set(cohort.labels.index[cohort.labels[target].notna()].astype(str))
+    unknown = {name: why for name, why in reasons.items() if name not in judged}
+    return Selection(tuple(sorted(name for name in chosen if name in mapped)), without, unknown)
+
+
+def _most_probable(explained: ExplainedCohort, target: str, mapped: set[str]) -> list[str]:
+    """Return the records of the largest probability, as many as it takes to have 100 with a map."""
+    p = explained.records[f"probability {target}"].sort_index()
+    ordered = p.index[np.argsort(-p.to_numpy(float), stable=True)].astype(str)
+    has_map = np.array([name in mapped for name in ordered], dtype=int)
+    return [str(name) for name in ordered[np.cumsum(has_map) - has_map < N_TOP]]
 
 
 def _labelled(explained: ExplainedCohort, cohort: Cohort, target: str) -> list[str]:

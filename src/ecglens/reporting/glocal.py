@@ -9,7 +9,7 @@ import numpy as np
 
 from ecglens.aggregation.glocal import SEGMENT, Glocal
 from ecglens.aggregation.groups import Difference
-from ecglens.aggregation.tables import SIGNIFICANT, cell_words, excluded_counts, sentence
+from ecglens.aggregation.tables import SIGNIFICANT, cell_words, counts, sentence
 from ecglens.explanation import NOT_TESTED
 from ecglens.plotting.glocal import plot_beats, plot_segments
 from ecglens.plotting.style import figure_bytes
@@ -158,11 +158,12 @@ def _comparison(one: Glocal, between: Difference) -> Section:
 
 
 def _left_out(one: Glocal) -> Section:
-    records = [(f"record: {why}", f"{n:,}") for why, n in excluded_counts(one).items()]
+    records = [(f"record: {why}", f"{n:,}") for why, n in counts(one.excluded).items()]
+    unknown = [(f"record, not known whether it counts: {why}", f"{n:,}") for why, n in counts(one.not_judged).items()]
     waves = [(f"no {wave} in any lead: {why}", f"{n:,}") for wave, reasons in one.absent.items()
              for why, n in sorted(reasons.items())]  # fmt: skip
     beats = [(f"beats: {why}", f"{n:,}") for why, n in sorted(one.beats_left_out.items())]
-    rows = (*records, *waves, *beats)
+    rows = (*records, *unknown, *waves, *beats)
     conclusion = (
         f"{len(one.excluded):,} records were left out; where a wave is absent, its cells of that record count for "
         "nothing."
