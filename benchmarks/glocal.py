@@ -26,7 +26,7 @@ from ecglens.aggregation.agreement import Hits, hits, rank_agreement, read_expec
 from ecglens.aggregation.glocal import Averaging, Glocal, aggregate
 from ecglens.aggregation.groups import difference
 from ecglens.aggregation.marks import marks_cache
-from ecglens.aggregation.selection import group
+from ecglens.aggregation.selection import group, refuse_few
 from ecglens.aggregation.tables import as_dict, between_as_dict, cell_words
 from ecglens.cli.console import ProgressLine
 from ecglens.cohort import Cohort
@@ -136,8 +136,10 @@ def _groups(explained: ExplainedCohort, cohort: Cohort, averages: list[Glocal], 
 
 
 def _grouped(explained: ExplainedCohort, cohort: Cohort, one: Glocal, by: str) -> Any:
+    parts = group(by, explained, cohort, one.target, one.rows.rows().record_ids)
     try:
-        parts = group(by, explained, cohort, one.target, one.rows.rows().record_ids)
+        for name, records in ((parts.a, parts.of_a), (parts.b, parts.of_b)):
+            refuse_few(f"{one.target}, {by}: {name}", records, explained)
     except InputError as error:
         return str(error)
     between = difference(parts.a, one.rows.rows(parts.of_a), parts.b, one.rows.rows(parts.of_b))

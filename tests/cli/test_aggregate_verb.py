@@ -212,8 +212,8 @@ def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
         (["--method", "occlusion"], 2, "saliency"),
         (["--fold", "10"], 2, "none with maps that are made"),
         (["--limit", "5"], 2, "none with maps that are made"),
-        (["--target", "MI", "--compare", "age:65"], 3, "at least 20 records and 10 patients"),
-        (["--target", "MI", "--compare", "device"], 3, ""),
+        (["--compare", "age:old"], 2, "age:65"),
+        (["--target", "MI", "--compare", "device"], 3, "no device is known"),
         (["--target", "MI", "--min-beats", "60"], 3, "20 or more"),
     ],
 )
@@ -223,6 +223,17 @@ def test_what_can_be_typed_wrongly(
     found, told, _ = cli("aggregate", maps, "--data", data_folder, "--out", tmp_path / "out", *given)
     assert (found, words in told["error"]["message"]) == (code, True), told
     assert "\n" not in told["error"]["message"]
+
+
+def test_a_comparison_that_is_left_out_is_said(
+    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("aggregate", maps, "--data", data_folder, "--target", "MI", "--compare", "age:65", "--out")
+    code, told, _ = cli(*command, tmp_path / "out")
+    assert (code, told["n_records"], told["comparisons"]) == (7, 22, [])
+    (few,) = told["not_compared"]
+    assert (few["a"], few["b"]) == ("65 years and older", "younger than 65")
+    assert "Not compared" in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_another_cohort_is_refused(cli: Cli, maps: Path, tmp_path: Path) -> None:

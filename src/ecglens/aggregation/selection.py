@@ -14,10 +14,12 @@ from ecglens.errors import InputError, UsageError
 from ecglens.explainers.explained import ExplainedCohort
 
 LABELLED, PREDICTED, TOP = "labelled", "predicted", "top100"
+NORMAL = "NORM"
 SELECTIONS = (LABELLED, PREDICTED, TOP)
 N_TOP = 100
 MIN_RECORDS, MIN_PATIENTS = 20, 10  # of a group; fewer are anecdotes
-COMPARISONS = ("sex", "age:YEARS", "device", "site", "correct")
+CORRECT = "correct"
+COMPARISONS = ("sex", "age:YEARS", "device", "site", CORRECT)
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ class Groups:
     of_b: tuple[str, ...]
 
 
-def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str, how: str = LABELLED) -> Selection:
+def select(
+    explained: ExplainedCohort, cohort: Cohort, target: str, method: str, how: str = LABELLED, of: str = ""
+) -> Selection:
     """Return the records of `target`, sorted by name: those that carry the label (1), are called so, or the 100 maps of
-    the largest probability (ties by name).
+    the largest probability (ties by name). With `of`, the records of that class for the maps of `target`.
 
     Raises UsageError for another selection, or a target that is no class where a label is asked for.
     """
@@ -53,6 +57,7 @@ def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str,
     if target not in explained.classes:
         raise UsageError("aggregate", "--target", target, f"all, or of {', '.join(explained.classes)}")
     mapped = set(explained.shares(target, method).index.astype(str))
+    target = of or target
     if how == LABELLED:
         chosen = _labelled(explained, cohort, target)
     elif how == PREDICTED:
@@ -66,6 +71,18 @@ def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str,
         judged |= set(cohort.labels.index[cohort.labels[target].notna()].astype(str))
     unknown = {name: why for name, why in reasons.items() if name not in judged}
     return Selection(tuple(sorted(name for name in chosen if name in mapped)), without, unknown)
+
+
+def select_normal(explained: ExplainedCohort, cohort: Cohort, target: str, method: str) -> Selection | None:
+    """Return the records labelled NORM and not `target`, which it is compared with; None where there is no such class,
+    or it is the target.
+    """
+    if target == NORMAL or NORMAL not in cohort.classes or NORMAL not in explained.classes:
+        return None
+    normal = select(explained, cohort, target, method, of=NORMAL)
+    ill = set(cohort.labels.index[cohort.labels[target] == 1].astype(str))
+    without = {name: why for name, why in normal.excluded.items() if name not in ill}
+    return Selection(tuple(name for name in normal.records if name not in ill), without, {})
 
 
 def _most_probable(explained: ExplainedCohort, target: str, mapped: set[str]) -> list[str]:
@@ -90,30 +107,38 @@ def _reasons(explained: ExplainedCohort, method: str | None) -> dict[str, str]:
     return {str(row.record_id): str(row.kind) for row in chosen.itertuples()}
 
 
+def check_comparison(by: str, cohort: Cohort) -> None:
+    """Raise UsageError for groups that are not known, InputError where nobody's is known in the whole cohort."""
+    column = by.split(":")[0]
+    if column == "age":
+        _years(by)
+    elif by not in COMPARISONS:
+        raise UsageError(
+            "aggregate", "--compare", by, f"{', '.join(COMPARISONS)}, or a run of `ecglens explain --data`"
+        )
+    if column != CORRECT and not cohort.metadata[column].notna().any():
+        raise InputError("aggregate", "--compare", f"no {column} is known", f"a cohort whose metadata has {column}")
+
+
 def group(by: str, explained: ExplainedCohort, cohort: Cohort, target: str, records: Sequence[str]) -> Groups:
     """Return two groups of `records`: by sex, age:YEARS, device or site (the most frequent against all others), or
     correct (called what they are labelled, or not).
 
-    Who belongs to neither (sex unknown) is in none. Raises UsageError for another word, InputError where a group has
-    fewer than 20 records or 10 patients.
+    Who belongs to neither (sex unknown) is in none. Groups may be small, see `refuse_few`. Raises what
+    `check_comparison` raises.
     """
+    check_comparison(by, cohort)
     table = cohort.metadata.loc[list(records)]
     if by == "sex":
-        found = _split("sex", "female", "male", table["sex"] == "female", table["sex"] == "male")
-    elif by.startswith("age:"):
-        found = _by_age(by, table)
-    elif by in ("device", "site"):
-        found = _by_most_frequent(by, table)
-    elif by == "correct":
-        own = explained.records.loc[list(records)]
-        known = own[[f"call {target}", f"label {target}"]].notna().all(axis=1)
-        right = own[f"call {target}"] == own[f"label {target}"]
-        found = _split("correct", "called rightly", "called wrongly", known & right, known & ~right)
-    else:
-        raise UsageError("aggregate", "--compare", by, f"{', '.join(COMPARISONS)}, or a run of ecglens explain")
-    for name, chosen in ((found.a, found.of_a), (found.b, found.of_b)):
-        refuse_few(f"{target}, {by}: {name}", chosen, explained)
-    return found
+        return _split("sex", "female", "male", table["sex"] == "female", table["sex"] == "male")
+    if by in ("device", "site"):
+        return _by_most_frequent(by, table)
+    if by != CORRECT:
+        return _by_age(_years(by), table)
+    own = explained.records.loc[list(records)]
+    known = own[[f"call {target}", f"label {target}"]].notna().all(axis=1)
+    right = own[f"call {target}"] == own[f"label {target}"]
+    return _split(CORRECT, "called rightly", "called wrongly", known & right, known & ~right)
 
 
 def refuse_few(name: str, records: Sequence[str], explained: ExplainedCohort) -> None:
@@ -132,19 +157,20 @@ def _split(name: str, a: str, b: str, in_a: pd.Series, in_b: pd.Series) -> Group
     return Groups(name, a, b, first, second)
 
 
-def _by_age(by: str, table: pd.DataFrame) -> Groups:
+def _years(by: str) -> float:
     try:
-        years = float(by.removeprefix("age:"))
+        return float(by.removeprefix("age:"))
     except ValueError:
         raise UsageError("aggregate", "--compare", by, "age:YEARS, such as age:65") from None
+
+
+def _by_age(years: float, table: pd.DataFrame) -> Groups:
     age = pd.to_numeric(table["age"], errors="coerce")
     return _split("age", f"{years:g} years and older", f"younger than {years:g}", age >= years, age < years)
 
 
 def _by_most_frequent(by: str, table: pd.DataFrame) -> Groups:
-    if by not in table or not table[by].notna().any():
-        raise InputError("aggregate", "--compare", f"no {by} is known", f"a cohort whose metadata has {by}")
     known = table[by].dropna().astype(str)
     counts = known.value_counts()
-    most = min(counts.index[counts == counts.max()])
+    most = min(counts.index[counts == counts.max()], default="unknown")
     return _split(by, f"{by} {most}", f"any other {by}", known == most, known != most)

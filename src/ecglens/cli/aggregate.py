@@ -90,7 +90,7 @@ def _aggregate(asked: Asked, out: Path, resume: bool) -> Outcome:
     from ecglens.aggregation.glocal import Averaging, refuse_other_data
     from ecglens.aggregation.glocal import aggregate as average
     from ecglens.aggregation.marks import marks_cache
-    from ecglens.aggregation.selection import COMPARISONS, SELECTIONS
+    from ecglens.aggregation.selection import SELECTIONS, check_comparison
     from ecglens.errors import UsageError
     from ecglens.explainers.explained import ExplainedCohort
     from ecglens.runs.run import Run
@@ -101,10 +101,9 @@ def _aggregate(asked: Asked, out: Path, resume: bool) -> Outcome:
         raise UsageError("aggregate", "--select", asked.select, ", ".join(SELECTIONS))
     if (Path(asked.compare) / "run.json").exists() and asked.compare:
         other, how = ExplainedCohort.open(asked.compare), replace(how, compare="")
-    elif asked.compare and asked.compare.split(":")[0] not in {word.split(":")[0] for word in COMPARISONS}:
-        allowed = f"{', '.join(COMPARISONS)}, or a run of `ecglens explain --data`"
-        raise UsageError("aggregate", "--compare", asked.compare, allowed)
     source = _source(asked)
+    if how.compare:
+        check_comparison(how.compare, source.cohort)
     run = Run(out)
     with run.writing():
         run = Run.create(out, "aggregate", vars(asked), asked.seed, resume)
@@ -272,7 +271,9 @@ def _write(
             why = ", ".join(f"{reason} {n:,}" for reason, n in counts(one.excluded).items())
             text += f"\nLeft out of {one.target}: {len(one.excluded):,} records ({why})"
     text += "".join(f"\nLeft out: {why}" for why in left_out.values())
-    partly = bool(left_out) or any(one.excluded for one in found)
+    text += "".join(f"\nNot compared, {one.target}: {few.reason}" for one in found for few in one.not_compared)
+    lacking = any(asked.compare and not one.groups for one in found)  # NORM is compared with where it can be
+    partly = bool(left_out) or lacking or any(one.excluded for one in found)
     return Outcome(result, text, f"open {page}", PARTLY if partly else 0)
 
 

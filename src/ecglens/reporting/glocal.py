@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ecglens.aggregation.glocal import SEGMENT, Glocal
-from ecglens.aggregation.groups import Difference
+from ecglens.aggregation.groups import Difference, NotCompared
 from ecglens.aggregation.tables import SIGNIFICANT, cell_words, counts, sentence
 from ecglens.explanation import NOT_TESTED
 from ecglens.plotting.glocal import plot_beats, plot_segments
@@ -119,7 +119,14 @@ def _q(q: float) -> str:
 
 def _comparisons(one: Glocal) -> list[Section]:
     every = ([one.against] if one.against is not None else []) + list(one.groups)
-    return [_comparison(one, between) for between in every]
+    return [_comparison(one, between) for between in every] + [_not_compared(one, few) for few in one.not_compared]
+
+
+def _not_compared(one: Glocal, few: NotCompared) -> Section:
+    who = (
+        f"{few.a} ({few.n_a:,} records of {few.n_patients_a:,} patients), {few.b} ({few.n_b:,} of {few.n_patients_b:,})"
+    )
+    return Section(f"{one.target}: {few.a} against {few.b}", f"Not compared: {who}. {few.reason}.")
 
 
 def _comparison(one: Glocal, between: Difference) -> Section:
@@ -130,6 +137,8 @@ def _comparison(one: Glocal, between: Difference) -> Section:
         f"({between.n_b:,} of {between.n_patients_b:,})"
     )
     n_compared = int(np.isfinite(between.value).sum())
+    if between.n_left_out:
+        who += f", {between.n_left_out:,} in neither"
     if not places:
         conclusion = f"{who}: none of {n_compared} cells differs."
     else:
