@@ -38,6 +38,7 @@ from ecglens.plotting.style import figure_bytes
 from ecglens.runs.files import read_json, write_bytes, write_json
 from ecglens.statistics.bootstrap import patient_weights
 from ecglens.statistics.figures import clean
+from ecglens.statistics.least_group import is_too_small
 
 HERE = Path(__file__).parent
 TARGETS = ["NORM", "LVH", "CLBBB", "IMI", "AMI"]
@@ -159,7 +160,7 @@ def _lead_claim(explained: ExplainedCohort, cohort: Cohort, claim: dict[str, str
     carries = set(cohort.labels.index[cohort.labels[claim["records"]] == 1])
     own = shares.loc[[name for name in shares.index if name in carries]]
     patients = explained.records.loc[own.index, "patient"].astype(str)
-    if len(own) < 20 or patients.nunique() < 10:
+    if is_too_small(len(own), patients.nunique()):
         return {"n_records": len(own), "n_patients": int(patients.nunique()), "left_out": "too few"}
     leads = claim["leads"].split()
     values = own.to_numpy(float)

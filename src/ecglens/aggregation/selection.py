@@ -12,12 +12,12 @@ import pandas as pd
 from ecglens.cohort import Cohort
 from ecglens.errors import InputError, UsageError
 from ecglens.explainers.explained import ExplainedCohort
+from ecglens.statistics.least_group import LEAST_PATIENTS, LEAST_RECORDS, is_too_small
 
 LABELLED, PREDICTED, TOP = "labelled", "predicted", "top100"
 NORMAL = "NORM"
 SELECTIONS = (LABELLED, PREDICTED, TOP)
 N_TOP = 100
-MIN_RECORDS, MIN_PATIENTS = 20, 10  # of a group; fewer are anecdotes
 CORRECT = "correct"
 COMPARISONS = ("sex", "age:YEARS", "device", "site", CORRECT)
 
@@ -144,11 +144,11 @@ def group(by: str, explained: ExplainedCohort, cohort: Cohort, target: str, reco
 def refuse_few(name: str, records: Sequence[str], explained: ExplainedCohort) -> None:
     """Raise InputError where a group has fewer than 20 records or 10 patients."""
     n_patients = explained.records.loc[list(records), "patient"].nunique() if len(records) else 0
-    if len(records) < MIN_RECORDS or n_patients < MIN_PATIENTS:
+    if is_too_small(len(records), n_patients):
         raise InputError(
             name, "group", f"{len(records)} records of {n_patients} patients",
-            f"at least {MIN_RECORDS} records and {MIN_PATIENTS} patients", "choose another target, group or --select",
-            kind="too_few",
+            f"at least {LEAST_RECORDS} records and {LEAST_PATIENTS} patients",
+            "choose another target, group or --select", kind="too_few",
         )  # fmt: skip
 
 
