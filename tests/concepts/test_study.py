@@ -20,7 +20,7 @@ from ecglens.cohort import Cohort
 from ecglens.concepts.answers import Directions
 from ecglens.concepts.definition import Concept
 from ecglens.concepts.result import ConceptTest
-from ecglens.concepts.study import study_concepts
+from ecglens.concepts.study import foresee, study_concepts
 from ecglens.concepts.verdict import verdict_of
 from ecglens.ecg import ECG
 from ecglens.errors import InputError, UsageError
@@ -162,6 +162,28 @@ def test_each_gate_can_close(changed: dict[str, float], words: str) -> None:
     assert words in reason
 
 
+def test_too_few_random_groups_are_said_and_give_no_verdict(world, tmp_path: Path) -> None:
+    """Six tests of a concept: 1 / (N + 1), times six, is below 0.05 from N = 120 on, where the verdict is found."""
+    cohort, bundle, lists = world
+    concepts = [Concept("loud", "loud", records=lists["loud"])]
+    asked: dict[str, Any] = {"layers": ["input", "block-1", "pool"], "how": Directions(n_cavs=2)}
+    for n_random, enough in ((119, False), (120, True)):
+        found = study_concepts(bundle, cohort, concepts, tmp_path / f"{n_random}", **asked, n_random=n_random)
+        said = foresee(bundle, cohort, layers=asked["layers"], n_random=n_random)
+        assert found.about["warnings"] == said
+        assert len(said) == (not enough)
+        told = found.cells[found.cells["layer"] == "block-1"]
+        assert told["p_single"].tolist() == [1 / (n_random + 1)] * 2  # no random group does as much
+        assert (told["verdict"] == "cannot tell").all() == (not enough)
+        page = render(concepts_report(found))
+        assert ("No verdict can come of this" in page) == (not enough)
+        if not enough:
+            assert told["reason"].str.startswith("too few random groups: 119 for 6 tests").all()
+            assert "needs 120 or more" in said[0]
+    half = np.arange(N) < 100  # the rest has too few records of each class: nothing to test, nothing to warn of
+    assert foresee(bundle, cohort, layers=asked["layers"], n_random=100, fit=half) == []
+
+
 def test_the_verb(cli: Cli, data_folder: Path, trained, small_cohort: Cohort, tmp_path: Path) -> None:
     bundle = Bundle.load(trained.run.bundle_folder())
     stranger = tmp_path / "bundle"
@@ -173,6 +195,8 @@ def test_the_verb(cli: Cli, data_folder: Path, trained, small_cohort: Cohort, tm
     command = ["test-concepts", stranger, "--data", data_folder, "--fold", "all", "--concepts", file, "--cavs", 2]
     code, told, err = cli(*command, "--random", 100, "--layers", "pool,head-1", "--out", out)
     assert code in (0, 7), err
+    assert err.startswith("No verdict can come of this: too few random groups: 100 for 6 tests of a concept"), err
+    assert told["warnings"] == [err.splitlines()[0]]
     assert {cell["layer"] for cell in told["cells"]} == {"pool", "head-1"}
     keys = {"layer", "class", "concept", "score", "iqr", "accuracy", "p", "verdict", "reason", "n", "n_patients"}
     assert all(keys <= set(cell) for cell in told["cells"])
