@@ -23,11 +23,15 @@ from ecglens.concepts.result import ConceptTest
 from ecglens.concepts.study import foresee, study_concepts
 from ecglens.concepts.verdict import verdict_of
 from ecglens.ecg import ECG
-from ecglens.errors import InputError, UsageError
+from ecglens.errors import ContractError, InputError, UsageError
 from ecglens.leads import STANDARD_LEADS
+from ecglens.models.lenet import LeNet, initialized
+from ecglens.prediction.family import folds_of
 from ecglens.preprocessing.windows import Windows
 from ecglens.reporting.concepts import concepts_report
 from ecglens.reporting.html import render
+from ecglens.runs.files import write_json
+from ecglens.runs.run import Run
 from ecglens.training.recipes import PREPROCESSING
 
 N = 120
@@ -143,6 +147,39 @@ def test_what_cannot_be_asked_is_left_out_with_counts(world, tmp_path: Path) -> 
     crowd = replace(cohort, metadata=people)
     with pytest.raises(InputError, match="of 9 patients"):
         study_concepts(bundle, crowd, concepts[4:], tmp_path / "c", layers=["pool"], how=how)
+
+
+def test_a_family_of_which_any_network_is_another_one_is_not_gone_on_with(world, tmp_path: Path) -> None:
+    cohort, _, lists = world
+    outputs = (Output("UP", "multilabel"), Output("DOWN", "multilabel"))
+    about = {"schema": 1, "verb": "train", "bundles": {"fold-1": "", "fold-2": ""}, "data": {"name": cohort.name},
+             "folds": {name: 1 + k % 2 for k, name in enumerate(cohort.record_ids)}}  # fmt: skip
+    family = Run(tmp_path / "family")
+    write_json(family.folder / "run.json", about)
+
+    def save(name: str, seed: int) -> None:
+        network = initialized(LeNet, {"n_outputs": 2}, seed)
+        Bundle(network, outputs, PREPROCESSING, 100.0, "LeNet", {"n_outputs": 2}).save(family.bundle_folder(name))
+
+    for seed, name in enumerate(("final", "fold-1", "fold-2")):
+        save(name, seed)
+    folds = folds_of(family.folder, cohort)
+    assert folds is not None
+    concepts = [Concept("loud", "loud", records=lists["loud"])]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def go_on(**options: Any) -> None:
+        study_concepts(family, folds, concepts, tmp_path / "run", layers=["pool"], progress=stop, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on()
+    with pytest.raises(KeyboardInterrupt):  # the same networks: it goes on
+        go_on(resume=True)
+    save("fold-2", 7)
+    with pytest.raises(ContractError, match="weights_sha256"):
+        go_on(resume=True)
 
 
 @pytest.mark.parametrize(

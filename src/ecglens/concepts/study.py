@@ -29,6 +29,7 @@ from ecglens.concepts.values import VALUES, record_values
 from ecglens.concepts.verdict import slope_test, too_few_random
 from ecglens.errors import InputError
 from ecglens.prediction.evaluate import people_of
+from ecglens.prediction.family import weights_of
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.draws import derived_seed
@@ -70,7 +71,7 @@ def study_concepts(
 
     A class or concept with fewer than 20 records or 10 patients on either side, or that is another's label, is left out
     and listed. Raises InputError where none is left, LeakError where a network has seen somebody whom it is scored on,
-    UsageError for an unknown layer.
+    UsageError for an unknown layer, ContractError where a resumed run began otherwise, or with other networks.
     """
     bundle = tested if isinstance(tested, Bundle) else Bundle.load(tested.bundle_folder("final"))
     chosen = choose_layers(bundle.network, layers)
@@ -78,7 +79,7 @@ def study_concepts(
         "concepts": {concept.name: [concept.text, hash_of(sorted(concept.records or ()))] for concept in concepts},
         "layers": list(chosen), "fit": how.fit, "steps": how.steps, "cavs": how.n_cavs, "random": n_random,
         "cohort": cohort.name, "records_sha256": hash_of(list(cohort.record_ids)),
-        "weights_sha256": bundle.weights_sha256,
+        "weights_sha256": weights_of(tested, cohort),
     }  # fmt: skip
     run = Run.create(Path(folder), "test-concepts", told, how.seed, resume)
     with run.writing(), run.journal() as journal:
