@@ -13,14 +13,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ecglens.aggregation import glocal
 from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
-from ecglens.bundle import Bundle, TrainedOn
+from ecglens.bundle import Bundle, Output, TrainedOn
 from ecglens.cli.app import run
 from ecglens.cohort import Cohort
 from ecglens.formats.read import read
 from ecglens.formats.wfdb import write_wfdb
+from ecglens.models.lenet import LeNet, initialized
 from ecglens.runs.files import write_json
 from ecglens.runs.run import Run
+from ecglens.training.recipes import PREPROCESSING
 
 Cli = Callable[..., tuple[int, dict[str, Any], str]]
 
@@ -234,6 +237,36 @@ def test_a_comparison_that_is_left_out_is_said(
     (few,) = told["not_compared"]
     assert (few["a"], few["b"]) == ("65 years and older", "younger than 65")
     assert "Not compared" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_all_subclasses_large_and_small(
+    cli: Cli, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each class below the least group is left out with its counts, one whose name holds a slash is not."""
+    monkeypatch.setattr(glocal, "N_SHIFTS", {glocal.SEGMENT: 200, glocal.BEAT: 200})
+    folder, classes = tmp_path / "subclasses", ("NORM", "IMI", "LAFB/LPFB", "WPW")
+    shutil.copytree(data_folder, folder)
+    table = pd.read_csv(folder / "table.csv", dtype=str)
+    labels = table["labels"].replace({"MI": "IMI", "CD": "LAFB/LPFB"})
+    labels[labels.index[labels == "IMI"][19:]] = "none"
+    table.assign(labels=labels).to_csv(folder / "table.csv", index=False)
+    network = initialized(LeNet, {"n_outputs": len(classes)}, 1)
+    arguments = {"arguments": {"task": "subdiagnostic"}}
+    Bundle(network, tuple(map(Output, classes)), PREPROCESSING, 100.0, "LeNet", {"n_outputs": len(classes)},
+           details=arguments).save(tmp_path / "bundle")  # fmt: skip
+    out = tmp_path / "out"
+    code, told, err = cli("aggregate", tmp_path / "bundle", "--data", folder, "--fold", "all", "--out", out)
+    assert code == 7, err
+    assert {one["target"]: one["n_records"] for one in told["targets"]} == {
+        name: (labels == name).sum() for name in ("NORM", "LAFB/LPFB")
+    }
+    page = (out / "index.html").read_text()
+    assert set(told["left_out"]) == {"IMI", "WPW"}
+    for name, n in (("IMI", 19), ("WPW", 0)):
+        why = f"{name}: group: found {n} records of "
+        assert told["left_out"][name].startswith(why)
+        assert why in page
+    assert len(pd.read_csv(out / "tables" / "cells-LAFB-LPFB.csv")) == 12 * 24
 
 
 def test_another_cohort_is_refused(cli: Cli, maps: Path, tmp_path: Path) -> None:

@@ -279,8 +279,9 @@ class _Work:
             for name, _, records in (a, b):
                 refuse_few(f"{name}{which}", records, self.explained)
         except InputError as error:
-            people = [self.explained.records.loc[list(records), "patient"].nunique() for _, _, records in (a, b)]
-            return NotCompared(a[0], b[0], len(a[2]), len(b[2]), *people, str(error))
+            owners = self.explained.records["patient"]
+            n_people = [owners[list(records)].nunique() for _, _, records in (a, b)]
+            return NotCompared(a[0], b[0], len(a[2]), len(b[2]), n_people[0], n_people[1], str(error))
         between = difference(
             a[0], a[1].rows(a[2]), b[0], b[1].rows(b[2]), least_patients=LEAST_PATIENTS,
             n_resamples=self.how.n_resamples, seed=self.how.seed,
