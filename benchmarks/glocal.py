@@ -26,7 +26,7 @@ from ecglens.aggregation.agreement import Hits, hits, rank_agreement, read_expec
 from ecglens.aggregation.glocal import Averaging, Glocal, aggregate
 from ecglens.aggregation.groups import difference
 from ecglens.aggregation.marks import marks_cache
-from ecglens.aggregation.selection import group
+from ecglens.aggregation.selection import group, refuse_few
 from ecglens.aggregation.tables import as_dict, between_as_dict, cell_words
 from ecglens.cli.console import ProgressLine
 from ecglens.cohort import Cohort
@@ -38,6 +38,7 @@ from ecglens.plotting.style import figure_bytes
 from ecglens.runs.files import read_json, write_bytes, write_json
 from ecglens.statistics.bootstrap import patient_weights
 from ecglens.statistics.figures import clean
+from ecglens.statistics.least_group import is_too_small
 
 HERE = Path(__file__).parent
 TARGETS = ["NORM", "LVH", "CLBBB", "IMI", "AMI"]
@@ -136,8 +137,10 @@ def _groups(explained: ExplainedCohort, cohort: Cohort, averages: list[Glocal], 
 
 
 def _grouped(explained: ExplainedCohort, cohort: Cohort, one: Glocal, by: str) -> Any:
+    parts = group(by, explained, cohort, one.target, one.rows.rows().record_ids)
     try:
-        parts = group(by, explained, cohort, one.target, one.rows.rows().record_ids)
+        for name, records in ((parts.a, parts.of_a), (parts.b, parts.of_b)):
+            refuse_few(f"{one.target}, {by}: {name}", records, explained)
     except InputError as error:
         return str(error)
     between = difference(parts.a, one.rows.rows(parts.of_a), parts.b, one.rows.rows(parts.of_b))
@@ -157,7 +160,7 @@ def _lead_claim(explained: ExplainedCohort, cohort: Cohort, claim: dict[str, str
     carries = set(cohort.labels.index[cohort.labels[claim["records"]] == 1])
     own = shares.loc[[name for name in shares.index if name in carries]]
     patients = explained.records.loc[own.index, "patient"].astype(str)
-    if len(own) < 20 or patients.nunique() < 10:
+    if is_too_small(len(own), patients.nunique()):
         return {"n_records": len(own), "n_patients": int(patients.nunique()), "left_out": "too few"}
     leads = claim["leads"].split()
     values = own.to_numpy(float)

@@ -125,9 +125,67 @@ def test_few_records_are_refused_and_other_targets_go_on(
     found, left_out = aggregate(explained, cohort, ["CD", "NORM"], "saliency", FAST, cache=cache)
     assert [one.target for one in found] == ["NORM"]
     assert "5 records" in left_out["CD"]
+
+
+def test_a_group_that_is_too_small_costs_the_comparison_and_not_the_target(
+    explained: ExplainedCohort, small_cohort: Cohort, cache: Cache, averaged: Glocal
+) -> None:
     for compare in ("sex", "age:65", "correct"):
-        with pytest.raises(InputError, match="at least 20 records"):
-            aggregate(explained, cohort, ["MI"], "saliency", replace(FAST, compare=compare), cache=cache)
+        (found,), left_out = aggregate(
+            explained, small_cohort, ["MI"], "saliency", replace(FAST, compare=compare), cache=cache
+        )
+        assert (found.groups, left_out) == ((), {})
+        np.testing.assert_array_equal(found.summary.mean, averaged.summary.mean)
+        (few,) = found.not_compared
+        assert few.n_a + few.n_b <= found.summary.n_records
+        assert "at least 20 records and 10 patients" in few.reason
+        assert as_dict(found)["not_compared"] == [vars(few)]
+        page = render(glocal_report([found], {}, "simulated"))
+        assert f"Not compared: {few.a} ({few.n_a} records of {few.n_patients_a} patients)" in page
+    sex = small_cohort.metadata["sex"].loc[small_cohort.labels["MI"] == 1]
+    (found,), _ = aggregate(explained, small_cohort, ["MI"], "saliency", replace(FAST, compare="sex"), cache=cache)
+    (few,) = found.not_compared
+    assert (few.n_a, few.n_b) == ((sex == "female").sum(), (sex == "male").sum())
+    nobody = replace(small_cohort, metadata=small_cohort.metadata.assign(device=None))
+    with pytest.raises(InputError, match="no device is known"):
+        aggregate(explained, nobody, ["MI"], "saliency", replace(FAST, compare="device"), cache=cache)
+
+
+def test_runs_with_few_records_or_people_in_common_are_not_compared(
+    explained: ExplainedCohort, small_cohort: Cohort, cache: Cache
+) -> None:
+    mine = [small_cohort.record_ids[k] for k in labelled(small_cohort, "MI")]
+    for kept in (0, 19, 20):
+        gone = mine[kept:]
+        other = replace(explained, maps=explained.maps.drop(index=gone, level="record_id"))
+        (found,), _ = aggregate(explained, small_cohort, ["MI"], "saliency", FAST, cache=cache, other=other)
+        assert found.summary.n_records == len(mine)
+        if kept == 20:
+            assert (found.groups[0].n_a, found.groups[0].n_left_out, found.not_compared) == (20, len(mine) - 20, ())
+        else:
+            (few,) = found.not_compared
+            assert (found.groups, few.a, few.n_a, few.n_b) == ((), "this run", kept, kept)
+    people = explained.records.index.to_series().where(~explained.records.index.isin(mine[:13]), "one")
+    crowd = replace(explained, records=explained.records.assign(patient=people))
+    other = replace(explained, maps=explained.maps.drop(index=mine[20:], level="record_id"))
+    (found,), _ = aggregate(crowd, small_cohort, ["MI"], "saliency", FAST, cache=cache, other=other)
+    assert (found.not_compared[0].n_a, found.not_compared[0].n_patients_a) == (20, 8)
+
+
+def test_few_normal_records_cost_the_comparison_with_them(
+    explained: ExplainedCohort, small_cohort: Cohort, cache: Cache
+) -> None:
+    labels = small_cohort.labels
+    names = list(labels.index[(labels["NORM"] == 1) & (labels["MI"] == 0)])
+    for gone, left in ((len(names) - 20, 20), (len(names) - 19, 19)):
+        lost = replace(explained, maps=explained.maps.drop(index=names[:gone], level="record_id"))
+        (found,), _ = aggregate(lost, small_cohort, ["MI"], "saliency", FAST, cache=cache)
+        if left >= 20:
+            assert found.against is not None
+            assert (found.against.n_b, found.against.n_left_out, found.not_compared) == (left, gone, ())
+        else:
+            assert found.against is None
+            assert (found.not_compared[0].b, found.not_compared[0].n_b) == ("NORM", left)
 
 
 def test_words_that_are_not_known(explained: ExplainedCohort, small_cohort: Cohort) -> None:
@@ -163,6 +221,13 @@ def test_groups_and_another_run(
 def test_top_and_predicted(explained: ExplainedCohort, small_cohort: Cohort, cache: Cache) -> None:
     top = aggregate(explained, small_cohort, ["MI"], "saliency", replace(FAST, select="top100"), cache=cache)[0][0]
     assert top.summary.n_records == len(small_cohort)  # fewer than 100
+    assert not top.excluded
+    p = explained.records["probability MI"].astype(float)
+    first = str(p.idxmax())
+    passed = replace(explained, maps=explained.maps.drop(index=first, level="record_id"))
+    found = aggregate(passed, small_cohort, ["MI"], "saliency", replace(FAST, select="top100"), cache=cache)[0][0]
+    assert found.excluded == {first: "not explained"}  # it would be among them
+    assert found.summary.n_records == len(small_cohort) - 1
     for target in small_cohort.classes:
         called = explained.called(target)
         if len(called) >= 30:

@@ -6,17 +6,24 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from ecglens.aggregation import glocal
 from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
-from ecglens.bundle import Bundle
+from ecglens.bundle import Bundle, Output, TrainedOn
 from ecglens.cli.app import run
 from ecglens.cohort import Cohort
+from ecglens.formats.read import read
+from ecglens.formats.wfdb import write_wfdb
+from ecglens.models.lenet import LeNet, initialized
+from ecglens.runs.files import write_json
 from ecglens.runs.run import Run
+from ecglens.training.recipes import PREPROCESSING
 
 Cli = Callable[..., tuple[int, dict[str, Any], str]]
 
@@ -24,10 +31,6 @@ Cli = Callable[..., tuple[int, dict[str, Any], str]]
 @pytest.fixture(scope="module")
 def stranger(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny bundle as of somebody else's patients, so that the whole small cohort can be explained."""
-    from dataclasses import replace
-
-    from ecglens.bundle import TrainedOn
-
     folder = tmp_path_factory.mktemp("stranger") / "bundle"
     replace(tiny_bundle, trained_on=TrainedOn.of("salt", train=(["nobody"], ["none"]))).save(folder)
     return folder
@@ -75,6 +78,73 @@ def test_from_explained_maps(cli: Cli, maps: Path, data_folder: Path, tmp_path: 
     for one in told["targets"]:
         (between,) = one["comparisons"]
         assert (between["a"], between["n_a"], between["cells"]) == ("this run", one["n_records"], [])
+
+
+@pytest.fixture(scope="module")
+def patchy(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder with a flat lead in one record of MI, and the names of two records of MI: that one, and another."""
+    folder = tmp_path_factory.mktemp("patchy") / "clinic"
+    shutil.copytree(data_folder, folder)
+    table = pd.read_csv(folder / "table.csv", dtype=str)
+    flat, other = sorted(table.loc[table["labels"] == "MI", "file"])[:2]
+    ecg = read(folder / flat)
+    signal = ecg.signal.copy()
+    signal[0] = 0.0
+    write_wfdb(replace(ecg, signal=signal, record_id=Path(flat).stem), folder)
+    return folder, [flat, other]
+
+
+@pytest.fixture(scope="module")
+def family(patchy: tuple[Path, list[str]], stranger: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A family of two folds; the second record of `patchy` is in nobody's test fold."""
+    folder, (_, other) = patchy
+    run_folder = tmp_path_factory.mktemp("family") / "run"
+    names = pd.read_csv(folder / "table.csv", dtype=str)["file"]
+    for name in ("fold-1", "fold-2", "final"):
+        Bundle.load(stranger).save(run_folder / "bundles" / name)
+    write_json(run_folder / "run.json", {
+        "schema": 1, "verb": "train", "bundles": {"fold-1": "", "fold-2": ""}, "data": {"name": folder.name},
+        "folds": {name: 1 + k % 2 for k, name in enumerate(names) if name != other},
+    })  # fmt: skip
+    return run_folder
+
+
+def test_who_could_not_be_explained_is_listed_whoever_explained(
+    cli: Cli, stranger: Path, family: Path, patchy: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    """By a bundle, by a family out of fold, and of their finished maps: each has the same 22 records to answer for."""
+    folder, (flat, other) = patchy
+    of_bundle, of_family = {flat: "flat_lead"}, {flat: "flat_lead", other: "new_record"}
+    for number, (where, expected) in enumerate(((stranger, of_bundle), (family, of_family))):
+        out, again = tmp_path / f"{number}", tmp_path / f"{number}-again"
+        for source, run_folder in ((where, out), (out / "maps", again)):
+            fold = ["--fold", "all"] if source == where else []
+            code, told, err = cli("aggregate", source, "--data", folder, "--target", "MI", *fold, "--out", run_folder)
+            assert code == 7, err
+            assert (told["n_records"], told["not_judged"]) == (22 - len(expected), {})
+            assert told["excluded"] == dict.fromkeys(expected.values(), 1)
+            named = pd.read_csv(run_folder / "tables" / "excluded-MI.csv", dtype=str).set_index("record_id")["reason"]
+            assert named.to_dict() == expected
+            page = (run_folder / "index.html").read_text()
+            assert all(f"record: {why}" in page for why in expected.values())
+
+
+def test_labels_of_another_rule_are_not_taken_for_those_of_the_run(
+    cli: Cli, maps: Path, patchy: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    """Whom the run left out may or may not carry its label: it is counted as not known."""
+    folder, (flat, _) = patchy
+    run_folder = tmp_path / "maps"
+    shutil.copytree(maps, run_folder)
+    for name in ("records", "maps"):
+        table = pd.read_csv(run_folder / "tables" / f"{name}.csv", dtype=str)
+        table[table["record_id"] != flat].to_csv(run_folder / "tables" / f"{name}.csv", index=False)
+    (run_folder / "tables" / "excluded.csv").write_text(f"record_id,part,kind,reason\n{flat},preparing,flat_lead,I\n")
+    Run(run_folder).note(label_rule="MI is what a committee says")
+    code, told, err = cli("aggregate", run_folder, "--data", folder, "--target", "MI", "--out", tmp_path / "out")
+    assert (code, told["n_records"], told["excluded"]) == (0, 21, {}), err
+    assert told["not_judged"] == {"flat_lead": 1}
+    assert "not known whether it counts: flat_lead" in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_a_method_that_failed_is_stamped_or_not_used(
@@ -145,8 +215,8 @@ def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
         (["--method", "occlusion"], 2, "saliency"),
         (["--fold", "10"], 2, "none with maps that are made"),
         (["--limit", "5"], 2, "none with maps that are made"),
-        (["--target", "MI", "--compare", "age:65"], 3, "at least 20 records and 10 patients"),
-        (["--target", "MI", "--compare", "device"], 3, ""),
+        (["--compare", "age:old"], 2, "age:65"),
+        (["--target", "MI", "--compare", "device"], 3, "no device is known"),
         (["--target", "MI", "--min-beats", "60"], 3, "20 or more"),
     ],
 )
@@ -156,6 +226,47 @@ def test_what_can_be_typed_wrongly(
     found, told, _ = cli("aggregate", maps, "--data", data_folder, "--out", tmp_path / "out", *given)
     assert (found, words in told["error"]["message"]) == (code, True), told
     assert "\n" not in told["error"]["message"]
+
+
+def test_a_comparison_that_is_left_out_is_said(
+    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("aggregate", maps, "--data", data_folder, "--target", "MI", "--compare", "age:65", "--out")
+    code, told, _ = cli(*command, tmp_path / "out")
+    assert (code, told["n_records"], told["comparisons"]) == (7, 22, [])
+    (few,) = told["not_compared"]
+    assert (few["a"], few["b"]) == ("65 years and older", "younger than 65")
+    assert "Not compared" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_all_subclasses_large_and_small(
+    cli: Cli, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each class below the least group is left out with its counts, one whose name holds a slash is not."""
+    monkeypatch.setattr(glocal, "N_SHIFTS", {glocal.SEGMENT: 200, glocal.BEAT: 200})
+    folder, classes = tmp_path / "subclasses", ("NORM", "IMI", "LAFB/LPFB", "WPW")
+    shutil.copytree(data_folder, folder)
+    table = pd.read_csv(folder / "table.csv", dtype=str)
+    labels = table["labels"].replace({"MI": "IMI", "CD": "LAFB/LPFB"})
+    labels[labels.index[labels == "IMI"][19:]] = "none"
+    table.assign(labels=labels).to_csv(folder / "table.csv", index=False)
+    network = initialized(LeNet, {"n_outputs": len(classes)}, 1)
+    arguments = {"arguments": {"task": "subdiagnostic"}}
+    Bundle(network, tuple(map(Output, classes)), PREPROCESSING, 100.0, "LeNet", {"n_outputs": len(classes)},
+           details=arguments).save(tmp_path / "bundle")  # fmt: skip
+    out = tmp_path / "out"
+    code, told, err = cli("aggregate", tmp_path / "bundle", "--data", folder, "--fold", "all", "--out", out)
+    assert code == 7, err
+    assert {one["target"]: one["n_records"] for one in told["targets"]} == {
+        name: (labels == name).sum() for name in ("NORM", "LAFB/LPFB")
+    }
+    page = (out / "index.html").read_text()
+    assert set(told["left_out"]) == {"IMI", "WPW"}
+    for name, n in (("IMI", 19), ("WPW", 0)):
+        why = f"{name}: group: found {n} records of "
+        assert told["left_out"][name].startswith(why)
+        assert why in page
+    assert len(pd.read_csv(out / "tables" / "cells-LAFB-LPFB.csv")) == 12 * 24
 
 
 def test_another_cohort_is_refused(cli: Cli, maps: Path, tmp_path: Path) -> None:

@@ -202,6 +202,14 @@ def test_a_family_reads_each_record_by_the_network_that_has_not_seen_it(cohort, 
     table = pd.read_csv(found.about["records"])
     assert all(row["network"] == f"fold-{part[row['record_id']]}" for _, row in table.iterrows())
     assert found.about["n"] == len(table) == 2 * (TINY.scored // 2)
+    known = [Bundle.load(family.bundle_folder(f"fold-{fold}")).weights_sha256 for fold in (1, 2)]
+    assert found.run.read()["arguments"]["weights_sha256"] == known
+    page = render(states_report(found))
+    assert all(one[:16] in page for one in known)
+    others = [key for key in cohort.patient_keys if owner[key] != 2]
+    bundle_for(others, seed=9).save(family.bundle_folder("fold-2"))
+    with pytest.raises(ContractError, match="weights_sha256"):
+        segment_states(family, folds, tmp_path / "out", size=TINY, k=3, resume=True)
 
 
 # ----------------------------------------------------------------------------------------------------------- bad input

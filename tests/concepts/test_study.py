@@ -20,14 +20,18 @@ from ecglens.cohort import Cohort
 from ecglens.concepts.answers import Directions
 from ecglens.concepts.definition import Concept
 from ecglens.concepts.result import ConceptTest
-from ecglens.concepts.study import study_concepts
+from ecglens.concepts.study import foresee, study_concepts
 from ecglens.concepts.verdict import verdict_of
 from ecglens.ecg import ECG
-from ecglens.errors import InputError, UsageError
+from ecglens.errors import ContractError, InputError, UsageError
 from ecglens.leads import STANDARD_LEADS
+from ecglens.models.lenet import LeNet, initialized
+from ecglens.prediction.family import folds_of
 from ecglens.preprocessing.windows import Windows
 from ecglens.reporting.concepts import concepts_report
 from ecglens.reporting.html import render
+from ecglens.runs.files import write_json
+from ecglens.runs.run import Run
 from ecglens.training.recipes import PREPROCESSING
 
 N = 120
@@ -145,6 +149,39 @@ def test_what_cannot_be_asked_is_left_out_with_counts(world, tmp_path: Path) -> 
         study_concepts(bundle, crowd, concepts[4:], tmp_path / "c", layers=["pool"], how=how)
 
 
+def test_a_family_of_which_any_network_is_another_one_is_not_gone_on_with(world, tmp_path: Path) -> None:
+    cohort, _, lists = world
+    outputs = (Output("UP", "multilabel"), Output("DOWN", "multilabel"))
+    about = {"schema": 1, "verb": "train", "bundles": {"fold-1": "", "fold-2": ""}, "data": {"name": cohort.name},
+             "folds": {name: 1 + k % 2 for k, name in enumerate(cohort.record_ids)}}  # fmt: skip
+    family = Run(tmp_path / "family")
+    write_json(family.folder / "run.json", about)
+
+    def save(name: str, seed: int) -> None:
+        network = initialized(LeNet, {"n_outputs": 2}, seed)
+        Bundle(network, outputs, PREPROCESSING, 100.0, "LeNet", {"n_outputs": 2}).save(family.bundle_folder(name))
+
+    for seed, name in enumerate(("final", "fold-1", "fold-2")):
+        save(name, seed)
+    folds = folds_of(family.folder, cohort)
+    assert folds is not None
+    concepts = [Concept("loud", "loud", records=lists["loud"])]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def go_on(**options: Any) -> None:
+        study_concepts(family, folds, concepts, tmp_path / "run", layers=["pool"], progress=stop, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on()
+    with pytest.raises(KeyboardInterrupt):  # the same networks: it goes on
+        go_on(resume=True)
+    save("fold-2", 7)
+    with pytest.raises(ContractError, match="weights_sha256"):
+        go_on(resume=True)
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -162,6 +199,28 @@ def test_each_gate_can_close(changed: dict[str, float], words: str) -> None:
     assert words in reason
 
 
+def test_too_few_random_groups_are_said_and_give_no_verdict(world, tmp_path: Path) -> None:
+    """Six tests of a concept: 1 / (N + 1), times six, is below 0.05 from N = 120 on, where the verdict is found."""
+    cohort, bundle, lists = world
+    concepts = [Concept("loud", "loud", records=lists["loud"])]
+    asked: dict[str, Any] = {"layers": ["input", "block-1", "pool"], "how": Directions(n_cavs=2)}
+    for n_random, enough in ((119, False), (120, True)):
+        found = study_concepts(bundle, cohort, concepts, tmp_path / f"{n_random}", **asked, n_random=n_random)
+        said = foresee(bundle, cohort, layers=asked["layers"], n_random=n_random)
+        assert found.about["warnings"] == said
+        assert len(said) == (not enough)
+        told = found.cells[found.cells["layer"] == "block-1"]
+        assert told["p_single"].tolist() == [1 / (n_random + 1)] * 2  # no random group does as much
+        assert (told["verdict"] == "cannot tell").all() == (not enough)
+        page = render(concepts_report(found))
+        assert ("No verdict can come of this" in page) == (not enough)
+        if not enough:
+            assert told["reason"].str.startswith("too few random groups: 119 for 6 tests").all()
+            assert "needs 120 or more" in said[0]
+    half = np.arange(N) < 100  # the rest has too few records of each class: nothing to test, nothing to warn of
+    assert foresee(bundle, cohort, layers=asked["layers"], n_random=100, fit=half) == []
+
+
 def test_the_verb(cli: Cli, data_folder: Path, trained, small_cohort: Cohort, tmp_path: Path) -> None:
     bundle = Bundle.load(trained.run.bundle_folder())
     stranger = tmp_path / "bundle"
@@ -173,6 +232,8 @@ def test_the_verb(cli: Cli, data_folder: Path, trained, small_cohort: Cohort, tm
     command = ["test-concepts", stranger, "--data", data_folder, "--fold", "all", "--concepts", file, "--cavs", 2]
     code, told, err = cli(*command, "--random", 100, "--layers", "pool,head-1", "--out", out)
     assert code in (0, 7), err
+    assert err.startswith("No verdict can come of this: too few random groups: 100 for 6 tests of a concept"), err
+    assert told["warnings"] == [err.splitlines()[0]]
     assert {cell["layer"] for cell in told["cells"]} == {"pool", "head-1"}
     keys = {"layer", "class", "concept", "score", "iqr", "accuracy", "p", "verdict", "reason", "n", "n_patients"}
     assert all(keys <= set(cell) for cell in told["cells"])

@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 from ecglens.aggregation.agreement import MembersAgreement, members_agreement, ranks
 from ecglens.aggregation.beats import Beats, Trace, signal_at
 from ecglens.aggregation.cells import SoftCells, beat_cells, cell_means, segment_cells
-from ecglens.aggregation.groups import Difference, difference
+from ecglens.aggregation.groups import Difference, NotCompared, difference
 from ecglens.aggregation.marks import Marked, mark
 from ecglens.aggregation.selection import (
     LABELLED,
-    MIN_PATIENTS,
-    MIN_RECORDS,
-    Groups,
+    NORMAL,
     Selection,
+    check_comparison,
     group,
     refuse_few,
     select,
+    select_normal,
 )  # fmt: skip
 from ecglens.aggregation.shift_null import ShiftNull
 from ecglens.cohort import Cohort
@@ -44,14 +44,15 @@ from ecglens.fiducials import WAVES
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.segments import SEGMENTS
+from ecglens.statistics.least_group import LEAST_PATIENTS, LEAST_RECORDS
 from ecglens.statistics.multiplicity import false_discovery
 
 SEGMENT, BEAT = "segment", "beat"
 LEAST_BEATS = 3  # of a record, for a cell of it to count
 N_SHIFTS = {SEGMENT: 10_000, BEAT: 5_000}
-NORMAL = "NORM"
 
 Floats = NDArray[np.float64]
+_Side = tuple[str, CohortExplanation, Sequence[str]]  # of a comparison: its name, where its cells are, whose
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,9 @@ class Glocal:
     p, q        of the shift null, and over all cells together; rank: 1 has the largest value
     against     target's records less those labelled NORM, for the same question; None where there is none
     groups      comparisons that were asked for
+    not_compared  comparisons, with NORM or asked for, of which a group has fewer than 20 records or 10 patients
+    excluded    records that would count but have no map, or too few beats: why, by name
+    not_judged  records left out before it could be told whether they count: why, by name
     absent      records that lack a wave in every lead, by wave and reason
     beats_left_out  beats by reason, where cells are phases of the beat
     members     how alike the networks of a family are; None for a single one
@@ -89,8 +93,10 @@ class Glocal:
     resolves_leads: bool
     against: Difference | None = None
     groups: tuple[Difference, ...] = ()
+    not_compared: tuple[NotCompared, ...] = ()
     trace: Trace | None = None
     verdict: str = NOT_TESTED
+    not_judged: Mapping[str, str] = field(default_factory=dict)
 
     def order(self) -> list[tuple[int, int]]:
         """Return the places (lead, cell) from the largest value on."""
@@ -121,7 +127,7 @@ class _Gathering:
 
     target: str
     selection: Selection
-    normal: Selection
+    normal: Selection | None
     rows: CohortExplanation
     normals: CohortExplanation
     others: CohortExplanation
@@ -145,9 +151,12 @@ def aggregate(
     cache    where marks are kept from call to call
 
     The result is the same in any order of records. A target with fewer than 20 records or 10 patients is left out where
-    there are others. Raises InputError where none is left, UsageError for words that are not known.
+    there are others; a comparison with such a group is left out, its target stays. Raises InputError where no target is
+    left, or nothing is known to compare by, and UsageError for words that are not known.
     """
     how = how or Averaging()
+    if how.compare and other is None:
+        check_comparison(how.compare, cohort)
     work = _Work(explained, cohort, method, how, other)
     gatherings, left_out = [], {}
     for target in targets:
@@ -184,11 +193,7 @@ class _Work:
         """Choose the records of a target. Raises InputError where there are too few."""
         chosen = select(self.explained, self.cohort, target, self.method, self.how.select)
         refuse_few(target, chosen.records, self.explained)
-        if self.how.compare and self.other is None:
-            group(self.how.compare, self.explained, self.cohort, target, chosen.records)
-        normal = Selection((), {})
-        if target != NORMAL and NORMAL in self.cohort.classes and NORMAL in self.explained.classes:
-            normal = self._normal(target)
+        normal = select_normal(self.explained, self.cohort, target, self.method)
         shape = len(self.explained.leads), len(self.names)
         rows, normals, others = (
             CohortExplanation(target, self.method, self.explained.leads, self.names) for _ in range(3)
@@ -198,22 +203,16 @@ class _Work:
         null = ShiftNull(*shape, self.n_shifts, self.how.seed)
         return _Gathering(target, chosen, normal, rows, normals, others, null, Beats(*shape))
 
-    def _normal(self, target: str) -> Selection:
-        """Return the records labelled NORM and not the target."""
-        mapped = set(self.explained.shares(target, self.method).index.astype(str))
-        labels = self.cohort.labels
-        normal = labels.index[(labels[NORMAL] == 1) & (labels[target] != 1)].astype(str)
-        return Selection(tuple(sorted(mapped & set(normal))), {})
-
     def gather(self, gatherings: Sequence[_Gathering], cache: Cache | None, progress: Progress) -> None:
         """Go through the records once."""
-        wanted = sorted({name for one in gatherings for name in (*one.selection.records, *one.normal.records)})
+        normals = [frozenset(one.normal.records if one.normal else ()) for one in gatherings]
+        owns = [frozenset(one.selection.records) for one in gatherings]
+        wanted = sorted(frozenset[str]().union(*owns, *normals))
         number = {name: k for k, name in enumerate(self.cohort.record_ids)}
-        members = [(one, frozenset(one.selection.records), frozenset(one.normal.records)) for one in gatherings]
         for done, name in enumerate(wanted, 1):
             ecg = self.cohort[number[name]]
             record = _Record(self, name, ecg, mark(ecg, cache))
-            for one, own, normal in members:
+            for one, own, normal in zip(gatherings, owns, normals, strict=True):
                 if name in own:
                     record.add(one)
                 elif name in normal:
@@ -234,51 +233,64 @@ class _Work:
         rows = one.rows.rows()
         refuse_few(one.target, rows.record_ids, self.explained)
         summary = one.rows.compute(self.how.n_resamples, self.how.seed)
-        enough = (summary.n >= MIN_RECORDS) & (summary.n_patients_with >= MIN_PATIENTS)
+        enough = (summary.n >= LEAST_RECORDS) & (summary.n_patients_with >= LEAST_PATIENTS)
         shown = _only(summary, enough)
         p = np.where(enough, one.null.p_values(), np.nan)
         maps = self.explained.maps
         own = maps[(maps.index.get_level_values("method") == self.method)].iloc[0]
         bundles = {str(name): str(bundle) for name, bundle in self.explained.records["bundle"].items()}
+        against, groups = self._against(one), self._groups(one)
         return Glocal(
             one.target, self.method, self.how.by, self.how.select, self.explained.leads, self.names, shown, p,
             false_discovery(p), ranks(shown.mean), one.rows, one.null, one.rows.excluded,
             {wave: dict(reasons) for wave, reasons in one.absent.items() if reasons}, dict(one.left_out),
             members_agreement(rows, bundles), str(own["unit"]), float(own["resolution_ms"]),
-            bool(own["resolves_leads"]), self._against(one), self._groups(one),
-            one.trace.compute() if self.how.by == BEAT else None,
+            bool(own["resolves_leads"]), against if isinstance(against, Difference) else None,
+            tuple(between for between in groups if isinstance(between, Difference)),
+            tuple(between for between in (against, *groups) if isinstance(between, NotCompared)),
+            one.trace.compute() if self.how.by == BEAT else None, not_judged=one.selection.not_judged,
         )  # fmt: skip
 
-    def _against(self, one: _Gathering) -> Difference | None:
-        """Compare with the records labelled NORM; None where they are too few."""
-        if len(one.normals) < MIN_RECORDS:
+    def _against(self, one: _Gathering) -> Difference | NotCompared | None:
+        """Compare with the records labelled NORM; None where that cannot be asked of this target."""
+        if one.normal is None:
             return None
-        return self._difference(one.target, one.rows, NORMAL, one.normals)
+        left_out = len(one.normal.excluded) + len(one.normals.excluded)
+        return self._compare(
+            (one.target, one.rows, _names(one.rows)), (NORMAL, one.normals, _names(one.normals)), left_out
+        )
 
-    def _groups(self, one: _Gathering) -> tuple[Difference, ...]:
-        """Compare the groups that were asked for. Raises InputError where one is too small."""
+    def _groups(self, one: _Gathering) -> tuple[Difference | NotCompared, ...]:
+        """Compare the groups that were asked for."""
+        own = _names(one.rows)
         if self.other is not None:
-            both = set(one.others.rows().record_ids)
-            return (self._difference("this run", one.rows, "the other run", one.others, both),)
+            both = _names(one.others)  # those of this run that the other has, too
+            sides = ("this run", one.rows, both), ("the other run", one.others, both)
+            return (self._compare(*sides, len(own) - len(both), ", records in both runs"),)
         if not self.how.compare:
             return ()
-        left = one.rows.rows().record_ids
-        found: Groups = group(self.how.compare, self.explained, self.cohort, one.target, left)
-        return (
-            difference(
-                found.a, one.rows.rows(found.of_a), found.b, one.rows.rows(found.of_b), least_patients=MIN_PATIENTS,
-                n_resamples=self.how.n_resamples, seed=self.how.seed,
-            ),
-        )  # fmt: skip
+        found = group(self.how.compare, self.explained, self.cohort, one.target, own)
+        neither = len(own) - len(found.of_a) - len(found.of_b)
+        return (self._compare((found.a, one.rows, found.of_a), (found.b, one.rows, found.of_b), neither),)
 
-    def _difference(
-        self, a: str, first: CohortExplanation, b: str, second: CohortExplanation, only: set[str] | None = None
-    ) -> Difference:
-        chosen = None if only is None else sorted(only)
-        return difference(
-            a, first.rows(chosen), b, second.rows(chosen), least_patients=MIN_PATIENTS,
+    def _compare(self, a: _Side, b: _Side, n_left_out: int, which: str = "") -> Difference | NotCompared:
+        """Compare two groups, or say why not."""
+        try:
+            for name, _, records in (a, b):
+                refuse_few(f"{name}{which}", records, self.explained)
+        except InputError as error:
+            owners = self.explained.records["patient"]
+            n_people = [owners[list(records)].nunique() for _, _, records in (a, b)]
+            return NotCompared(a[0], b[0], len(a[2]), len(b[2]), n_people[0], n_people[1], str(error))
+        between = difference(
+            a[0], a[1].rows(a[2]), b[0], b[1].rows(b[2]), least_patients=LEAST_PATIENTS,
             n_resamples=self.how.n_resamples, seed=self.how.seed,
         )  # fmt: skip
+        return replace(between, n_left_out=n_left_out)
+
+
+def _names(cells: CohortExplanation) -> tuple[str, ...]:
+    return cells.rows().record_ids if len(cells) else ()
 
 
 class _Record:

@@ -23,7 +23,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """The lift of group a less that of group b, [lead, cell]; NaN where a group lacks a cell."""
+    """The lift of group a less that of group b, [lead, cell]; NaN where a group lacks a cell.
+
+    n_left_out  records that were to be compared and are in neither group: why depends on who was compared
+    """
 
     a: str
     b: str
@@ -38,10 +41,24 @@ class Difference:
     n_b: int
     n_patients_a: int
     n_patients_b: int
+    n_left_out: int = 0
 
     def differs(self, level: float = 0.05) -> NDArray[np.bool_]:
         """Which cells differ, at this false discovery rate [lead, cell]."""
         return np.nan_to_num(self.q, nan=1.0) <= level
+
+
+@dataclass(frozen=True)
+class NotCompared:
+    """A comparison that was left out: of whom, how many they are, and the reason."""
+
+    a: str
+    b: str
+    n_a: int
+    n_b: int
+    n_patients_a: int
+    n_patients_b: int
+    reason: str
 
 
 def difference(

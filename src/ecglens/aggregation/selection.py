@@ -12,20 +12,25 @@ import pandas as pd
 from ecglens.cohort import Cohort
 from ecglens.errors import InputError, UsageError
 from ecglens.explainers.explained import ExplainedCohort
+from ecglens.statistics.least_group import LEAST_PATIENTS, LEAST_RECORDS, is_too_small
 
 LABELLED, PREDICTED, TOP = "labelled", "predicted", "top100"
+NORMAL = "NORM"
 SELECTIONS = (LABELLED, PREDICTED, TOP)
 N_TOP = 100
-MIN_RECORDS, MIN_PATIENTS = 20, 10  # of a group; fewer are anecdotes
-COMPARISONS = ("sex", "age:YEARS", "device", "site", "correct")
+CORRECT = "correct"
+COMPARISONS = ("sex", "age:YEARS", "device", "site", CORRECT)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Records for one target: those that have a map, and those that would count but have none, with the reason."""
+    """Records for one target: those that have a map, and with the reason those that would count but have none, and
+    those that were left out before it could be told whether they count.
+    """
 
     records: tuple[str, ...]
     excluded: Mapping[str, str]
+    not_judged: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,11 @@ class Groups:
     of_b: tuple[str, ...]
 
 
-def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str, how: str = LABELLED) -> Selection:
-    """Return the records of `target`, sorted by name: those that carry the label (1), are called so, or the 100 with
-    the largest probability (ties by name).
+def select(
+    explained: ExplainedCohort, cohort: Cohort, target: str, method: str, how: str = LABELLED, of: str = ""
+) -> Selection:
+    """Return the records of `target`, sorted by name: those that carry the label (1), are called so, or the 100 maps of
+    the largest probability (ties by name). With `of`, the records of that class for the maps of `target`.
 
     Raises UsageError for another selection, or a target that is no class where a label is asked for.
     """
@@ -50,16 +57,40 @@ def select(explained: ExplainedCohort, cohort: Cohort, target: str, method: str,
     if target not in explained.classes:
         raise UsageError("aggregate", "--target", target, f"all, or of {', '.join(explained.classes)}")
     mapped = set(explained.shares(target, method).index.astype(str))
+    target = of or target
     if how == LABELLED:
         chosen = _labelled(explained, cohort, target)
     elif how == PREDICTED:
         chosen = explained.called(target)
     else:
-        p = explained.records.loc[sorted(mapped), f"probability {target}"]
-        chosen = [str(name) for name in p.index[np.argsort(-p.to_numpy(float), stable=True)[:N_TOP]]]
+        chosen = _most_probable(explained, target, mapped)
     reasons = _reasons(explained, method)
     without = {name: reasons.get(name, "not explained") for name in chosen if name not in mapped}
-    return Selection(tuple(sorted(name for name in chosen if name in mapped)), without)
+    judged = set(explained.records.index.astype(str))
+    if how == LABELLED:
+        judged |= set(cohort.labels.index[cohort.labels[target].notna()].astype(str))
+    unknown = {name: why for name, why in reasons.items() if name not in judged}
+    return Selection(tuple(sorted(name for name in chosen if name in mapped)), without, unknown)
+
+
+def select_normal(explained: ExplainedCohort, cohort: Cohort, target: str, method: str) -> Selection | None:
+    """Return the records labelled NORM and not `target`, which it is compared with; None where there is no such class,
+    or it is the target.
+    """
+    if target == NORMAL or NORMAL not in cohort.classes or NORMAL not in explained.classes:
+        return None
+    normal = select(explained, cohort, target, method, of=NORMAL)
+    ill = set(cohort.labels.index[cohort.labels[target] == 1].astype(str))
+    without = {name: why for name, why in normal.excluded.items() if name not in ill}
+    return Selection(tuple(name for name in normal.records if name not in ill), without, {})
+
+
+def _most_probable(explained: ExplainedCohort, target: str, mapped: set[str]) -> list[str]:
+    """Return the records of the largest probability, as many as it takes to have 100 with a map."""
+    p = explained.records[f"probability {target}"].sort_index()
+    ordered = p.index[np.argsort(-p.to_numpy(float), stable=True)].astype(str)
+    has_map = np.array([name in mapped for name in ordered], dtype=int)
+    return [str(name) for name in ordered[np.cumsum(has_map) - has_map < N_TOP]]
 
 
 def _labelled(explained: ExplainedCohort, cohort: Cohort, target: str) -> list[str]:
@@ -76,40 +107,48 @@ def _reasons(explained: ExplainedCohort, method: str | None) -> dict[str, str]:
     return {str(row.record_id): str(row.kind) for row in chosen.itertuples()}
 
 
+def check_comparison(by: str, cohort: Cohort) -> None:
+    """Raise UsageError for groups that are not known, InputError where nobody's is known in the whole cohort."""
+    column = by.split(":")[0]
+    if column == "age":
+        _years(by)
+    elif by not in COMPARISONS:
+        raise UsageError(
+            "aggregate", "--compare", by, f"{', '.join(COMPARISONS)}, or a run of `ecglens explain --data`"
+        )
+    if column != CORRECT and not cohort.metadata[column].notna().any():
+        raise InputError("aggregate", "--compare", f"no {column} is known", f"a cohort whose metadata has {column}")
+
+
 def group(by: str, explained: ExplainedCohort, cohort: Cohort, target: str, records: Sequence[str]) -> Groups:
     """Return two groups of `records`: by sex, age:YEARS, device or site (the most frequent against all others), or
     correct (called what they are labelled, or not).
 
-    Who belongs to neither (sex unknown) is in none. Raises UsageError for another word, InputError where a group has
-    fewer than 20 records or 10 patients.
+    Who belongs to neither (sex unknown) is in none. Groups may be small, see `refuse_few`. Raises what
+    `check_comparison` raises.
     """
+    check_comparison(by, cohort)
     table = cohort.metadata.loc[list(records)]
     if by == "sex":
-        found = _split("sex", "female", "male", table["sex"] == "female", table["sex"] == "male")
-    elif by.startswith("age:"):
-        found = _by_age(by, table)
-    elif by in ("device", "site"):
-        found = _by_most_frequent(by, table)
-    elif by == "correct":
-        own = explained.records.loc[list(records)]
-        known = own[[f"call {target}", f"label {target}"]].notna().all(axis=1)
-        right = own[f"call {target}"] == own[f"label {target}"]
-        found = _split("correct", "called rightly", "called wrongly", known & right, known & ~right)
-    else:
-        raise UsageError("aggregate", "--compare", by, f"{', '.join(COMPARISONS)}, or a run of ecglens explain")
-    for name, chosen in ((found.a, found.of_a), (found.b, found.of_b)):
-        refuse_few(f"{target}, {by}: {name}", chosen, explained)
-    return found
+        return _split("sex", "female", "male", table["sex"] == "female", table["sex"] == "male")
+    if by in ("device", "site"):
+        return _by_most_frequent(by, table)
+    if by != CORRECT:
+        return _by_age(_years(by), table)
+    own = explained.records.loc[list(records)]
+    known = own[[f"call {target}", f"label {target}"]].notna().all(axis=1)
+    right = own[f"call {target}"] == own[f"label {target}"]
+    return _split(CORRECT, "called rightly", "called wrongly", known & right, known & ~right)
 
 
 def refuse_few(name: str, records: Sequence[str], explained: ExplainedCohort) -> None:
     """Raise InputError where a group has fewer than 20 records or 10 patients."""
     n_patients = explained.records.loc[list(records), "patient"].nunique() if len(records) else 0
-    if len(records) < MIN_RECORDS or n_patients < MIN_PATIENTS:
+    if is_too_small(len(records), n_patients):
         raise InputError(
             name, "group", f"{len(records)} records of {n_patients} patients",
-            f"at least {MIN_RECORDS} records and {MIN_PATIENTS} patients", "choose another target, group or --select",
-            kind="too_few",
+            f"at least {LEAST_RECORDS} records and {LEAST_PATIENTS} patients",
+            "choose another target, group or --select", kind="too_few",
         )  # fmt: skip
 
 
@@ -118,19 +157,20 @@ def _split(name: str, a: str, b: str, in_a: pd.Series, in_b: pd.Series) -> Group
     return Groups(name, a, b, first, second)
 
 
-def _by_age(by: str, table: pd.DataFrame) -> Groups:
+def _years(by: str) -> float:
     try:
-        years = float(by.removeprefix("age:"))
+        return float(by.removeprefix("age:"))
     except ValueError:
         raise UsageError("aggregate", "--compare", by, "age:YEARS, such as age:65") from None
+
+
+def _by_age(years: float, table: pd.DataFrame) -> Groups:
     age = pd.to_numeric(table["age"], errors="coerce")
     return _split("age", f"{years:g} years and older", f"younger than {years:g}", age >= years, age < years)
 
 
 def _by_most_frequent(by: str, table: pd.DataFrame) -> Groups:
-    if by not in table or not table[by].notna().any():
-        raise InputError("aggregate", "--compare", f"no {by} is known", f"a cohort whose metadata has {by}")
     known = table[by].dropna().astype(str)
     counts = known.value_counts()
-    most = min(counts.index[counts == counts.max()])
+    most = min(counts.index[counts == counts.max()], default="unknown")
     return _split(by, f"{by} {most}", f"any other {by}", known == most, known != most)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,9 @@ def difference_rows(found: Glocal, between: Difference, only_differing: bool = T
     ]
 
 
-def excluded_counts(found: Glocal) -> dict[str, int]:
-    """Return how many records were left out, by reason."""
-    return dict(sorted(Counter(found.excluded.values()).items()))
+def counts(reasons: Mapping[str, str]) -> dict[str, int]:
+    """Return how many records were left out, by reason; `reasons` by record."""
+    return dict(sorted(Counter(reasons.values()).items()))
 
 
 def as_dict(found: Glocal) -> dict[str, Any]:
@@ -74,12 +75,14 @@ def as_dict(found: Glocal) -> dict[str, Any]:
     members = found.members
     return {
         "target": found.target, "method": found.method, "n_records": found.summary.n_records,
-        "n_patients": found.summary.n_patients, "excluded": excluded_counts(found), "cells": cell_rows(found),
-        "by": found.by, "select": found.select, "n_beats": found.summary.n_beats, "unit": found.unit,
+        "n_patients": found.summary.n_patients, "excluded": counts(found.excluded), "cells": cell_rows(found),
+        "not_judged": counts(found.not_judged), "by": found.by, "select": found.select,
+        "n_beats": found.summary.n_beats, "unit": found.unit,
         "verdict": found.verdict, "absent": {wave: dict(why) for wave, why in found.absent.items()},
         "beats_left_out": dict(found.beats_left_out),
         "against_norm": None if found.against is None else between_as_dict(found, found.against),
         "comparisons": [between_as_dict(found, one) for one in found.groups],
+        "not_compared": [vars(one) for one in found.not_compared],
         "members": None if members is None else vars(members),
     }  # fmt: skip
 
@@ -89,7 +92,8 @@ def between_as_dict(found: Glocal, between: Difference) -> dict[str, Any]:
     return {
         "a": between.a, "b": between.b, "n_a": between.n_a, "n_b": between.n_b,
         "n_patients_a": between.n_patients_a, "n_patients_b": between.n_patients_b,
-        "n_compared": int(np.isfinite(between.value).sum()), "cells": difference_rows(found, between),
+        "n_left_out": between.n_left_out, "n_compared": int(np.isfinite(between.value).sum()),
+        "cells": difference_rows(found, between),
     }  # fmt: skip
 
 

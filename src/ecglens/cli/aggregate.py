@@ -90,7 +90,7 @@ def _aggregate(asked: Asked, out: Path, resume: bool) -> Outcome:
     from ecglens.aggregation.glocal import Averaging, refuse_other_data
     from ecglens.aggregation.glocal import aggregate as average
     from ecglens.aggregation.marks import marks_cache
-    from ecglens.aggregation.selection import COMPARISONS, SELECTIONS
+    from ecglens.aggregation.selection import SELECTIONS, check_comparison
     from ecglens.errors import UsageError
     from ecglens.explainers.explained import ExplainedCohort
     from ecglens.runs.run import Run
@@ -101,10 +101,9 @@ def _aggregate(asked: Asked, out: Path, resume: bool) -> Outcome:
         raise UsageError("aggregate", "--select", asked.select, ", ".join(SELECTIONS))
     if (Path(asked.compare) / "run.json").exists() and asked.compare:
         other, how = ExplainedCohort.open(asked.compare), replace(how, compare="")
-    elif asked.compare and asked.compare.split(":")[0] not in {word.split(":")[0] for word in COMPARISONS}:
-        allowed = f"{', '.join(COMPARISONS)}, or a run of `ecglens explain --data`"
-        raise UsageError("aggregate", "--compare", asked.compare, allowed)
     source = _source(asked)
+    if how.compare:
+        check_comparison(how.compare, source.cohort)
     run = Run(out)
     with run.writing():
         run = Run.create(out, "aggregate", vars(asked), asked.seed, resume)
@@ -151,12 +150,16 @@ def _source(asked: Asked) -> _Source:
 
 
 def _cohort_of(explained: ExplainedCohort, asked: Asked) -> Cohort:
-    """Load the records that a run explained; their labels are those that the run wrote down."""
+    """Load the records that a run was asked about.
+
+    Labels are those that the run wrote down; of records that it left out those of the same label rule, else unknown.
+    """
     from ecglens.datasets.load import load_cohort
     from ecglens.errors import ContractError
     from ecglens.prediction.evaluate import people_of
 
-    cohort = load_cohort(asked.data, asked.dataset, keep_unlabelled=True, classes=explained.classes)
+    how = explained.about.get("loaded_with", {"keep_unlabelled": True})  # a run by hand does not say
+    cohort = load_cohort(asked.data, asked.dataset, classes=explained.classes, **how)
     owners = dict(zip(cohort.record_ids, people_of(cohort), strict=True))
     theirs = explained.records["patient"].astype(str)
     missing = {str(record) for record, patient in theirs.items() if owners.get(str(record)) != patient}
@@ -166,9 +169,14 @@ def _cohort_of(explained: ExplainedCohort, asked: Asked) -> Cohort:
             f"{len(missing)} of {len(explained)} are not there, or are another patient's, such as {min(missing)}",
             "the cohort that the run explained", "give the same --data",
         )  # fmt: skip
-    labels = explained.records[[f"label {name}" for name in explained.classes]]
-    labels = labels.set_axis(list(explained.classes), axis=1).astype(float)
-    return replace(cohort, labels=labels.reindex(list(cohort.record_ids)), label_rule=explained.about["label_rule"])
+    written = explained.records[[f"label {name}" for name in explained.classes]]
+    written = written.set_axis(list(explained.classes), axis=1).astype(float)
+    rule = explained.about["label_rule"]
+    labels = cohort.labels.reindex(columns=list(explained.classes))
+    if cohort.label_rule != rule:
+        labels = labels * float("nan")
+    labels.loc[written.index] = written
+    return replace(cohort, labels=labels, label_rule=rule)
 
 
 def _verdict(asked: Asked, explained: ExplainedCohort) -> str:
@@ -232,7 +240,7 @@ def _write(
     """Write tables, the result and the page; return what is said."""
     import pandas as pd
 
-    from ecglens.aggregation.tables import as_dict, difference_rows, sentence, table_rows
+    from ecglens.aggregation.tables import as_dict, counts, difference_rows, sentence, table_rows
     from ecglens.cli.explain import target_names, versions
     from ecglens.reporting.glocal import INDEX, glocal_report
     from ecglens.reporting.html import write_report
@@ -258,8 +266,14 @@ def _write(
     run.note(finished=True, n_explained=len(explained), targets=[one.target for one in found])
     stamp = "" if source.verdict == "passes" else f"\n{asked.method} {_stamp(source.verdict)} on these weights."
     text = "\n".join(sentence(one) for one in found) + stamp
+    for one in found:
+        if one.excluded:
+            why = ", ".join(f"{reason} {n:,}" for reason, n in counts(one.excluded).items())
+            text += f"\nLeft out of {one.target}: {len(one.excluded):,} records ({why})"
     text += "".join(f"\nLeft out: {why}" for why in left_out.values())
-    partly = bool(left_out) or any(one.excluded for one in found)
+    text += "".join(f"\nNot compared, {one.target}: {few.reason}" for one in found for few in one.not_compared)
+    lacking = any(asked.compare and not one.groups for one in found)  # NORM is compared with where it can be
+    partly = bool(left_out) or lacking or any(one.excluded for one in found)
     return Outcome(result, text, f"open {page}", PARTLY if partly else 0)
 
 

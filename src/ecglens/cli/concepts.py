@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ecglens.cli.arguments import Data, Dataset, Json, Seed
-from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude, listed
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude, listed, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> O
     from ecglens.cli.explain import versions
     from ecglens.concepts.answers import Directions
     from ecglens.concepts.definition import DEFAULT_CONCEPTS, load_concepts
-    from ecglens.concepts.study import study_concepts
+    from ecglens.concepts.study import foresee, study_concepts
     from ecglens.concepts.values import read_values
     from ecglens.errors import UsageError
     from ecglens.reporting.concepts import PAGE, concepts_report
@@ -87,6 +87,8 @@ def _concepts(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> O
     asked_about = load_concepts(asked.concepts or DEFAULT_CONCEPTS)
     bundle = Bundle.load(where)
     tested, cohort, fit, name = _whom(where, bundle, load_for(bundle, asked.data, asked.dataset), asked)
+    for warning in foresee(bundle, cohort, layers=listed(asked.layers), n_random=asked.random, fit=fit):
+        say(warning)
     found = study_concepts(
         tested, cohort, asked_about, out, how=how, fit=fit, n_random=asked.random, resume=resume,
         layers=listed(asked.layers),
@@ -146,5 +148,6 @@ def _in_words(found: ConceptTest, page: Path) -> str:
     table = columns(("concept", "class", "verdict", "layers", "score", "accuracy"), rows) if rows else "No verdict."
     n_grey = len(about["cells"]) - len(told)
     lines = [f"\n\nCannot be told: {n_grey:,} of {len(about['cells']):,} cells, each with its reason on the page"]
+    lines += about.get("warnings", [])
     lines += [f"Left out: {one['reason']}" for one in about["left_out"]]
     return text + table + "\n".join(lines) + f"\n\nPage: {page}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -139,17 +139,21 @@ def load_for(bundle: Bundle, data: str, dataset: str | None = None, min_likeliho
     """Load the cohort at `data` with the bundle's labels, under its own label rule unless another is given."""
     from ecglens.datasets.load import load_cohort
 
+    own = label_options(bundle)
+    if min_likelihood is not None:
+        own["min_likelihood"] = float(min_likelihood)
+    return load_cohort(data, dataset, classes=bundle.classes, **own)
+
+
+def label_options(bundle: Bundle) -> dict[str, Any]:
+    """Return what `load_cohort` must be told to give the labels that the bundle learnt."""
     trained_with = bundle.details.get("arguments", {})
-    rule = trained_with.get("min_likelihood", 0) if min_likelihood is None else min_likelihood
-    return load_cohort(
-        data,
-        dataset,
-        task=trained_with.get("task", "superdiagnostic"),
-        min_likelihood=float(rule),
-        keep_unlabelled=bool(trained_with.get("keep_unlabelled", False)),
-        classes=bundle.classes,
-        seed=int(bundle.details.get("seed", 0)),
-    )
+    return {
+        "task": trained_with.get("task", "superdiagnostic"),
+        "min_likelihood": float(trained_with.get("min_likelihood", 0)),
+        "keep_unlabelled": bool(trained_with.get("keep_unlabelled", False)),
+        "seed": int(bundle.details.get("seed", 0)),
+    }
 
 
 def _fold_by_fold(found: dict) -> str:

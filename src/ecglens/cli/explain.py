@@ -161,7 +161,7 @@ def explain_records(
 
     Returns what was explained, the records that were to be, and the name of the fold. how: as in `explain_cohort`.
     """
-    from ecglens.cli.evaluate import choose_records
+    from ecglens.cli.evaluate import choose_records, label_options
     from ecglens.explainers.cohort import explain_cohort, explain_family
 
     family, part, name = choose_records(where, cohort, chosen.fold)
@@ -171,8 +171,11 @@ def explain_records(
         "arguments": {"data": chosen.data, "fold": name, "limit": chosen.limit},
     }  # fmt: skip
     if family is None:
-        return explain_cohort(bundle, part, targets, methods, folder, **how), part, name
-    return explain_family(family, part, targets, methods, folder, **how), part, name
+        explained = explain_cohort(bundle, part, targets, methods, folder, **how)
+    else:
+        explained = explain_family(family, part, targets, methods, folder, **how)
+    explained.run.note(loaded_with=label_options(bundle))  # the labels of those left out can be found again by it
+    return explained, part, name
 
 
 def _which_bundle(paths: list[Path], bundle_name: str) -> str:

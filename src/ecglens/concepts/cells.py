@@ -11,7 +11,7 @@ import pandas as pd
 from ecglens.concepts.answers import Answers
 from ecglens.concepts.groups import Group
 from ecglens.concepts.network import Asked
-from ecglens.concepts.verdict import accuracy_of, verdict_of
+from ecglens.concepts.verdict import accuracy_of, too_few_random, verdict_of
 from ecglens.statistics.bootstrap import interval, patient_weights
 from ecglens.statistics.multiplicity import holm
 
@@ -24,11 +24,11 @@ CELL_COLUMNS = (
 
 def cells_of(
     answers: Sequence[tuple[Asked, Answers]], groups: Sequence[Group], tests: Sequence[tuple[np.ndarray, np.ndarray]],
-    labels: pd.DataFrame, layers: Sequence[str], people: np.ndarray, seed: int,
+    labels: pd.DataFrame, layers: Sequence[str], people: np.ndarray, n_random: int, seed: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the cells, columns `CELL_COLUMNS`.
 
-    tests    slope and p value [layer, class] of each concept
+    tests    slope and p value [layer, class] of each concept, against n_random groups
     labels   [record, class] of the classes that were asked about
     people   number of the person [record]
     """
@@ -37,6 +37,7 @@ def cells_of(
     for c, group in enumerate(groups):
         effect, single = tests[c]
         corrected = holm(single)
+        impossible = too_few_random(n_random, int(np.isfinite(single).sum()))
         for k, layer in enumerate(layers):
             called = _over_networks([(one, found.called[k, c]) for one, found in answers], len(labels))
             accuracy = accuracy_of(called, group.members, group.strata)
@@ -46,7 +47,7 @@ def cells_of(
                 scores = np.concatenate([found.scores[k, c, j] for _, found in answers])
                 score, low, high, n = _score(signs, weights)
                 q25, q75 = _quartiles(scores)
-                verdict, reason = verdict_of(score, q25, q75, accuracy, effect[k, j], corrected[k, j])
+                verdict, reason = verdict_of(score, q25, q75, accuracy, effect[k, j], corrected[k, j], impossible)
                 n_patients = len(set(people[~np.isnan(signs)]))
                 rows.append((
                     layer, str(name), group.concept.name, score, low, high, q75 - q25, accuracy, stability,

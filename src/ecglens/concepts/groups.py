@@ -13,8 +13,7 @@ from ecglens.cohort import Cohort
 from ecglens.concepts.association import same_as
 from ecglens.concepts.definition import Concept
 from ecglens.concepts.matching import matched_weights, strata_of
-
-MIN_RECORDS, MIN_PATIENTS = 20, 10
+from ecglens.statistics.least_group import LEAST_PATIENTS, LEAST_RECORDS, is_too_small
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,10 @@ def classes_of(
     for name in classes:
         has = cohort.labels[name].to_numpy()[scored] == 1
         n, n_people = int(has.sum()), len(set(people[scored][has]))
-        if n >= MIN_RECORDS and n_people >= MIN_PATIENTS:
-            chosen.append(name)
-        else:
+        if is_too_small(n, n_people):
             small.append(LeftOut("class", name, kind="too_few", reason=f"class {name}: {_few(n, n_people)}"))
+        else:
+            chosen.append(name)
     return chosen, small
 
 
@@ -99,7 +98,7 @@ def _complaint(cohort: Cohort, group: Group, people: np.ndarray) -> LeftOut | No
     for value, word in ((1, "with it"), (0, "without it")):
         for chosen, alike in ((members == value, ""), ((members == value) & used, f", alike in {_listed(group)}")):
             n, n_people = int(chosen.sum()), len(set(people[chosen]))
-            if n < MIN_RECORDS or n_people < MIN_PATIENTS:
+            if is_too_small(n, n_people):
                 reason = f"concept {name}: {word}{alike}: {_few(n, n_people)}"
                 return LeftOut("concept", name, kind="too_few", reason=reason)
     return None
@@ -110,4 +109,4 @@ def _listed(group: Group) -> str:
 
 
 def _few(n: int, n_people: int) -> str:
-    return f"{n} records of {n_people} patients, needs {MIN_RECORDS} of {MIN_PATIENTS}"
+    return f"{n} records of {n_people} patients, needs {LEAST_RECORDS} of {LEAST_PATIENTS}"

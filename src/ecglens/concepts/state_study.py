@@ -81,8 +81,9 @@ def segment_states(
     blocks   "last", or the "last3" together
     by       "soft", "kmeans", "gmm"
 
-    Raises ContractError for a network whose head cannot be split or whose block keeps no time, UsageError or InputError
-    for a k that the data do not allow, LeakError where somebody who is scored shaped the weights.
+    Raises ContractError for a network whose head cannot be split or whose block keeps no time, and where a resumed run
+    began otherwise or with other networks; UsageError or InputError for a k that the data do not allow, LeakError where
+    somebody who is scored shaped the weights.
     """
     size = size or state_records.QUICK
     _check(k, by)
@@ -94,7 +95,8 @@ def segment_states(
     bundle = asked[0].bundle
     told = dict(arguments or {}) | {
         "k": k, "blocks": blocks, "by": by, "size": asdict(size), "cohort": cohort.name,
-        "records_sha256": hash_of(list(cohort.record_ids)), "weights_sha256": bundle.weights_sha256,
+        "records_sha256": hash_of(list(cohort.record_ids)),
+        "weights_sha256": [one.bundle.weights_sha256 for one in asked],
     }  # fmt: skip
     # What cannot be done is said before anything is written or read.
     head_of(bundle.network, bundle.name, len(bundle.preprocessing.leads), bundle.preprocessing.windows.length)

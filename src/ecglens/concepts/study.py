@@ -26,9 +26,10 @@ from ecglens.concepts.groups import Group, classes_of, groups_of
 from ecglens.concepts.network import Asked, bundle_asked, choose_layers, family_asked, gather
 from ecglens.concepts.result import ASSOCIATION, CELLS, RESULT, ConceptTest
 from ecglens.concepts.values import VALUES, record_values
-from ecglens.concepts.verdict import slope_test
+from ecglens.concepts.verdict import slope_test, too_few_random
 from ecglens.errors import InputError
 from ecglens.prediction.evaluate import people_of
+from ecglens.prediction.family import weights_of
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.draws import derived_seed
@@ -70,7 +71,7 @@ def study_concepts(
 
     A class or concept with fewer than 20 records or 10 patients on either side, or that is another's label, is left out
     and listed. Raises InputError where none is left, LeakError where a network has seen somebody whom it is scored on,
-    UsageError for an unknown layer.
+    UsageError for an unknown layer, ContractError where a resumed run began otherwise, or with other networks.
     """
     bundle = tested if isinstance(tested, Bundle) else Bundle.load(tested.bundle_folder("final"))
     chosen = choose_layers(bundle.network, layers)
@@ -78,7 +79,7 @@ def study_concepts(
         "concepts": {concept.name: [concept.text, hash_of(sorted(concept.records or ()))] for concept in concepts},
         "layers": list(chosen), "fit": how.fit, "steps": how.steps, "cavs": how.n_cavs, "random": n_random,
         "cohort": cohort.name, "records_sha256": hash_of(list(cohort.record_ids)),
-        "weights_sha256": bundle.weights_sha256,
+        "weights_sha256": weights_of(tested, cohort),
     }  # fmt: skip
     run = Run.create(Path(folder), "test-concepts", told, how.seed, resume)
     with run.writing(), run.journal() as journal:
@@ -92,6 +93,29 @@ def study_concepts(
                 tested, values, concepts, None if fit is None else _of_usable(fit, cohort, usable.cohort)
             )
     return ConceptTest.open(run.folder)
+
+
+def foresee(
+    bundle: Bundle,
+    cohort: Cohort,
+    *,
+    layers: Sequence[str] = (),
+    n_random: int = N_RANDOM,
+    fit: np.ndarray | None = None,
+) -> list[str]:
+    """Return what can be said of a study before it begins: that it has too few random groups for any verdict.
+
+    As `study_concepts` is called; a class that turns out too small once records are prepared makes the tests fewer.
+    """
+    scored = np.arange(len(cohort)) if fit is None else np.flatnonzero(~fit)
+    people = pd.factorize(np.array(people_of(cohort), dtype=object))[0]
+    classes, _ = classes_of(cohort, bundle.classes, scored, people)
+    return _warnings(n_random, len(choose_layers(bundle.network, layers)), len(classes))
+
+
+def _warnings(n_random: int, n_layers: int, n_classes: int) -> list[str]:
+    few = too_few_random(n_random, n_layers * n_classes)
+    return [f"No verdict can come of this: {few} ({n_layers} layers x {n_classes} classes)."] if few else []
 
 
 def _of_usable(fit: np.ndarray, cohort: Cohort, usable: Cohort) -> np.ndarray:
@@ -136,7 +160,7 @@ class _Study:
         association = associate(every, members, people_of(self.cohort), seed=self.how.seed)
         answers = [(one, self._answers(one, k, len(asked), groups, labels)) for k, one in enumerate(asked, 1)]
         tests = [self._test(k, len(groups), group, answers) for k, group in enumerate(groups, 1)]
-        cells = cells_of(answers, groups, tests, labels, self.layers, self.people, self.how.seed)
+        cells = cells_of(answers, groups, tests, labels, self.layers, self.people, self.n_random, self.how.seed)
         self.run.write_table(CELLS, cells)
         self.run.write_table(ASSOCIATION, association)
         excluded = [vars(entry) for entry in self.excluded]
@@ -149,7 +173,7 @@ class _Study:
             "n_patients": len(set(self.people[scored])), "n_fitted": len(self.cohort),
             "label_rule": self.cohort.label_rule, "bundle": self.bundle.name, "data": self.cohort.name,
             "fit": self.how.fit, "steps": self.how.steps, "cavs": self.how.n_cavs, "random": self.n_random,
-            "excluded": excluded,
+            "warnings": _warnings(self.n_random, len(self.layers), len(classes)), "excluded": excluded,
         }  # fmt: skip
         write_json(self.run.folder / RESULT, {"schema": 1} | told)
         self.run.note(finished=True)

@@ -21,13 +21,36 @@ USES_FOR, USES_AGAINST, CANNOT_TELL = "uses it for", "uses it against", "cannot 
 _TOGETHER = 500  # random groups at once
 
 
-def verdict_of(score: float, low: float, high: float, accuracy: float, effect: float, p: float) -> tuple[str, str]:
+def too_few_random(n_random: int, n_tests: int) -> str:
+    """Return why `n_random` groups cannot give a verdict on `n_tests` layers and classes; empty where they can.
+
+    With N random groups the smallest p is 1 / (N + 1), by Holm over n tests n / (N + 1): 20 n groups are the fewest
+    with which it can be below 0.05.
+
+    >>> too_few_random(599, 30)
+    'too few random groups: 599 for 30 tests of a concept, a corrected p below 0.05 needs 600 or more'
+    >>> too_few_random(600, 30)
+    ''
+    """
+    least = round(n_tests / LEVEL)
+    if n_random >= least:
+        return ""
+    return (
+        f"too few random groups: {n_random:,} for {n_tests:,} tests of a concept, a corrected p below {LEVEL:g} needs "
+        f"{least:,} or more"
+    )
+
+
+def verdict_of(
+    score: float, low: float, high: float, accuracy: float, effect: float, p: float, impossible: str = ""
+) -> tuple[str, str]:
     """Return the verdict and its reason, empty where there is one.
 
     score         share of the class's records whose logit rises along the direction
     low, high     first and third quartile over CAVs and networks
     accuracy      balanced, on people whom neither network nor CAV has seen
     effect, p     mean slope along the direction, and its p value corrected for layers and classes
+    impossible    why no p could be small enough, see `too_few_random`
 
     >>> verdict_of(0.93, 0.9, 1.0, 0.85, 1.2, 0.003)
     ('uses it for', '')
@@ -44,7 +67,7 @@ def verdict_of(score: float, low: float, high: float, accuracy: float, effect: f
     elif low <= 0.5 <= high:
         reason = f"no direction: 0.5 lies within the IQR {low:.2f} to {high:.2f}"
     elif p >= LEVEL:
-        reason = f"random groups do as much: p = {p:.2f}, needs below {LEVEL:.2f}"
+        reason = impossible or f"random groups do as much: p = {p:.2f}, needs below {LEVEL:.2f}"
     elif (effect > 0) != (low > 0.5):
         reason = "most records say one thing, their mean slope the other"
     if reason:

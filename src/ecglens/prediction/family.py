@@ -77,6 +77,12 @@ def bundles_of(run: Run, cohort: Cohort) -> Iterator[tuple[int, Bundle, Cohort]]
         yield fold, Bundle.load(run.bundle_folder(f"fold-{fold}")), known.where(fold=fold)
 
 
+def weights_of(tested: Bundle | Run, cohort: Cohort) -> list[str]:
+    """Return the hash of the weights of each network that is asked: of a bundle its own, of a family one per fold."""
+    bundles = [tested] if isinstance(tested, Bundle) else [bundle for _, bundle, _ in bundles_of(tested, cohort)]
+    return [bundle.weights_sha256 for bundle in bundles]
+
+
 def _with_folds(run: Run, cohort: Cohort) -> Cohort:
     known = folds_of(run.folder, cohort)
     if known is None or not len(known):

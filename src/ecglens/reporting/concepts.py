@@ -64,7 +64,8 @@ def _verdicts(found: ConceptTest) -> Section:
         "Records / patients",
     )  # fmt: skip
     tables = (Table(names, rows, "All cells with a verdict."),) if rows else ()
-    return Section("Verdicts", _conclusion(cells), (picture,), tables, method=_method(found.about))
+    warnings = tuple(found.about.get("warnings", ()))  # runs of before did not say
+    return Section("Verdicts", _conclusion(cells), (picture,), tables, warnings, _method(found.about))
 
 
 def _conclusion(cells: pd.DataFrame) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ecglens.aggregation.glocal import SEGMENT, Glocal
-from ecglens.aggregation.groups import Difference
-from ecglens.aggregation.tables import SIGNIFICANT, cell_words, excluded_counts, sentence
+from ecglens.aggregation.groups import Difference, NotCompared
+from ecglens.aggregation.tables import SIGNIFICANT, cell_words, counts, sentence
 from ecglens.explanation import NOT_TESTED
 from ecglens.plotting.glocal import plot_beats, plot_segments
 from ecglens.plotting.style import figure_bytes
@@ -119,7 +119,14 @@ def _q(q: float) -> str:
 
 def _comparisons(one: Glocal) -> list[Section]:
     every = ([one.against] if one.against is not None else []) + list(one.groups)
-    return [_comparison(one, between) for between in every]
+    return [_comparison(one, between) for between in every] + [_not_compared(one, few) for few in one.not_compared]
+
+
+def _not_compared(one: Glocal, few: NotCompared) -> Section:
+    who = (
+        f"{few.a} ({few.n_a:,} records of {few.n_patients_a:,} patients), {few.b} ({few.n_b:,} of {few.n_patients_b:,})"
+    )
+    return Section(f"{one.target}: {few.a} against {few.b}", f"Not compared: {who}. {few.reason}.")
 
 
 def _comparison(one: Glocal, between: Difference) -> Section:
@@ -130,6 +137,8 @@ def _comparison(one: Glocal, between: Difference) -> Section:
         f"({between.n_b:,} of {between.n_patients_b:,})"
     )
     n_compared = int(np.isfinite(between.value).sum())
+    if between.n_left_out:
+        who += f", {between.n_left_out:,} in neither"
     if not places:
         conclusion = f"{who}: none of {n_compared} cells differs."
     else:
@@ -158,11 +167,12 @@ def _comparison(one: Glocal, between: Difference) -> Section:
 
 
 def _left_out(one: Glocal) -> Section:
-    records = [(f"record: {why}", f"{n:,}") for why, n in excluded_counts(one).items()]
+    records = [(f"record: {why}", f"{n:,}") for why, n in counts(one.excluded).items()]
+    unknown = [(f"record, not known whether it counts: {why}", f"{n:,}") for why, n in counts(one.not_judged).items()]
     waves = [(f"no {wave} in any lead: {why}", f"{n:,}") for wave, reasons in one.absent.items()
              for why, n in sorted(reasons.items())]  # fmt: skip
     beats = [(f"beats: {why}", f"{n:,}") for why, n in sorted(one.beats_left_out.items())]
-    rows = (*records, *waves, *beats)
+    rows = (*records, *unknown, *waves, *beats)
     conclusion = (
         f"{len(one.excluded):,} records were left out; where a wave is absent, its cells of that record count for "
         "nothing."

@@ -57,7 +57,11 @@ def states_report(found: Segmented) -> Report:
     )  # fmt: skip
     told = found.run.read()
     made = [(name, str(value)) for name, value in told["versions"].items()]
-    made = [("seed", str(told["seed"])), ("weights", str(told["arguments"]["weights_sha256"])[:16]), *made]
+    made = [
+        ("seed", str(told["seed"])),
+        ("weights", ", ".join(one[:16] for one in told["arguments"]["weights_sha256"])),
+        *made,
+    ]
     return Report("States that the network found by itself", subtitle, sections, tuple(made))
 
 
