@@ -135,8 +135,20 @@ def choose_records(where: str, cohort: Cohort, fold: str) -> tuple[Run | None, C
     return Run(Path(where)), *choose_fold(folds, fold or "all")
 
 
-def load_for(bundle: Bundle, data: str, dataset: str | None = None, min_likelihood: float | None = None) -> Cohort:
-    """Load the cohort at `data` with the bundle's labels, under its own label rule unless another is given."""
+def load_for(
+    bundle: Bundle,
+    data: str,
+    dataset: str | None = None,
+    min_likelihood: float | None = None,
+    *,
+    task: str = "",
+    every_label: bool = False,
+) -> Cohort:
+    """Load the cohort at `data` with the bundle's labels, under its own label rule unless another is given.
+
+    task          labels of another task than the bundle's, under the same rule
+    every_label   of a folder of one's own: also labels that the bundle does not know, which are refused otherwise
+    """
     from ecglens.datasets.load import load_cohort
 
     trained_with = bundle.details.get("arguments", {})
@@ -144,10 +156,10 @@ def load_for(bundle: Bundle, data: str, dataset: str | None = None, min_likeliho
     return load_cohort(
         data,
         dataset,
-        task=trained_with.get("task", "superdiagnostic"),
+        task=task or trained_with.get("task", "superdiagnostic"),
         min_likelihood=float(rule),
         keep_unlabelled=bool(trained_with.get("keep_unlabelled", False)),
-        classes=bundle.classes,
+        classes=None if every_label else bundle.classes,
         seed=int(bundle.details.get("seed", 0)),
     )
 
