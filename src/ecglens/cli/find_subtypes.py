@@ -141,6 +141,7 @@ def _labels(bundle: Bundle, cohort: Cohort, asked: Asked) -> tuple[pd.DataFrame,
 
 
 def _in_words(found: Subtyped, page: Path) -> str:
+    from ecglens.reporting.subtypes import clusters_of, covariate_name
     from ecglens.statistics.figures import interval
 
     about: dict[str, Any] = found.about
@@ -154,6 +155,17 @@ def _in_words(found: Subtyped, page: Path) -> str:
         f"{chosen['k']} clusters ({chosen['method']}), {'stable' if chosen['stable'] else 'not stable'}\n"
         f"Label rule: {about['label_rule']}\n\n{columns(('cluster', 'records', 'share female', 'age'), rows)}"
     )
+    apart = [
+        (
+            covariate_name(one["covariate"]),
+            clusters_of(one),
+            interval(one),
+            "n/a" if one["p"] is None else f"{one['p']:.4f}",
+        )
+        for one in about["differences"]
+    ]
+    header = ("largest difference in", "clusters", "difference", "p (Holm)")
+    text += f"\n\n{columns(header, apart)}"
     if about["accuracy"] is not None:
         text += (
             f"\n\nAgainst {', '.join(about['sublabels'])}: accuracy {interval(about['accuracy'])}, adjusted Rand index "
