@@ -18,6 +18,7 @@ from ecglens.concepts.state_records import HALF, OWN, Size, bundle_asked, family
 from ecglens.concepts.state_result import RESULT, Segmented
 from ecglens.concepts.state_study import segment_states
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
+from ecglens.models.average import Average
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.prediction.family import folds_of
@@ -61,6 +62,24 @@ def asked(cohort):
 def found(asked, cohort, tmp_path_factory):
     bundle, scored = asked
     return segment_states(bundle, cohort, tmp_path_factory.mktemp("states") / "run", scored=scored, size=TINY)
+
+
+def test_an_average_is_split_as_a_whole(asked, cohort, tmp_path):
+    bundle, scored = asked
+    several = Average([bundle_for(seed=seed).network for seed in (3, 4)])
+    arguments = {"architecture": "ResNet1d", "arguments": bundle.arguments, "n_members": 2}
+    both = replace(bundle, network=several, architecture="Average", arguments=arguments)
+    found = segment_states(both, cohort, tmp_path / "run", scored=scored, size=TINY, k=3)
+    about = found.about
+    assert (about["members"], about["split"]) == (2, "exact")
+    assert "random weights" in {row["features"] for row in about["surrogate"]}
+    assert found.run.read()["arguments"]["weights_sha256"] == both.weights_sha256
+    table = pd.read_csv(about["records"]).set_index("record_id")
+    used = cohort.where(np.isin(cohort.record_ids, table.index))
+    raw = predict_raw(both, prepare(used, both.preprocessing).signals)
+    again = table.loc[list(used.record_ids), [f"adds_{k}_MI" for k in (1, 2, 3)]].sum(axis=1) + about["reference"]["MI"]
+    assert np.abs(again - raw[:, CLASSES.index("MI")]).max() < 1e-5, "states add up to the logit of the average"
+    assert "the average of 2, read side by side" in render(states_report(found))
 
 
 def test_own_training_people_are_fitted_on_and_strangers_scored(asked, cohort):

@@ -18,6 +18,7 @@ from ecglens.concepts.subtype_beats import cells_that_differ, mean_beats
 from ecglens.concepts.subtype_study import Subtyped, find_subtypes
 from ecglens.concepts.subtype_vectors import Reader, gather, mean_beat, turned
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
+from ecglens.models.average import Average
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.pipeline import Admission, Preprocessing, Resample
@@ -70,6 +71,19 @@ def test_a_record_has_the_same_vector_alone_and_among_others(cohort, by):
     alone = gather([Reader(bundle, np.arange(1))], prepare(cohort.take([2]), bundle.preprocessing), by)
     assert np.allclose(together.values[2], alone.values[0], atol=1e-6)
     assert together.values.shape[1:] == ((12, 80) if by == "attributions" else (12,))
+
+
+def test_features_of_an_average_are_those_of_its_networks_side_by_side(cohort):
+    bundle, other = bundle_for(), bundle_for()
+    with torch.no_grad():
+        next(other.network.parameters()).add_(0.1)
+    arguments = {"architecture": "ResNet1d", "arguments": bundle.arguments, "n_members": 2}
+    both = replace(
+        bundle, network=Average([bundle.network, other.network]), architecture="Average", arguments=arguments
+    )
+    few = prepare(cohort.take(range(4)), bundle.preprocessing)
+    one, two, together = (gather([Reader(b, np.arange(4))], few, "features").values for b in (bundle, other, both))
+    assert np.allclose(together, np.concatenate([one, two], axis=1))
 
 
 def test_infarctions_in_other_walls_are_told_apart_by_their_signals(tmp_path):

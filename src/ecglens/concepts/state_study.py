@@ -8,7 +8,7 @@ of the records, each forest, the marks. A resumed run does none of it twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from ecglens.concepts.state_stability import perturbed
 from ecglens.concepts.state_surrogate import surrogate_table
 from ecglens.concepts.states import METHODS, States, check_k, fit_states, runs_of
 from ecglens.errors import UsageError
+from ecglens.models.average import members_of, side_by_side
 from ecglens.prediction.evaluate import people_of
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
@@ -73,7 +74,7 @@ def segment_states(
     """Turn each ECG into a sequence of states of the network, say what they are worth, write the run folder `folder`.
 
     tested   a bundle, or the run of a family of folds: each network is fitted on its own training people and scored on
-             the fold that it has not seen
+             the fold that it has not seen. An average of networks is read as one, their features side by side
     cohort   records with the classes of the bundle as labels; of a family as `folds_of` returns it
     scored   of a bundle: bool [record], who may be scored; the others are for fitting, where the bundle knows them from
              its training; default all
@@ -91,10 +92,12 @@ def segment_states(
         bundle_asked(tested, cohort, every, size, seed) if isinstance(tested, Bundle)
         else family_asked(tested, cohort, size, seed)
     )  # fmt: skip
+    weights, members = asked[0].bundle.weights_sha256, len(members_of(asked[0].bundle.network))
+    asked = [replace(one, bundle=replace(one.bundle, network=side_by_side(one.bundle.network))) for one in asked]
     bundle = asked[0].bundle
     told = dict(arguments or {}) | {
         "k": k, "blocks": blocks, "by": by, "size": asdict(size), "cohort": cohort.name,
-        "records_sha256": hash_of(list(cohort.record_ids)), "weights_sha256": bundle.weights_sha256,
+        "records_sha256": hash_of(list(cohort.record_ids)), "weights_sha256": weights, "members": members,
     }  # fmt: skip
     # What cannot be done is said before anything is written or read.
     head_of(bundle.network, bundle.name, len(bundle.preprocessing.leads), bundle.preprocessing.windows.length)
@@ -193,7 +196,8 @@ class _Study:
             },
             "ablation": self._ablation(evidence, first), "n": len(rows), "n_patients": len(set(people)),
             "n_fitted": int(np.mean([len(fit) for fit in evidence.fits])), "fitted_on": self.asked[0].fitted_on,
-            "networks": [one.name for one in self.asked], "label_rule": self.cohort.label_rule,
+            "networks": [one.name for one in self.asked], "members": self.run.read()["arguments"]["members"],
+            "label_rule": self.cohort.label_rule,
             "bundle": self.asked[0].bundle.name, "data": self.cohort.name, "excluded": excluded,
         }  # fmt: skip
         write_json(self.run.folder / RESULT, clean({"schema": 1} | told))

@@ -48,8 +48,8 @@ def states_report(found: Segmented) -> Report:
     about = found.about
     networks = len(about["networks"])
     subtitle = (
-        f"{about['bundle']}, {networks} network{'s' * (networks > 1)}, {about['k']} states, on {about['data']}: "
-        f"{about['n']:,} records of {about['n_patients']:,} patients that it had not seen"
+        f"{about['bundle']}, {networks} network{'s' * (networks > 1)}{_averaged(about)}, {about['k']} states, "
+        f"on {about['data']}: {about['n']:,} records of {about['n_patients']:,} patients that it had not seen"
     )
     sections = (
         _one_record(found), _profiles(found), _adds(about), _worth(about), _beat(about), _doubt(about), _number(about),
@@ -59,6 +59,11 @@ def states_report(found: Segmented) -> Report:
     made = [(name, str(value)) for name, value in told["versions"].items()]
     made = [("seed", str(told["seed"])), ("weights", str(told["arguments"]["weights_sha256"])[:16]), *made]
     return Report("States that the network found by itself", subtitle, sections, tuple(made))
+
+
+def _averaged(about: dict[str, Any]) -> str:
+    each = "each " if len(about["networks"]) > 1 else ""
+    return f" ({each}the average of {about['members']}, read side by side)" if about["members"] > 1 else ""
 
 
 def _one_record(found: Segmented) -> Section:
@@ -283,11 +288,12 @@ def _method(about: dict[str, Any]) -> str:
         f"{layer} {ms:,.0f} ms" for layer, ms in zip(grid["layers"], grid["receptive_field_ms"], strict=True)
     )
     how = {"soft": "k-means, membership by distance", "kmeans": "k-means", "gmm": "a mixture of normals"}[about["by"]]
+    of = f" of {about['members']} networks side by side, whose mean logit is the answer" * (about["members"] > 1)
     return (
-        f"Features of {', '.join(grid['layers'])} (a step sees: {fields}) at {grid['steps']} steps of each window of "
-        f"{grid['window_ms']:,.0f} ms, standardised on records to fit on ({about['fitted_on']}, {about['n_fitted']:,} "
-        f"per network), turned onto main axes that keep {about['axes_keep']:.0%} of their variance, clustered by {how} "
-        f"(tau = {about['tau']:.3g}). Where windows overlap each counts, as in the logit. "
+        f"Features of {', '.join(grid['layers'])}{of} (a step sees: {fields}) at {grid['steps']} steps of each "
+        f"window of {grid['window_ms']:,.0f} ms, standardised on records to fit on ({about['fitted_on']}, "
+        f"{about['n_fitted']:,} per network), turned onto main axes that keep {about['axes_keep']:.0%} of their "
+        f"variance, clustered by {how} (tau = {about['tau']:.3g}). Where windows overlap each counts, as in the logit. "
         f"{about['undecided']['certain']:.0%} of samples are nearly certain (entropy below 0.01); half are above "
         f"{about['undecided']['median']:.2f}. Label rule: {about['label_rule']}."
     )
