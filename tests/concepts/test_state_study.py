@@ -64,12 +64,22 @@ def found(asked, cohort, tmp_path_factory):
     return segment_states(bundle, cohort, tmp_path_factory.mktemp("states") / "run", scored=scored, size=TINY)
 
 
+def test_the_page_says_where_a_network_has_no_dropout(found):
+    assert "passes with dropout" in render(states_report(found))
+    certainty = {key: value for key, value in found.about["certainty"].items() if not key.startswith("dropout_")}
+    none = replace(found, about=found.about | {"certainty": certainty | {"dropout": None}})
+    page = render(states_report(none))
+    assert "none, the network has no dropout" in page
+    assert "under dropout" not in page
+
+
 def test_an_average_is_split_as_a_whole(asked, cohort, tmp_path):
     bundle, scored = asked
     several = Average([bundle_for(seed=seed).network for seed in (3, 4)])
     arguments = {"architecture": "ResNet1d", "arguments": bundle.arguments, "n_members": 2}
     both = replace(bundle, network=several, architecture="Average", arguments=arguments)
-    found = segment_states(both, cohort, tmp_path / "run", scored=scored, size=TINY, k=3)
+    small = replace(TINY, trees=2, aligned=3, shifts=20, perturbed=1, bridged=1)
+    found = segment_states(both, cohort, tmp_path / "run", scored=scored, size=small, k=3)
     about = found.about
     assert (about["members"], about["split"]) == (2, "exact")
     assert "random weights" in {row["features"] for row in about["surrogate"]}
@@ -124,6 +134,9 @@ def test_the_result_adds_up(found, asked, cohort):
     assert sum(one["share"] for one in about["states"]) == pytest.approx(1.0)
     assert [one["id"] for one in about["states"]] == list(range(1, about["k"] + 1))
     assert about["split"] == "exact"
+    assert about["certainty"]["dropout"] == {"passes": 20}
+    assert {"value", "low", "high"} == set(about["certainty"]["dropout_entropy"]["auroc"])
+    assert 0 < about["certainty"]["dropout_information"]["auroc"]["value"] < 1
     assert about["gap"] < 1e-9
     assert about["ablation"]["largest_difference"] < 1e-9
     assert about["ablation"]["features"]["value"] == pytest.approx(1.0)

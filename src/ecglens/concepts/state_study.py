@@ -18,6 +18,7 @@ import pandas as pd
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.concepts import state_records
+from ecglens.concepts.dropout_doubt import ENTROPY, INFORMATION, N_PASSES, by_dropout, dropouts_of
 from ecglens.concepts.state_ablation import ablation_of
 from ecglens.concepts.state_alignment import PARTS
 from ecglens.concepts.state_certainty import by_probability, certainty_of
@@ -31,11 +32,13 @@ from ecglens.concepts.state_result import (
     RESULT,
     SEQUENCES,
     Segmented,
+    joined,
     kept,
     preferred_parts,
     record_table,
     sequence_table,
     states_of,
+    undecided,
 )  # fmt: skip
 from ecglens.concepts.state_split import head_of
 from ecglens.concepts.state_stability import perturbed
@@ -145,7 +148,7 @@ class _Study:
                             self.seed, self.progress)  # fmt: skip
         agreement, orders = network_agreement(evidence)
         answers = evidence.answers(reads, taught, self.by)
-        pooled = _joined([read.permuted(order) for read, order in zip(reads, orders, strict=True)])
+        pooled = joined([read.permuted(order) for read, order in zip(reads, orders, strict=True)])
         rows = np.concatenate(scores)
         self._write(evidence, fitted, pooled, rows, answers, agreement)
 
@@ -165,9 +168,9 @@ class _Study:
         stability = dict(agreement) | self._stability(evidence, first)
         surrogate = surrogate_table(answers, decided, labels, probabilities, people, self.seed)
         fidelity = surrogate[(surrogate["features"] == "states") & (surrogate["metric"] == "fidelity")].iloc[0]
-        certainty = certainty_of(
-            decided, labels, {"states": read.doubt, "probability": by_probability(probabilities)}, people, self.seed
-        )
+        doubts = {"states": read.doubt, "probability": by_probability(probabilities)} | self._dropout(evidence)
+        certainty = certainty_of(decided, labels, doubts, people, self.seed)
+        certainty["dropout"] = {"passes": N_PASSES} if ENTROPY in doubts else None
         lengths = [self.prepared.signals[i].shape[1] for i in rows]
         self.run.write_table(
             RECORDS, record_table(used.record_ids, networks.tolist(), read, probabilities, decided, self.classes)
@@ -186,7 +189,7 @@ class _Study:
             "states": states, "records": str(self.run.folder / "tables" / f"{RECORDS}.csv"),
             "asked_k": self.k, "sweep": [one.as_dict() for one in self.tried], "by": self.by, "blocks": self.blocks,
             "grid": self._grid(first), "tau": first.states.tau, "axes_keep": first.axes.kept,
-            "undecided": _undecided(read), "split": first.head.kind, "gap": float(np.abs(read.gap).max()),
+            "undecided": undecided(read), "split": first.head.kind, "gap": float(np.abs(read.gap).max()),
             "reference": dict(zip(self.classes, reference.tolist(), strict=True)),
             "surrogate": surrogate.to_dict("records"), "certainty": certainty,
             "alignment": alignment.information() | {
@@ -302,6 +305,20 @@ class _Study:
             first += len(part)
         return np.concatenate(probabilities), np.concatenate(decided)
 
+    def _dropout(self, evidence: Evidence) -> dict[str, np.ndarray]:
+        """Return doubt by dropout [record, class] of all networks; nothing where one has none."""
+        if not all(dropouts_of(one.bundle.network) for one in self.asked):
+            return {}
+        parts = [self._dropout_of(one, rows) for one, rows in zip(self.asked, evidence.scores, strict=True)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in (ENTROPY, INFORMATION)}
+
+    def _dropout_of(self, one: Asked, rows: np.ndarray) -> dict[str, np.ndarray]:
+        def make() -> dict[str, np.ndarray]:
+            ids = [self.prepared.cohort.record_ids[i] for i in rows]
+            return by_dropout(one.bundle, self.signals(rows), ids, self.seed, self.progress) or {}
+
+        return self.kept(f"dropout-{one.name}", make)
+
     def _stability(self, evidence: Evidence, fitted: Fitted) -> dict[str, Any]:
         chosen = next((one for one in self.tried if one.k == fitted.states.k), None)
         told: dict[str, Any] = {"seeds": None, "halves": None, "stable": None}
@@ -370,26 +387,6 @@ class _Study:
 
 def _choice(row: Mapping[str, Any]) -> Choice:
     return Choice(int(row["k"]), *(float(row[name]) for name in list(Choice.__annotations__)[1:]))
-
-
-def _joined(reads: Sequence[Read]) -> Read:
-    """Put the records of several networks behind each other; strips of unlike length are filled up."""
-    parts = {}
-    for field in fields(Read):
-        values = [getattr(read, field.name) for read in reads]
-        if field.name in ("strips", "doubts"):
-            longest = max(value.shape[1] for value in values)
-            empty = -1 if field.name == "strips" else np.nan
-            values = [np.pad(v, ((0, 0), (0, longest - v.shape[1])), constant_values=empty) for v in values]
-        parts[field.name] = np.concatenate(values)
-    return Read(**parts)
-
-
-def _undecided(read: Read) -> dict[str, float]:
-    """Return quartiles of the uncertainty of samples, and the share that is nearly certain (below 0.01)."""
-    values = read.doubts[np.isfinite(read.doubts)]
-    q25, median, q75 = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"q25": float(q25), "median": float(median), "q75": float(q75), "certain": float((values < 0.01).mean())}
 
 
 def _tensor(values: np.ndarray) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ecglens.concepts.dropout_doubt import ENTROPY, INFORMATION
 from ecglens.concepts.state_alignment import PARTS
 from ecglens.concepts.state_choice import AS_GOOD, STABLE
 from ecglens.concepts.state_result import Segmented, preferred_parts, told_in_states
@@ -208,7 +209,9 @@ def _doubt(about: dict[str, Any]) -> Section:
         (name, _interval(found[key]["auroc"]), _interval(found[key]["aurc"]))
         for key, name in (
             ("states", "entropy of the states behind the decision"), ("probability", "1 \u2212 highest probability"),
+            (ENTROPY, "entropy of the answers under dropout"), (INFORMATION, "how much these answers differ"),
         )
+        if key in found
     )  # fmt: skip
     table = Table(("Doubt by", "AUROC of finding errors", "Area under risk over coverage"), rows,
                   "0.5 finds nothing; a smaller area is better.")  # fmt: skip
@@ -216,6 +219,11 @@ def _doubt(about: dict[str, Any]) -> Section:
     words = f"Entropy of states finds errors with an AUROC of {_interval(found['states']['auroc'])}"
     words += f", the probability itself with {_interval(found['probability']['auroc'])}"
     words += f" (difference {_interval(difference)})."
+    if found["dropout"] is None:
+        words += " Doubt by dropout: none, the network has no dropout."
+    else:
+        words += f" The entropy of its answers in {found['dropout']['passes']} passes with dropout finds them with "
+        words += f"{_interval(found[ENTROPY]['auroc'])}."
     return Section("Does their uncertainty find errors?", words, (figure,), (table,))
 
 
