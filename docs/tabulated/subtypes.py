@@ -30,7 +30,8 @@ def subtypes(root: Path = ROOT) -> str:
     header = ("networks", "group, records", "by", "chosen", "halves", "accuracy", "adjusted Rand", "majority",
               "upper bound: accuracy")  # fmt: skip
     counts = {f"{name} {n:,}" for row in found for name, n in row.get("per_class", {}).items()}
+    rules = "; ".join(dict.fromkeys(row["label_rule"] for row in found))
     return (
         f"{grid(header, rows)}\n\nEach record by the network that has not seen it; records with exactly one sub-label: "
-        f"{', '.join(sorted(counts)) or 'none'}. Label rule: {found[0]['label_rule']}."
+        f"{', '.join(sorted(counts)) or 'none'}. Label rules: {rules}."
     )

@@ -18,6 +18,7 @@ from ecglens.concepts.state_records import HALF, OWN, Size, bundle_asked, family
 from ecglens.concepts.state_result import RESULT, Segmented
 from ecglens.concepts.state_study import segment_states
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
+from ecglens.models.average import Average
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.prediction.family import folds_of
@@ -63,6 +64,34 @@ def found(asked, cohort, tmp_path_factory):
     return segment_states(bundle, cohort, tmp_path_factory.mktemp("states") / "run", scored=scored, size=TINY)
 
 
+def test_the_page_says_where_a_network_has_no_dropout(found):
+    assert "passes with dropout" in render(states_report(found))
+    certainty = {key: value for key, value in found.about["certainty"].items() if not key.startswith("dropout_")}
+    none = replace(found, about=found.about | {"certainty": certainty | {"dropout": None}})
+    page = render(states_report(none))
+    assert "none, the network has no dropout" in page
+    assert "under dropout" not in page
+
+
+def test_an_average_is_split_as_a_whole(asked, cohort, tmp_path):
+    bundle, scored = asked
+    several = Average([bundle_for(seed=seed).network for seed in (3, 4)])
+    arguments = {"architecture": "ResNet1d", "arguments": bundle.arguments, "n_members": 2}
+    both = replace(bundle, network=several, architecture="Average", arguments=arguments)
+    small = replace(TINY, trees=2, aligned=3, shifts=20, perturbed=1, bridged=1)
+    found = segment_states(both, cohort, tmp_path / "run", scored=scored, size=small, k=3)
+    about = found.about
+    assert (about["members"], about["split"]) == (2, "exact")
+    assert "random weights" in {row["features"] for row in about["surrogate"]}
+    assert found.run.read()["arguments"]["weights_sha256"] == both.weights_sha256
+    table = pd.read_csv(about["records"]).set_index("record_id")
+    used = cohort.where(np.isin(cohort.record_ids, table.index))
+    raw = predict_raw(both, prepare(used, both.preprocessing).signals)
+    again = table.loc[list(used.record_ids), [f"adds_{k}_MI" for k in (1, 2, 3)]].sum(axis=1) + about["reference"]["MI"]
+    assert np.abs(again - raw[:, CLASSES.index("MI")]).max() < 1e-5, "states add up to the logit of the average"
+    assert "the average of 2, read side by side" in render(states_report(found))
+
+
 def test_own_training_people_are_fitted_on_and_strangers_scored(asked, cohort):
     bundle, scored = asked
     (one,) = bundle_asked(bundle, cohort, scored, TINY, 0)
@@ -105,6 +134,9 @@ def test_the_result_adds_up(found, asked, cohort):
     assert sum(one["share"] for one in about["states"]) == pytest.approx(1.0)
     assert [one["id"] for one in about["states"]] == list(range(1, about["k"] + 1))
     assert about["split"] == "exact"
+    assert about["certainty"]["dropout"] == {"passes": 20}
+    assert {"value", "low", "high"} == set(about["certainty"]["dropout_entropy"]["auroc"])
+    assert 0 < about["certainty"]["dropout_information"]["auroc"]["value"] < 1
     assert about["gap"] < 1e-9
     assert about["ablation"]["largest_difference"] < 1e-9
     assert about["ablation"]["features"]["value"] == pytest.approx(1.0)

@@ -14,9 +14,11 @@ import torch
 from ecglens import Bundle, Output, simulate_cohort
 from ecglens.bundle import TrainedOn
 from ecglens.concepts import subtype_study
-from ecglens.concepts.subtype_study import Subtyped, cells_that_differ, find_subtypes
+from ecglens.concepts.subtype_beats import cells_that_differ, mean_beats
+from ecglens.concepts.subtype_study import Subtyped, find_subtypes
 from ecglens.concepts.subtype_vectors import Reader, gather, mean_beat, turned
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
+from ecglens.models.average import Average
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.pipeline import Admission, Preprocessing, Resample
@@ -71,6 +73,19 @@ def test_a_record_has_the_same_vector_alone_and_among_others(cohort, by):
     assert together.values.shape[1:] == ((12, 80) if by == "attributions" else (12,))
 
 
+def test_features_of_an_average_are_those_of_its_networks_side_by_side(cohort):
+    bundle, other = bundle_for(), bundle_for()
+    with torch.no_grad():
+        next(other.network.parameters()).add_(0.1)
+    arguments = {"architecture": "ResNet1d", "arguments": bundle.arguments, "n_members": 2}
+    both = replace(
+        bundle, network=Average([bundle.network, other.network]), architecture="Average", arguments=arguments
+    )
+    few = prepare(cohort.take(range(4)), bundle.preprocessing)
+    one, two, together = (gather([Reader(b, np.arange(4))], few, "features").values for b in (bundle, other, both))
+    assert np.allclose(together, np.concatenate([one, two], axis=1))
+
+
 def test_infarctions_in_other_walls_are_told_apart_by_their_signals(tmp_path):
     cohort = simulate_cohort(72, classes=("IMI", "AMI"), seed=2)
     truth = kinds(cohort)
@@ -82,11 +97,18 @@ def test_infarctions_in_other_walls_are_told_apart_by_their_signals(tmp_path):
     assert about["upper_bound"]["accuracy"]["value"] >= about["accuracy"]["value"]
     assert sum(one["n"] for one in about["clusters"]) == about["n"] == len(cohort)
     assert len(about["grid"]) == 3  # a candidate per method
+    apart = {one["covariate"]: one for one in about["differences"]}
+    assert set(apart) >= {"share_female", "age", "probability_MI", "probability_NORM"}
+    means = [one["age"]["value"] for one in about["clusters"]]
+    assert apart["age"]["value"] == pytest.approx(max(means) - min(means))
+    assert pd.read_csv(tmp_path / "run" / "tables" / "differences.csv")["covariate"].tolist() == list(apart)
     table = pd.read_csv(about["records"])
     assert table["sublabel"].tolist() == truth.tolist()
     assert any(cell["p"] < 0.05 for cell in about["cells"])
     page = render(subtypes_report(found))
     assert "upper bound: chosen by the labels" in page
+    assert "Largest difference" in page
+    assert ("no mixture was left" in page) == (about["bic_of_one_normal"] < min(c["bic"] or 1e9 for c in about["grid"]))
     assert not re.search(r">[^<]*\bnan\b[^<]*<", page, flags=re.IGNORECASE)
 
 
@@ -139,6 +161,19 @@ def test_cells_that_were_planted_are_the_surest_and_noise_has_none():
     assert (first["lead"], first["start_ms"], first["stop_ms"]) == ("V2", 20.0, 60.0)
     assert first["low"] < 2.0 < first["high"]
     assert first["p"] < 0.001
+
+
+def test_bands_lie_round_mean_beats_and_are_those_of_a_mean_of_people():
+    generator = np.random.default_rng(5)
+    beats, labels = generator.normal(size=(90, 2, 30)), np.repeat([0, 1], [60, 30])
+    means, bands = mean_beats(beats, labels, [str(k) for k in range(90)])
+    assert np.allclose(means[1], beats[60:].mean(axis=0))
+    assert (bands[0] < means).all()
+    assert (means < bands[1]).all()
+    half = (bands[1] - bands[0])[0].mean() / 2
+    assert half == pytest.approx(1.96 / np.sqrt(60), rel=0.05)
+    twice = mean_beats(np.repeat(beats, 2, axis=0), np.repeat(labels, 2), [str(k // 2) for k in range(180)])[1]
+    assert (twice[1] - twice[0])[0].mean() / 2 == pytest.approx(half, rel=0.05), "records of one person are one"
 
 
 def test_what_it_refuses_is_one_line(cohort, tmp_path):

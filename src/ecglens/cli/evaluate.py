@@ -135,14 +135,28 @@ def choose_records(where: str, cohort: Cohort, fold: str) -> tuple[Run | None, C
     return Run(Path(where)), *choose_fold(folds, fold or "all")
 
 
-def load_for(bundle: Bundle, data: str, dataset: str | None = None, min_likelihood: float | None = None) -> Cohort:
-    """Load the cohort at `data` with the bundle's labels, under its own label rule unless another is given."""
+def load_for(
+    bundle: Bundle,
+    data: str,
+    dataset: str | None = None,
+    min_likelihood: float | None = None,
+    *,
+    task: str = "",
+    every_label: bool = False,
+) -> Cohort:
+    """Load the cohort at `data` with the bundle's labels, under its own label rule unless another is given.
+
+    task          labels of another task than the bundle's, under the same rule
+    every_label   of a folder of one's own: also labels that the bundle does not know, which are refused otherwise
+    """
     from ecglens.datasets.load import load_cohort
 
     own = label_options(bundle)
     if min_likelihood is not None:
         own["min_likelihood"] = float(min_likelihood)
-    return load_cohort(data, dataset, classes=bundle.classes, **own)
+    if task:
+        own["task"] = task
+    return load_cohort(data, dataset, classes=None if every_label else bundle.classes, **own)
 
 
 def label_options(bundle: Bundle) -> dict[str, Any]:

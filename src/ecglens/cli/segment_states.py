@@ -130,9 +130,11 @@ def _in_words(found: Segmented, page: Path) -> str:
     ]  # fmt: skip
     fidelity = about["fidelity"]
     networks = len(about["networks"])
+    averaged = f", averages of {about['members']} that are read side by side" * (about["members"] > 1)
     head = (
-        f"{about['bundle']}, {networks} network{'s' * (networks > 1)}: {about['k']} states on {about['n']:,} records "
-        f"of {about['n_patients']:,} patients that it had not seen\nLabel rule: {about['label_rule']}\n"
+        f"{about['bundle']}, {networks} network{'s' * (networks > 1)}{averaged}: {about['k']} states on "
+        f"{about['n']:,} records of {about['n_patients']:,} patients that it had not seen\n"
+        f"Label rule: {about['label_rule']}\n"
         f"A forest that knows only the states' shares calls {fidelity['value']:.1%} [{fidelity['low']:.1%}, "
         f"{fidelity['high']:.1%}] of the classes as the network does\n\n"
     )

@@ -25,6 +25,7 @@ from ecglens.runs.draws import derived_seed
 BLOCKS = {"last": 1, "last3": 3}
 MOST_AXES = 32  # of the principal components that are kept
 _TOGETHER = 32  # records
+_PLACES = 4096  # turned onto axes together
 _PROBE = 4096  # samples in which the receptive field is looked for
 
 Floats = NDArray[np.float64]
@@ -166,4 +167,9 @@ class Axes:
 
     def of(self, features: np.ndarray) -> NDArray[np.float32]:
         """Return vectors [..., axis] of features [..., channel]."""
-        return ((features - self.mean) * self.scale @ self.turn).astype(np.float32)
+        flat = features.reshape(-1, features.shape[-1])
+        out = np.empty((len(flat), self.turn.shape[1]), np.float32)
+        for first in range(0, len(flat), _PLACES):  # in double precision, which all at once would take much memory
+            part = slice(first, first + _PLACES)
+            out[part] = (flat[part] - self.mean) * self.scale @ self.turn
+        return out.reshape(*features.shape[:-1], -1)

@@ -22,6 +22,7 @@ from ecglens.concepts.state_field import Axes, Grid, held_by, stacked
 from ecglens.concepts.state_split import Head, contributions, evidence, onto_last
 from ecglens.concepts.states import States, on_samples, strip_of
 from ecglens.errors import ContractError
+from ecglens.models.average import side_by_side
 from ecglens.models.registry import build_network
 from ecglens.runs.draws import derived_seed, record_keys, uniform
 from ecglens.runs.progress import Progress, silent
@@ -200,7 +201,7 @@ def with_random_weights(bundle: Bundle, signals: Sequence[np.ndarray], seed: int
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "random weights") % 2**63)
-        network = build_network(bundle.architecture, bundle.arguments)
+        network = side_by_side(build_network(bundle.architecture, bundle.arguments))
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
     for norm in norms:
         norm.reset_running_stats()

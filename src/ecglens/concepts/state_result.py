@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,26 @@ class Segmented:
     def as_dict(self) -> dict[str, Any]:
         """Return the result as it stands in JSON output."""
         return self.about
+
+
+def joined(reads: Sequence[Read]) -> Read:
+    """Put the records of several networks behind each other; strips of unlike length are filled up."""
+    parts = {}
+    for field in fields(Read):
+        values = [getattr(read, field.name) for read in reads]
+        if field.name in ("strips", "doubts"):
+            longest = max(value.shape[1] for value in values)
+            empty = -1 if field.name == "strips" else np.nan
+            values = [np.pad(v, ((0, 0), (0, longest - v.shape[1])), constant_values=empty) for v in values]
+        parts[field.name] = np.concatenate(values)
+    return Read(**parts)
+
+
+def undecided(read: Read) -> dict[str, float]:
+    """Return quartiles of the uncertainty of samples, and the share that is nearly certain (below 0.01)."""
+    values = read.doubts[np.isfinite(read.doubts)]
+    q25, median, q75 = np.quantile(values, [0.25, 0.5, 0.75])
+    return {"q25": float(q25), "median": float(median), "q75": float(q75), "certain": float((values < 0.01).mean())}
 
 
 def states_of(

@@ -96,7 +96,8 @@ def head_of(network: nn.Module, where: str, n_leads: int, length: int) -> Head:
 def _cannot_be_split(where: str, name: str) -> ContractError:
     return ContractError(
         where, "head", f"that of {name}", "a mean over time steps (or mean and maximum), then layers on it",
-        "choose resnet1d, lenet or xresnet1d50: their logit can be split over time steps", kind="head",
+        "choose resnet1d, lenet (or averages of them) or xresnet1d50: their logit can be split over time steps",
+        kind="head",
     )  # fmt: skip
 
 

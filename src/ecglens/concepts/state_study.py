@@ -8,7 +8,7 @@ of the records, each forest, the marks. A resumed run does none of it twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.concepts import state_records
+from ecglens.concepts.dropout_doubt import ENTROPY, INFORMATION, N_PASSES, by_dropout, dropouts_of
 from ecglens.concepts.state_ablation import ablation_of
 from ecglens.concepts.state_alignment import PARTS
 from ecglens.concepts.state_certainty import by_probability, certainty_of
@@ -31,17 +32,20 @@ from ecglens.concepts.state_result import (
     RESULT,
     SEQUENCES,
     Segmented,
+    joined,
     kept,
     preferred_parts,
     record_table,
     sequence_table,
     states_of,
+    undecided,
 )  # fmt: skip
 from ecglens.concepts.state_split import head_of
 from ecglens.concepts.state_stability import perturbed
 from ecglens.concepts.state_surrogate import surrogate_table
 from ecglens.concepts.states import METHODS, States, check_k, fit_states, runs_of
 from ecglens.errors import UsageError
+from ecglens.models.average import members_of, side_by_side
 from ecglens.prediction.evaluate import people_of
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
@@ -73,7 +77,7 @@ def segment_states(
     """Turn each ECG into a sequence of states of the network, say what they are worth, write the run folder `folder`.
 
     tested   a bundle, or the run of a family of folds: each network is fitted on its own training people and scored on
-             the fold that it has not seen
+             the fold that it has not seen. An average of networks is read as one, their features side by side
     cohort   records with the classes of the bundle as labels; of a family as `folds_of` returns it
     scored   of a bundle: bool [record], who may be scored; the others are for fitting, where the bundle knows them from
              its training; default all
@@ -92,11 +96,12 @@ def segment_states(
         bundle_asked(tested, cohort, every, size, seed) if isinstance(tested, Bundle)
         else family_asked(tested, cohort, size, seed)
     )  # fmt: skip
+    weights, members = [one.bundle.weights_sha256 for one in asked], len(members_of(asked[0].bundle.network))
+    asked = [replace(one, bundle=replace(one.bundle, network=side_by_side(one.bundle.network))) for one in asked]
     bundle = asked[0].bundle
     told = dict(arguments or {}) | {
         "k": k, "blocks": blocks, "by": by, "size": asdict(size), "cohort": cohort.name,
-        "records_sha256": hash_of(list(cohort.record_ids)),
-        "weights_sha256": [one.bundle.weights_sha256 for one in asked],
+        "records_sha256": hash_of(list(cohort.record_ids)), "weights_sha256": weights, "members": members,
     }  # fmt: skip
     # What cannot be done is said before anything is written or read.
     head_of(bundle.network, bundle.name, len(bundle.preprocessing.leads), bundle.preprocessing.windows.length)
@@ -144,7 +149,7 @@ class _Study:
                             self.seed, self.progress)  # fmt: skip
         agreement, orders = network_agreement(evidence)
         answers = evidence.answers(reads, taught, self.by)
-        pooled = _joined([read.permuted(order) for read, order in zip(reads, orders, strict=True)])
+        pooled = joined([read.permuted(order) for read, order in zip(reads, orders, strict=True)])
         rows = np.concatenate(scores)
         self._write(evidence, fitted, pooled, rows, answers, agreement)
 
@@ -164,9 +169,9 @@ class _Study:
         stability = dict(agreement) | self._stability(evidence, first)
         surrogate = surrogate_table(answers, decided, labels, probabilities, people, self.seed)
         fidelity = surrogate[(surrogate["features"] == "states") & (surrogate["metric"] == "fidelity")].iloc[0]
-        certainty = certainty_of(
-            decided, labels, {"states": read.doubt, "probability": by_probability(probabilities)}, people, self.seed
-        )
+        doubts = {"states": read.doubt, "probability": by_probability(probabilities)} | self._dropout(evidence)
+        certainty = certainty_of(decided, labels, doubts, people, self.seed)
+        certainty["dropout"] = {"passes": N_PASSES} if ENTROPY in doubts else None
         lengths = [self.prepared.signals[i].shape[1] for i in rows]
         self.run.write_table(
             RECORDS, record_table(used.record_ids, networks.tolist(), read, probabilities, decided, self.classes)
@@ -185,7 +190,7 @@ class _Study:
             "states": states, "records": str(self.run.folder / "tables" / f"{RECORDS}.csv"),
             "asked_k": self.k, "sweep": [one.as_dict() for one in self.tried], "by": self.by, "blocks": self.blocks,
             "grid": self._grid(first), "tau": first.states.tau, "axes_keep": first.axes.kept,
-            "undecided": _undecided(read), "split": first.head.kind, "gap": float(np.abs(read.gap).max()),
+            "undecided": undecided(read), "split": first.head.kind, "gap": float(np.abs(read.gap).max()),
             "reference": dict(zip(self.classes, reference.tolist(), strict=True)),
             "surrogate": surrogate.to_dict("records"), "certainty": certainty,
             "alignment": alignment.information() | {
@@ -195,7 +200,8 @@ class _Study:
             },
             "ablation": self._ablation(evidence, first), "n": len(rows), "n_patients": len(set(people)),
             "n_fitted": int(np.mean([len(fit) for fit in evidence.fits])), "fitted_on": self.asked[0].fitted_on,
-            "networks": [one.name for one in self.asked], "label_rule": self.cohort.label_rule,
+            "networks": [one.name for one in self.asked], "members": self.run.read()["arguments"]["members"],
+            "label_rule": self.cohort.label_rule,
             "bundle": self.asked[0].bundle.name, "data": self.cohort.name, "excluded": excluded,
         }  # fmt: skip
         write_json(self.run.folder / RESULT, clean({"schema": 1} | told))
@@ -300,6 +306,20 @@ class _Study:
             first += len(part)
         return np.concatenate(probabilities), np.concatenate(decided)
 
+    def _dropout(self, evidence: Evidence) -> dict[str, np.ndarray]:
+        """Return doubt by dropout [record, class] of all networks; nothing where one has none."""
+        if not all(dropouts_of(one.bundle.network) for one in self.asked):
+            return {}
+        parts = [self._dropout_of(one, rows) for one, rows in zip(self.asked, evidence.scores, strict=True)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in (ENTROPY, INFORMATION)}
+
+    def _dropout_of(self, one: Asked, rows: np.ndarray) -> dict[str, np.ndarray]:
+        def make() -> dict[str, np.ndarray]:
+            ids = [self.prepared.cohort.record_ids[i] for i in rows]
+            return by_dropout(one.bundle, self.signals(rows), ids, self.seed, self.progress) or {}
+
+        return self.kept(f"dropout-{one.name}", make)
+
     def _stability(self, evidence: Evidence, fitted: Fitted) -> dict[str, Any]:
         chosen = next((one for one in self.tried if one.k == fitted.states.k), None)
         told: dict[str, Any] = {"seeds": None, "halves": None, "stable": None}
@@ -368,26 +388,6 @@ class _Study:
 
 def _choice(row: Mapping[str, Any]) -> Choice:
     return Choice(int(row["k"]), *(float(row[name]) for name in list(Choice.__annotations__)[1:]))
-
-
-def _joined(reads: Sequence[Read]) -> Read:
-    """Put the records of several networks behind each other; strips of unlike length are filled up."""
-    parts = {}
-    for field in fields(Read):
-        values = [getattr(read, field.name) for read in reads]
-        if field.name in ("strips", "doubts"):
-            longest = max(value.shape[1] for value in values)
-            empty = -1 if field.name == "strips" else np.nan
-            values = [np.pad(v, ((0, 0), (0, longest - v.shape[1])), constant_values=empty) for v in values]
-        parts[field.name] = np.concatenate(values)
-    return Read(**parts)
-
-
-def _undecided(read: Read) -> dict[str, float]:
-    """Return quartiles of the uncertainty of samples, and the share that is nearly certain (below 0.01)."""
-    values = read.doubts[np.isfinite(read.doubts)]
-    q25, median, q75 = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"q25": float(q25), "median": float(median), "q75": float(q75), "certain": float((values < 0.01).mean())}
 
 
 def _tensor(values: np.ndarray) -> Any:

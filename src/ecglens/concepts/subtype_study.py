@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.concepts.state_result import kept
-from ecglens.concepts.subtype_vectors import AFTER_S, BEFORE_S, BY, CALLED, Reader, Vectors, gather
+from ecglens.concepts.subtype_beats import cells_that_differ, mean_beats
+from ecglens.concepts.subtype_covariates import cluster_means, largest_differences
+from ecglens.concepts.subtype_vectors import BY, CALLED, Reader, Vectors, gather
 from ecglens.concepts.subtypes import (
     KS,
     LEAST,
-    METHODS,
     Candidate,
+    bic_of_one_normal,
     blind,
-    differences,
     reduce,
     scores,
     try_all,
@@ -38,13 +39,9 @@ from ecglens.runs.files import read_json, write_json
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
-from ecglens.statistics.bootstrap import patient_weights
 from ecglens.statistics.figures import clean
-from ecglens.statistics.multiplicity import holm
 
-RESULT, RECORDS = "subtypes.json", "records"
-CELL_S = 0.04  # of the beat, in which clusters are compared
-N_RESAMPLES = 2000
+RESULT, RECORDS, DIFFERENCES = "subtypes.json", "records", "differences"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,19 +123,27 @@ def find_subtypes(
         people = people_of(used)
         points = reduce(vectors.values)
         candidates = try_all(points, people, ks=ks, seed=seed)
-        best = blind(candidates)
+        one_normal = bic_of_one_normal(points)
+        best = blind(candidates, one_normal)
         known = _known(truth, used)
         excluded = [vars(entry) for entry in (*cohort.excluded, *prepared.excluded)]
         embedding = _embedded(points, seed)
         classes = parts[0][0].classes
+        covariates = _covariates(used, vectors.probabilities, classes)
+        differences = largest_differences(best.labels, covariates, people, seed)
+        told_apart = [one | {"clusters": " > ".join(map(str, one["clusters"] or []))} for one in differences]
+        run.write_table(DIFFERENCES, pd.DataFrame(told_apart))
         _write(run, used, vectors.probabilities, best, known, embedding, classes)
-        run.write_array("beats", np.stack([vectors.beats[best.labels == c].mean(axis=0) for c in range(best.k)]))
+        means, bands = mean_beats(vectors.beats, best.labels, people, seed)
+        run.write_array("beats", means)
+        run.write_array("beats-band", bands)
         seen = vectors.values if vectors.values.ndim == 3 else vectors.beats
         cells = cells_that_differ(seen, best.labels, people, prepared.fs, parts[0][0].preprocessing.leads, seed)
         write_json(run.folder / RESULT, clean({
             "schema": 1, "by": by, "group": name, "target": target, "chosen": best.as_dict(),
+            "bic_of_one_normal": one_normal,
             "components": points.shape[1],
-            "clusters": _clusters(used, vectors.probabilities, best, classes, people, seed),
+            "clusters": _clusters(covariates, classes, best, people, seed), "differences": differences,
             **_scored(candidates, best, known, people, seed), "grid": [one.as_dict() for one in candidates],
             "cells": cells, "records": str(run.folder / "tables" / f"{RECORDS}.csv"), "n": len(used),
             "n_patients": len(set(people)), "without_beats": len(prepared.cohort) - len(vectors.rows),
@@ -147,48 +152,6 @@ def find_subtypes(
         }))  # fmt: skip
         run.note(finished=True)
     return Subtyped.open(run.folder)
-
-
-def cells_that_differ(
-    values: np.ndarray, labels: NDArray[np.intp], people: Sequence[str], fs: float, leads: Sequence[str], seed: int = 0
-) -> list[dict[str, Any]]:
-    """Return where the two largest clusters differ: cells of a lead and 40 ms, the surest first.
-
-    values   [record, lead, phase]
-
-    Where the clusters were made of these values they must differ: then p orders the cells and proves nothing.
-
-    Columns: lead, start_ms and stop_ms from the R peak, `value` (mean of the first cluster minus that of the second),
-    low, high (over patients), p (normal approximation of the resampled difference, Holm over all cells).
-    """
-    from scipy.stats import norm
-
-    width = max(1, round(CELL_S * fs))
-    n = values.shape[2] // width
-    table = values[:, :, : n * width].reshape(len(values), len(leads), n, width).mean(axis=3)
-    weights = patient_weights(people, N_RESAMPLES, seed).astype(float)
-    first, second = ((labels == c).astype(float) for c in (0, 1))
-    flat = table.reshape(len(table), -1)
-
-    def difference(rows: np.ndarray) -> np.ndarray:
-        one, other = rows * first, rows * second
-        mass = np.maximum(one.sum(axis=1, keepdims=True), 1e-12), np.maximum(other.sum(axis=1, keepdims=True), 1e-12)
-        return np.asarray(one @ flat / mass[0] - other @ flat / mass[1])
-
-    value, drawn = difference(np.ones((1, len(flat))))[0], difference(weights)
-    spread = drawn.std(axis=0)
-    z = np.where(spread > 0, value / np.where(spread > 0, spread, 1), 0.0)
-    p = holm(2 * norm.sf(np.abs(z)))
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    cells = []
-    for at in np.argsort(-np.abs(z), stable=True):
-        lead, cell = divmod(int(at), n)
-        start = 1000 * (cell * width / fs - BEFORE_S)
-        cells.append({
-            "lead": leads[lead], "start_ms": round(start, 3), "stop_ms": round(start + 1000 * width / fs, 3),
-            "value": float(value[at]), "low": float(low[at]), "high": float(high[at]), "p": float(p[at]),
-        })  # fmt: skip
-    return cells
 
 
 def _enough(name: str, n: int) -> None:
@@ -229,9 +192,8 @@ def _scored(
     }  # fmt: skip
 
 
-def _clusters(
-    used: Cohort, probabilities: np.ndarray, best: Candidate, classes: Sequence[str], people: Sequence[str], seed: int
-) -> list[dict[str, Any]]:
+def _covariates(used: Cohort, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return what clusters are compared by, beside what they were made of: [record], NaN unknown."""
     metadata = used.metadata
     sex = metadata["sex"].map({"female": 1.0, "male": 0.0}).to_numpy(float)
     covariates = {"share_female": sex, "age": pd.to_numeric(metadata["age"], errors="coerce").to_numpy(float)}
@@ -239,10 +201,15 @@ def _clusters(
     if device.notna().any():
         common = str(device.dropna().mode().iloc[0])
         covariates["share_commonest_device"] = np.where(device.isna(), np.nan, (device == common).astype(float))
-    rows = differences(best.labels, covariates, people, seed)
-    said = differences(best.labels, {name: probabilities[:, j] for j, name in enumerate(classes)}, people, seed)
-    for row, more in zip(rows, said, strict=True):
-        row["probabilities"] = {name: more[name] for name in classes}
+    return covariates | {f"probability_{name}": probabilities[:, j] for j, name in enumerate(classes)}
+
+
+def _clusters(
+    covariates: Mapping[str, np.ndarray], classes: Sequence[str], best: Candidate, people: Sequence[str], seed: int
+) -> list[dict[str, Any]]:
+    rows = cluster_means(best.labels, covariates, people, seed)
+    for row in rows:
+        row["probabilities"] = {name: row.pop(f"probability_{name}") for name in classes}
     return rows
 
 
@@ -265,6 +232,3 @@ def _write(
     table["sublabel"] = [names[k] if k >= 0 else "" for k in truth]
     table |= {f"probability_{name}": probabilities[:, j] for j, name in enumerate(classes)}
     run.write_table(RECORDS, pd.DataFrame(table))
-
-
-__all__ = ["AFTER_S", "BEFORE_S", "METHODS", "Subtyped", "cells_that_differ", "find_subtypes"]

@@ -3,7 +3,7 @@
 
 signals       the prepared signal from 0.3 s before to 0.5 s after each R peak, mean over beats [lead, phase]
 attributions  the same of the signed gradient of the logit of the record's highest class, or of one class for all
-features      the last block's mean over windows and steps [channel]
+features      the last block's mean over windows and steps [channel]; of an average of networks, of all side by side
 
 Records of a family are read by the network that has not seen them. Features of different networks have no common axes;
 each network's are turned onto the first one's by the rotation that fits best on the whole group (Schoenemann 1966,
@@ -25,6 +25,7 @@ from ecglens.concepts.state_field import held_by
 from ecglens.errors import UsageError
 from ecglens.explainers.explain import attribute, find_method
 from ecglens.models.activations import blocks_of
+from ecglens.models.average import side_by_side
 from ecglens.prediction.predict import predict_raw
 from ecglens.preprocessing.prepare import Prepared
 from ecglens.runs.progress import Progress, silent
@@ -129,9 +130,10 @@ def _common_features(readers: Sequence[Reader], signals: Sequence[np.ndarray]) -
 
 
 def _features(bundle: Bundle, signals: Sequence[np.ndarray]) -> Floats:
-    layer = f"block-{len(blocks_of(bundle.network))}"
+    network = side_by_side(bundle.network)
+    layer = f"block-{len(blocks_of(network))}"
     parts: dict[int, np.ndarray] = {}
-    for chunk, windows, held in held_by(bundle, bundle.network, signals, [layer]):
+    for chunk, windows, held in held_by(bundle, network, signals, [layer]):
         mean = held[layer].double().mean(dim=-1).numpy().reshape(len(chunk), windows, -1).mean(axis=1)
         parts |= dict(zip(chunk, mean, strict=True))
     return np.stack([parts[i] for i in range(len(signals))])

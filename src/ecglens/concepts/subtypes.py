@@ -7,8 +7,9 @@ the method by the very labels they compared with: an upper bound, as they say. H
 
 reduce       principal components that keep 75 % of the variance; no labels
 grid         k-means, a mixture of normals, and Ward's hierarchical clustering, for 2 to 6 clusters
-blind        the candidate with the largest silhouette among those that come back in halves of the people (adjusted Rand
-             index of 0.8 or more); where none does, the one that comes nearest, and the result is not stable
+blind        of the mixtures the one with the lowest BIC stands, or none, where one normal has a lower one. Of that and
+             the others the candidate with the largest silhouette among those that come back in halves of the people
+             (adjusted Rand index of 0.8 or more); where none does, the one that comes nearest, and it is not stable
 upper_bound  the candidate of the grid with the best accuracy, by the labels
 
 >>> generator = np.random.default_rng(0)
@@ -109,12 +110,24 @@ def try_all(
     return [_candidate(values, owners, method, k, seed) for method in methods for k in ks]
 
 
-def blind(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the candidate to take without knowing any label."""
-    stable = [one for one in candidates if one.stable]
+def blind(candidates: Sequence[Candidate], one_normal: float = float("nan")) -> Candidate:
+    """Return the candidate to take without knowing any label.
+
+    one_normal   BIC of a single normal on the same vectors; NaN: mixtures are compared with each other alone
+    """
+    mixtures = sorted((one for one in candidates if np.isfinite(one.bic)), key=lambda one: (one.bic, one.k))
+    others = [one for one in candidates if not np.isfinite(one.bic)]
+    several = not others or (bool(mixtures) and not mixtures[0].bic > one_normal)
+    standing = others + mixtures[:1] if several else others
+    stable = [one for one in standing if one.stable]
     if stable:
         return max(stable, key=lambda one: (one.silhouette, -one.k))
-    return max(candidates, key=lambda one: (one.halves, one.silhouette))
+    return max(standing, key=lambda one: (one.halves, one.silhouette))
+
+
+def bic_of_one_normal(vectors: np.ndarray) -> float:
+    """Return the BIC (lower is better) of a single normal on vectors [record, component]: no clusters at all."""
+    return float(_mixture(np.asarray(vectors, dtype=np.float64), 1, 0)[1])
 
 
 def upper_bound(candidates: Sequence[Candidate], truth: Labels) -> Candidate:
@@ -148,24 +161,6 @@ def scores(labels: Labels, truth: Labels, people: Sequence[str], seed: int = 0) 
     }  # fmt: skip
 
 
-def differences(
-    labels: Labels, covariates: dict[str, np.ndarray], people: Sequence[str], seed: int = 0
-) -> list[dict[str, Any]]:
-    """Return each cluster's mean of each covariate [record] (NaN unknown) with its interval, and how many it holds."""
-    weights = patient_weights(people, N_RESAMPLES, seed).astype(np.float64)
-    every = np.concatenate([np.ones((1, len(labels))), weights])
-    found = []
-    for cluster in range(int(labels.max()) + 1):
-        told: dict[str, Any] = {"id": cluster + 1, "n": int((labels == cluster).sum())}
-        for name, values in covariates.items():
-            here = (labels == cluster) & ~np.isnan(values)
-            mass = every[:, here].sum(axis=1)
-            drawn = np.where(mass > 0, every[:, here] @ values[here] / np.maximum(mass, 1e-12), np.nan)
-            told[name] = drawn_figure(drawn)
-        found.append(told)
-    return found
-
-
 # ------------------------------------------------------------------------------------------------------------ one way
 
 
@@ -182,19 +177,25 @@ def _candidate(values: Floats, owners: Labels, method: str, k: int, seed: int) -
 def _clustered(values: Floats, method: str, k: int, seed: int) -> tuple[Labels, float]:
     from sklearn.cluster import AgglomerativeClustering, KMeans
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
 
     with warnings.catch_warnings():  # what is found after the usual number of rounds will do
         warnings.simplefilter("ignore", ConvergenceWarning)
         if method == "kmeans":
             return KMeans(k, n_init=5, random_state=seed % 2**32).fit_predict(values).astype(np.intp), float("nan")
         if method == "gmm":
-            ridge = 1e-3 * float(values.var(axis=0).mean())  # full covariances of few records would collapse
-            model = GaussianMixture(k, reg_covar=ridge, random_state=seed % 2**32).fit(values)
-            return model.predict(values).astype(np.intp), float(model.bic(values))
+            return _mixture(values, k, seed)
         if method == "hierarchical":
             return AgglomerativeClustering(k).fit_predict(values).astype(np.intp), float("nan")
     raise UsageError("find-subtypes", "method", method, ", ".join(METHODS))
+
+
+def _mixture(values: Floats, k: int, seed: int) -> tuple[Labels, float]:
+    """Return clusters and BIC of a mixture of normals."""
+    from sklearn.mixture import GaussianMixture
+
+    ridge = 1e-3 * float(values.var(axis=0).mean())  # full covariances of few records would collapse
+    model = GaussianMixture(k, reg_covar=ridge, random_state=seed % 2**32).fit(values)
+    return model.predict(values).astype(np.intp), float(model.bic(values))
 
 
 def _halves(values: Floats, owners: Labels, method: str, k: int, seed: int) -> float:

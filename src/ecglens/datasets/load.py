@@ -29,7 +29,7 @@ from ecglens.simulation.cohort import simulate_cohort
 SIMULATED = "simulated"
 # Of the embedded default: from hardly visible to textbook, some with two findings, so that no network is perfect.
 SEVERITY, COMORBIDITY = (0.05, 1.0), 0.2
-_DEFAULT_TASK = "superdiagnostic"
+USUAL_TASK = "superdiagnostic"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ DATASETS: dict[str, DataSet] = {
     "code15": DataSet(code15.recognises, code15.load_code15),
     "folder": DataSet(folder.has_own_table, folder.load_folder),
     SIMULATED: DataSet(lambda where: str(where) == SIMULATED and not where.exists(), simulate_cohort,
-                       (_DEFAULT_TASK, "subdiagnostic")),
+                       (USUAL_TASK, "subdiagnostic")),
 }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def load_cohort(
     where: str | Path,
     dataset: str | None = None,
     *,
-    task: str = _DEFAULT_TASK,
+    task: str = USUAL_TASK,
     min_likelihood: float = 0,
     keep_unlabelled: bool = False,
     classes: Sequence[str] | None = None,
@@ -95,9 +95,9 @@ def load_cohort(
         load_own = simulated.load_simulated if simulated.recognises(Path(where)) else folder.load_folder
         return load_own(where, classes)
     tasks = DATASETS[name].tasks
-    if task != _DEFAULT_TASK and task not in tasks:
+    if task != USUAL_TASK and task not in tasks:
         raise UsageError(name, "task", task, ", ".join(tasks) or "none: it has one label rule, or no labels")
-    usual = tasks[0] if task == _DEFAULT_TASK and tasks else task
+    usual = tasks[0] if task == USUAL_TASK and tasks else task
     if name == SIMULATED:
         return simulate_cohort(task=usual, seed=seed, severity=SEVERITY, comorbidity=COMORBIDITY)
     if name == "ptbxl":

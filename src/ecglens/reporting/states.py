@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ecglens.concepts.dropout_doubt import ENTROPY, INFORMATION
 from ecglens.concepts.state_alignment import PARTS
 from ecglens.concepts.state_choice import AS_GOOD, STABLE
 from ecglens.concepts.state_result import Segmented, preferred_parts, told_in_states
@@ -48,8 +49,8 @@ def states_report(found: Segmented) -> Report:
     about = found.about
     networks = len(about["networks"])
     subtitle = (
-        f"{about['bundle']}, {networks} network{'s' * (networks > 1)}, {about['k']} states, on {about['data']}: "
-        f"{about['n']:,} records of {about['n_patients']:,} patients that it had not seen"
+        f"{about['bundle']}, {networks} network{'s' * (networks > 1)}{_averaged(about)}, {about['k']} states, "
+        f"on {about['data']}: {about['n']:,} records of {about['n_patients']:,} patients that it had not seen"
     )
     sections = (
         _one_record(found), _profiles(found), _adds(about), _worth(about), _beat(about), _doubt(about), _number(about),
@@ -63,6 +64,11 @@ def states_report(found: Segmented) -> Report:
         *made,
     ]
     return Report("States that the network found by itself", subtitle, sections, tuple(made))
+
+
+def _averaged(about: dict[str, Any]) -> str:
+    each = "each " if len(about["networks"]) > 1 else ""
+    return f" ({each}the average of {about['members']}, read side by side)" if about["members"] > 1 else ""
 
 
 def _one_record(found: Segmented) -> Section:
@@ -207,7 +213,9 @@ def _doubt(about: dict[str, Any]) -> Section:
         (name, _interval(found[key]["auroc"]), _interval(found[key]["aurc"]))
         for key, name in (
             ("states", "entropy of the states behind the decision"), ("probability", "1 \u2212 highest probability"),
+            (ENTROPY, "entropy of the answers under dropout"), (INFORMATION, "how much these answers differ"),
         )
+        if key in found
     )  # fmt: skip
     table = Table(("Doubt by", "AUROC of finding errors", "Area under risk over coverage"), rows,
                   "0.5 finds nothing; a smaller area is better.")  # fmt: skip
@@ -215,6 +223,11 @@ def _doubt(about: dict[str, Any]) -> Section:
     words = f"Entropy of states finds errors with an AUROC of {_interval(found['states']['auroc'])}"
     words += f", the probability itself with {_interval(found['probability']['auroc'])}"
     words += f" (difference {_interval(difference)})."
+    if found["dropout"] is None:
+        words += " Doubt by dropout: none, the network has no dropout."
+    else:
+        words += f" The entropy of its answers in {found['dropout']['passes']} passes with dropout finds them with "
+        words += f"{_interval(found[ENTROPY]['auroc'])}."
     return Section("Does their uncertainty find errors?", words, (figure,), (table,))
 
 
@@ -287,11 +300,12 @@ def _method(about: dict[str, Any]) -> str:
         f"{layer} {ms:,.0f} ms" for layer, ms in zip(grid["layers"], grid["receptive_field_ms"], strict=True)
     )
     how = {"soft": "k-means, membership by distance", "kmeans": "k-means", "gmm": "a mixture of normals"}[about["by"]]
+    of = f" of {about['members']} networks side by side, whose mean logit is the answer" * (about["members"] > 1)
     return (
-        f"Features of {', '.join(grid['layers'])} (a step sees: {fields}) at {grid['steps']} steps of each window of "
-        f"{grid['window_ms']:,.0f} ms, standardised on records to fit on ({about['fitted_on']}, {about['n_fitted']:,} "
-        f"per network), turned onto main axes that keep {about['axes_keep']:.0%} of their variance, clustered by {how} "
-        f"(tau = {about['tau']:.3g}). Where windows overlap each counts, as in the logit. "
+        f"Features of {', '.join(grid['layers'])}{of} (a step sees: {fields}) at {grid['steps']} steps of each "
+        f"window of {grid['window_ms']:,.0f} ms, standardised on records to fit on ({about['fitted_on']}, "
+        f"{about['n_fitted']:,} per network), turned onto main axes that keep {about['axes_keep']:.0%} of their "
+        f"variance, clustered by {how} (tau = {about['tau']:.3g}). Where windows overlap each counts, as in the logit. "
         f"{about['undecided']['certain']:.0%} of samples are nearly certain (entropy below 0.01); half are above "
         f"{about['undecided']['median']:.2f}. Label rule: {about['label_rule']}."
     )

@@ -70,7 +70,32 @@ def _clusters(about: dict[str, Any]) -> Section:
     names = ("Cluster", "Records", *(key.replace("_", " ") for key in covariates), *(f"P({name})" for name in classes))
     first, second = about["clusters"][:2]
     words = f"The largest holds {first['n']:,} records, the next {second['n']:,}."
-    return Section("What they are", words, (), (Table(names, rows, "Means with 95 % intervals over patients."),))
+    means = Table(names, rows, "Means with 95 % intervals over patients.")
+    sure = [one for one in about["differences"] if one["p"] is not None and one["p"] < 0.05]
+    words += f" They differ in {len(sure)} of {len(about['differences'])} covariates (p < 0.05, Holm)."
+    return Section("What they are", words, (), (means, _in_whom(about["differences"])))
+
+
+def _in_whom(differences: list[dict[str, Any]]) -> Table:
+    rows = tuple(
+        (covariate_name(one["covariate"]), clusters_of(one), interval(one), "n/a" if one["p"] is None else _p(one["p"]))
+        for one in differences
+    )
+    caption = (
+        "The two clusters that lie farthest apart, chosen by looking: their interval knows nothing of that. p: how "
+        "often clusters that are dealt out anew among patients have any two as far apart; by Holm."
+    )
+    return Table(("Covariate", "Clusters", "Largest difference [95 %]", "p"), rows, caption)
+
+
+def covariate_name(key: str) -> str:
+    """Return how a covariate is called where people read it."""
+    return f"P({key.removeprefix('probability_')})" if key.startswith("probability_") else key.replace("_", " ")
+
+
+def clusters_of(difference: dict[str, Any]) -> str:
+    """Return the two clusters of a difference, the larger mean first."""
+    return " > ".join(map(str, difference["clusters"] or [])) or "n/a"
 
 
 def _labels(about: dict[str, Any]) -> Section:
@@ -93,8 +118,9 @@ def _labels(about: dict[str, Any]) -> Section:
 
 def _differ(found: Subtyped) -> Section:
     about = found.about
-    beats = np.load(found.run.folder / "arrays" / "beats.npy", allow_pickle=False)
-    drawn = plot_cluster_beats(beats, about["fs"], BEFORE_S, about["leads"], about["cells"])
+    arrays = found.run.folder / "arrays"
+    beats, bands = (np.load(arrays / f"{name}.npy", allow_pickle=False) for name in ("beats", "beats-band"))
+    drawn = plot_cluster_beats(beats, bands, about["fs"], BEFORE_S, about["leads"], about["cells"])
     sure = [cell for cell in about["cells"] if cell["p"] is not None and cell["p"] < 0.05]
     what = "maps" if about["by"] == "attributions" else "signals"
     words = f"The two largest differ in {len(sure)} of {len(about['cells'])} cells (p < 0.05, Holm)."
@@ -102,7 +128,10 @@ def _differ(found: Subtyped) -> Section:
         words += f" They were made of these {what}, so that they must differ: this says where, not that."
     rows = tuple((cell["lead"], _when(cell), _signed(cell), _p(cell["p"])) for cell in sure[:MOST_ELLIPSES])
     tables = (Table(("Lead", "ms from R", f"Difference of {what} [95 %]", "p"), rows, "The surest."),) if rows else ()
-    caption = f"Ellipses: where the {what} differ most surely; orange: more in cluster 1, blue: more in cluster 2."
+    caption = (
+        f"Mean beats of the signals as recorded, a scale for each column. Bands: 95 % over patients, of each instant "
+        f"by itself. Ellipses: where the {what} differ most surely; orange: more in cluster 1, blue: more in cluster 2."
+    )
     picture = Figure(figure_bytes(drawn), caption, "Mean beats of two clusters")
     return Section("Where they differ", words, (picture,), tables)
 
@@ -118,9 +147,21 @@ def _grid(about: dict[str, Any]) -> Section:
         for one in about["grid"]
     )  # fmt: skip
     words = f"{sum(one['stable'] for one in about['grid'])} of {len(about['grid'])} ways of clustering are stable."
+    words += _by_bic(about)
     caption = f"{about['components']} principal components (75 % of the variance). Label rule: {about['label_rule']}."
     header = ("Method", "k", "Silhouette", "Halves", "BIC", "Stable")
     return Section("What was tried", words, (), (Table(header, rows, caption),))
+
+
+def _by_bic(about: dict[str, Any]) -> str:
+    """Say which mixture was left to choose from."""
+    mixtures = [one for one in about["grid"] if one["bic"] is not None]
+    if not mixtures:
+        return ""
+    lowest = min(mixtures, key=lambda one: (one["bic"], one["k"]))
+    if lowest["bic"] > about["bic_of_one_normal"]:
+        return " By BIC one normal fits better than any mixture: no mixture was left to choose from."
+    return f" Of the mixtures, BIC left that with {lowest['k']} clusters to choose from."
 
 
 def _number(value: float | None) -> str:
