@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ecglens.privacy.identify import identify
 from ecglens.privacy.scoring import Heard
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import headline, identification_report, worst
+from ecglens.runs import stopwatch
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
 from ecglens.statistics.identification import Ranked
@@ -89,6 +91,26 @@ def test_a_run_that_was_cut_off_ends_with_the_same_figures(people: Cohort, tmp_p
     assert json.dumps(resumed.data, sort_keys=True) == json.dumps(whole.data, sort_keys=True)
     with pytest.raises(ContractError, match="n_folds"):
         identify([people], tmp_path / "cut", resume=True, **HOW | {"n_folds": 4})
+
+
+def test_seconds_are_those_of_all_sessions(people: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clock = [0.0]
+    monkeypatch.setattr(stopwatch, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def an_epoch_takes_ten(stage: str, done: int, total: int, note: str = "") -> None:
+        clock[0] += 10.0 * ("training" in stage)
+        if "fold-2" in stage and done == 3 and clock[0] < 200:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        identify([people], tmp_path / "run", progress=an_epoch_takes_ten, **HOW)
+    clock[0] = 1000.0
+    run = identify([people], tmp_path / "run", resume=True, progress=an_epoch_takes_ten, **HOW).run
+    # Eight epochs a fold; an epoch's time is noted before it is told of, so 10 s are lost in either fold, and in the
+    # run as a whole.
+    assert run.read_table("cost")["seconds"].tolist() == [70 + (20 + 50) + 80]
+    assert run.read()["seconds"] == 100 + 130
 
 
 def test_the_run_time_is_told_before(people: Cohort, tmp_path: Path):

@@ -31,8 +31,10 @@ from ecglens.privacy.protocols import CLASS_OF, Split, make_splits
 from ecglens.privacy.scoring import Heard, Look, Material, hear
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import read_json, write_json
+from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
+from ecglens.runs.stopwatch import Stopwatch
 from ecglens.statistics.figures import clean
 
 RESULT = "identification.json"
@@ -132,29 +134,34 @@ def identify(
         labels, classes = _labels(windowed.table, splits, task)
         explaining = Explaining(explain, causal, material, marked, task, n_resamples, seed)
         figures, tables, work = {}, Tables(), run.folder / "work"
-        for model in models:
+        work.mkdir(exist_ok=True)
+        with Journal(work / "journal.sqlite") as journal:
+            watch = Stopwatch(journal, began)
+            for model in models:
 
-            def ask(changed: Material, number: int, where: Path, look: Look | None = None, model: str = model) -> Heard:
-                tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}")
-                how: dict[str, Any] = {"seed": seed + number, "progress": tell, "look": look}
-                return hear(model, changed, splits[number], task, labels, classes, where, **how)
+                def ask(
+                    changed: Material, number: int, where: Path, look: Look | None = None, model: str = model
+                ) -> Heard:
+                    tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}", watch)
+                    how: dict[str, Any] = {"seed": seed + number, "progress": tell, "look": look}
+                    return hear(model, changed, splits[number], task, labels, classes, where, **how)
 
-            heard = [
-                ask(material, number, work / model / split.name, explaining.look(model, split))
-                for number, split in enumerate(splits)
-            ]
-            own = within_databases(heard, windowed, n_resamples, seed)
-            figures[model] = figures_of(heard, task, n_resamples, seed) | own
-            tables.add(model, heard, n_resamples, seed)
-            explaining.finish(model, heard, ask, work / "flattened", progress)
-            progress("attackers", len(figures), len(models), model)
+                heard = [
+                    ask(material, number, work / model / split.name, explaining.look(model, split))
+                    for number, split in enumerate(splits)
+                ]
+                own = within_databases(heard, windowed, n_resamples, seed)
+                figures[model] = figures_of(heard, task, n_resamples, seed) | own
+                tables.add(model, heard, n_resamples, seed)
+                explaining.finish(model, heard, ask, work / "flattened", progress)
+                progress("attackers", len(figures), len(models), model)
         data = _data(windowed, splits, task, protocol, figures, labels, seed, n_resamples)
         data = clean(data | {"explanations": explaining.as_dict()})
         write_json(run.folder / RESULT, data)
         tables.write(run, figures)
         explaining.write(run)
         shutil.rmtree(work, ignore_errors=True)
-        _note(run, windowed, cohorts, splits, figures, time.monotonic() - began, tables)
+        _note(run, windowed, cohorts, splits, figures, watch.seconds, tables)
     return Identified(run, data)
 
 
@@ -251,8 +258,9 @@ def _labels(table: pd.DataFrame, splits: Sequence[Split], task: str) -> tuple[pd
     return labels, sorted(labels.iloc[learnt].dropna().unique())
 
 
-def _counted(progress: Progress, what: str) -> Progress:
+def _counted(progress: Progress, what: str, watch: Stopwatch) -> Progress:
     def tell(stage: str, done: int, of: int, note: str) -> None:
+        watch.note()
         progress(f"{stage} {what}", done, of, note)
 
     return tell

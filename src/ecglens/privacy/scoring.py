@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from ecglens.privacy.protocols import Split
 from ecglens.privacy.windows import LENGTH, Windowed
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
+from ecglens.runs.stopwatch import Stopwatch
 from ecglens.statistics.identification import OpenSet, Ranked, open_set, ranked
 from ecglens.statistics.verification import Trials, pairs
 
@@ -43,7 +42,7 @@ class Heard:
     ranks     where the right person stood among the gallery
     open_set  the nearest person, known or not
     scores    of classes, by window [window, class], with `labels`, `people` and `recordings` [window]
-    cost      seconds, parameters, multiply-additions
+    cost      seconds of all sessions, parameters, multiply-additions
     """
 
     trials: Trials | None = None
@@ -98,18 +97,28 @@ def hear(
     seed: int, progress: Progress, look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train an attacker on a split as its protocol wants it, and ask it."""
-    how: dict[str, Any] = {"seed": seed, "progress": progress, "look": look}
-    if task == "person" and split.unseen_people:
-        return tell_apart(model, material, split, folder, **how)
-    return name(model, material, split, labels, classes, folder, **how)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder / "journal.sqlite") as journal:
+        watch = Stopwatch(journal)
+
+        def tell(stage: str, done: int, total: int, note: str) -> None:
+            watch.note()  # an epoch is finished and kept
+            progress(stage, done, total, note)
+
+        how: dict[str, Any] = {"seed": seed, "progress": tell, "look": look}
+        if task == "person" and split.unseen_people:
+            heard = tell_apart(model, material, split, folder, journal, **how)
+        else:
+            heard = name(model, material, split, labels, classes, folder, journal, **how)
+        return replace(heard, cost=dict(heard.cost or {}) | {"seconds": watch.seconds})
 
 
 def tell_apart(
-    model: str, material: Material, split: Split, folder: Path, *, seed: int, progress: Progress,
+    model: str, material: Material, split: Split, folder: Path, journal: Journal, *, seed: int, progress: Progress,
     look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train on the people of a split, and compare the recordings of those it has not seen."""
-    began, table = time.monotonic(), material.table
+    table = material.table
     asked, roles = (
         np.concatenate([split.enrol, split.probe]),
         np.r_[np.zeros(len(split.enrol)), np.ones(len(split.probe))],
@@ -121,7 +130,7 @@ def tell_apart(
     if model in unveiled.MODELS:
         similarity, about = _compared(model, material, split, at, seed)
     else:
-        embedded, about = _embedded(ATTACKERS[model], material, split, at, folder, seed, progress, look)
+        embedded, about = _embedded(ATTACKERS[model], material, split, at, folder, journal, seed, progress, look)
         similarity = embedded @ embedded.T
     people = pd.factorize(owners["person"])[0].astype(np.int64)
     enrolled = (owners["role"] == 0).to_numpy()
@@ -131,19 +140,17 @@ def tell_apart(
         trials = Trials(between.ravel(), probe, gallery)
     else:
         trials = pairs(similarity, people)
-    cost = about | {"seconds": time.monotonic() - began}
     found = open_set(between, people[~enrolled], people[enrolled]) if split.protocol == "open-set" else None
     known = np.isin(people[~enrolled], people[enrolled])
     ranks = ranked(between[known], people[~enrolled][known], people[enrolled])
-    return Heard(trials, ranks, found, cost=cost)
+    return Heard(trials, ranks, found, cost=about)
 
 
 def name(
-    model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path, *, seed: int,
-    progress: Progress, look: Look | None = None,
+    model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path,
+    journal: Journal, *, seed: int, progress: Progress, look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train on the labels of a split, and name those of its probes."""
-    began = time.monotonic()
     places = {label: i for i, label in enumerate(classes)}
     numbers = np.array([places.get(label, -1) for label in labels])
     train, valid, probe = ([i for i in part if numbers[i] >= 0] for part in (split.train, split.valid, split.probe))
@@ -155,12 +162,11 @@ def name(
         scores, about = fitted.probabilities(material.features[probe], len(classes)), _readable_cost(fitted)
     else:
         attacker = ATTACKERS[model]
-        with _journal(folder) as journal:
-            network = train_to_name(
-                attacker, material.pupil(attacker, np.array(train), numbers[train]),
-                material.pupil(attacker, np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
-                progress=progress,
-            )  # fmt: skip
+        network = train_to_name(
+            attacker, material.pupil(attacker, np.array(train), numbers[train]),
+            material.pupil(attacker, np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
+            progress=progress,
+        )  # fmt: skip
         signal, place = material.shown(attacker, np.array(probe))
         scores = softmax(_means(answers(network, attacker.classify, signal), place), axis=1)
         about = _cost(network, attacker.classify.augmentation.crop)
@@ -169,21 +175,20 @@ def name(
     rows = material.table.iloc[probe]
     return Heard(
         scores=scores, labels=numbers[probe], people=rows["person"].to_numpy(), recordings=rows["recording"].to_numpy(),
-        databases=rows["database"].to_numpy(), cost=about | {"seconds": time.monotonic() - began},
+        databases=rows["database"].to_numpy(), cost=about,
     )  # fmt: skip
 
 
 def _embedded(
-    attacker: Attacker, material: Material, split: Split, at: list[np.ndarray], folder: Path, seed: int,
-    progress: Progress, look: Look | None,
+    attacker: Attacker, material: Material, split: Split, at: list[np.ndarray], folder: Path, journal: Journal,
+    seed: int, progress: Progress, look: Look | None,
 ) -> tuple[Floats, dict[str, float]]:  # fmt: skip
     """Return the mean embedding of each unit of windows, of length 1."""
     learners = np.sort(np.concatenate([split.train, split.valid]))  # nothing is chosen, so nothing is held back
     people = pd.factorize(material.table["person"].iloc[learners])[0]
-    with _journal(folder) as journal:
-        network = train_to_tell_apart(
-            attacker, material.pupil(attacker, learners, people), folder, journal, seed=seed, progress=progress
-        )
+    network = train_to_tell_apart(
+        attacker, material.pupil(attacker, learners, people), folder, journal, seed=seed, progress=progress
+    )
     each = [answers(network, attacker.embed, material.shown(attacker, part)[0], unit=True).mean(axis=0) for part in at]
     stacked = np.stack(each)
     if look is not None:
@@ -256,10 +261,3 @@ def _readable_cost(fitted: unveiled.Readable) -> dict[str, float]:
     trees = [model] if hasattr(model, "tree_") else list(model.estimators_)
     depth = sum(tree.get_depth() for tree in trees)
     return {"parameters": sum(int(tree.tree_.node_count) for tree in trees), "multiply_adds": depth}
-
-
-@contextlib.contextmanager
-def _journal(folder: Path) -> Iterator[Journal]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with Journal(folder / "journal.sqlite") as journal:
-        yield journal
