@@ -23,7 +23,8 @@ from ecglens.errors import UsageError
 from ecglens.preprocessing.prepare import describe_exclusions
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, PEOPLE_A_BATCH, STEPS_AN_EPOCH
-from ecglens.privacy.controls import controls, refuse_doubled_recordings
+from ecglens.privacy.controls import controls
+from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.explanations import Explaining, expected_more, refuse_nothing_to_explain
 from ecglens.privacy.figures import Tables, figures_of, within_databases
 from ecglens.privacy.intervals import measure_windows

@@ -186,11 +186,7 @@ def _controls(data: Mapping[str, Any]) -> Section:
     for name, figure in (told["leave_one_database_out"] or {}).items():
         rows.append((f"label on {name}, learnt elsewhere", interval(figure) if figure else "one class",
                      number(figure["chance"]) if figure else ""))  # fmt: skip
-    n = told["duplicate_people"]["n"]
-    doubled = f"{n} pairs of people begin with one curve: probably one recording twice." if n else (
-        "No two people have recordings that begin with one curve."
-    )  # fmt: skip
-    text = [doubled]
+    text = [_doubled(told["duplicate_people"])]
     if told["inflated"]:
         text.append("Random windows of one recording stand on both sides: the recording is recognised, not the person.")
     if told["attack_alive"] is not None:
@@ -200,6 +196,20 @@ def _controls(data: Mapping[str, Any]) -> Section:
     table = Table(("control", "value and 95 % interval", "chance"), tuple(rows), caption)
     tables = (table,) if any(told[key] for key in names) else ()
     return Section("Controls", "What a figure could owe to something else than the heart.", (), tables, tuple(text))
+
+
+def _doubled(told: Mapping[str, int]) -> str:
+    """Return in words whether two people are probably one, and what was looked at."""
+    n = told["n"]
+    found = f"{n} pairs of people have a window that is one curve: probably one recording twice." if n else (
+        "No two people have a window that is one curve."
+    )  # fmt: skip
+    if told["n_windows"] == told["n_windows_in_all"]:
+        return f"{found} All {told['n_windows']:,} windows were compared with those of all other people."
+    return (
+        f"{found} Compared were {told['n_windows']:,} of {told['n_windows_in_all']:,} windows, the first of each "
+        "recording and evenly more of everybody, with those of all other people."
+    )
 
 
 def _not_tried(data: Mapping[str, Any]) -> Section:
