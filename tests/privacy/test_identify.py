@@ -17,8 +17,10 @@ from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
 from ecglens.privacy import attackers
 from ecglens.privacy.figures import Tables, rank_over_folds
-from ecglens.privacy.identify import identify
+from ecglens.privacy.identify import expected_seconds, identify
+from ecglens.privacy.protocols import make_splits
 from ecglens.privacy.scoring import Heard
+from ecglens.privacy.windows import cut_windows
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import headline, identification_report, worst
 from ecglens.runs import stopwatch
@@ -91,6 +93,19 @@ def test_a_run_that_was_cut_off_ends_with_the_same_figures(people: Cohort, tmp_p
     assert json.dumps(resumed.data, sort_keys=True) == json.dumps(whole.data, sort_keys=True)
     with pytest.raises(ContractError, match="n_folds"):
         identify([people], tmp_path / "cut", resume=True, **HOW | {"n_folds": 4})
+
+
+def test_the_run_time_goes_by_the_training_that_a_split_asks_for(people: Cohort):
+    made = cut_windows([people])
+    told = {
+        protocol: expected_seconds(["cnn"], made, make_splits(made.table, protocol, n_folds=3))
+        for protocol in ("verification", "open-set", "cross-session", "closed-set", "paper")
+    }
+    embedding = 3 * 8 * (50 * 48) / 400  # folds, epochs, windows of an epoch, windows a second
+    assert {told[name] for name in ("verification", "open-set", "cross-session")} == {embedding}
+    (split,) = make_splits(made.table, "paper")
+    assert told["paper"] == 12 * len(split.train) / 400
+    assert told["closed-set"] != embedding
 
 
 def test_seconds_are_those_of_all_sessions(people: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -23,7 +23,7 @@ from ecglens.statistics.identification import (
     identification,
     random_gallery_hits,
 )
-from ecglens.statistics.people import mean_over_people
+from ecglens.statistics.people import mean_over_people, numbered_on
 from ecglens.statistics.verification import error_rates, joined, verification
 
 FMRS, FARS = (0.01, 0.001), (0.1, 0.01)
@@ -59,13 +59,12 @@ def rank_over_folds(
 
     size   people in the gallery; None: all of the fold
     """
-    hits, people, chances, offset = [], [], [], 0
+    hits, chances = [], []
     for part in ranks:
         own = size or part.n_others + 1
         hits.append(random_gallery_hits(part.better, part.ties, part.n_others, own, k))
-        people.append(part.people + offset)
         chances.append(np.full(len(part.people), min(1.0, k / own)))
-        offset += int(part.people.max(initial=0)) + 1
+    people = numbered_on([part.people for part in ranks])
     told = mean_over_people(np.concatenate(hits), np.concatenate(people), n_resamples=n_resamples, seed=seed)
     return told, float(np.concatenate(chances).mean())
 
@@ -103,14 +102,8 @@ def _rows(heard: Sequence[Heard]) -> dict[str, np.ndarray]:
 
 
 def _one_open_set(parts: Sequence[OpenSet]) -> OpenSet:
-    offset, people = 0, []
-    for part in parts:
-        people.append(part.people + offset)
-        offset += int(part.people.max()) + 1
-    return OpenSet(
-        np.concatenate([p.scores for p in parts]), np.concatenate([p.right for p in parts]),
-        np.concatenate([p.known for p in parts]), np.concatenate(people), parts[0].size,
-    )  # fmt: skip
+    scores, right, known = (np.concatenate([getattr(p, key) for p in parts]) for key in ("scores", "right", "known"))
+    return OpenSet(scores, right, known, np.concatenate(numbered_on([p.people for p in parts])), parts[0].size)
 
 
 def within_databases(

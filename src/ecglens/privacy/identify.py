@@ -125,7 +125,7 @@ def identify(
             raise
         if run.read().get("finished"):
             return Identified(run, read_json(run.folder / RESULT))
-        expected = expected_seconds(models, windowed, splits, task, protocol, explain=explain, causal=causal)
+        expected = expected_seconds(models, windowed, splits, explain=explain, causal=causal)
         run.note(expected_seconds=expected)
         progress("expected", 0, len(models) * len(splits), f"about {max(1, round(expected / 60))} min in all")
         readable = bool(set(models) & set(unveiled.MODELS))
@@ -145,7 +145,7 @@ def identify(
                 ) -> Heard:
                     tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}", watch)
                     how: dict[str, Any] = {"seed": seed + number, "progress": tell, "look": look}
-                    return hear(model, changed, splits[number], task, labels, classes, where, **how)
+                    return hear(model, changed, splits[number], labels, classes, where, **how)
 
                 heard = [
                     ask(material, number, work / model / split.name, explaining.look(model, split))
@@ -175,19 +175,20 @@ def _note_windows(run: Run, table: pd.DataFrame) -> None:
 
 
 def expected_seconds(
-    models: Sequence[str], windowed: Windowed, splits: Sequence[Split], task: str, protocol: str, *,
-    explain: bool = False, causal: bool = False,
-) -> float:  # fmt: skip
+    models: Sequence[str], windowed: Windowed, splits: Sequence[Split], *, explain: bool = False, causal: bool = False
+) -> float:
     """Return about how long the attackers take, and their explanations, in s, at the speed of one core of 2026."""
     total = _MEASURING * len(windowed) if explain or causal else 0.0
     for model in models:
         if model not in ATTACKERS:
             training, speed = _MEASURING * len(windowed) + 10 * len(splits), 1.0
         else:
-            apart = task == "person" and protocol in ("verification", "open-set", "cross-session")
-            recipe, speed = ATTACKERS[model].embed if apart else ATTACKERS[model].classify, _SPEED[model]
-            each = STEPS_AN_EPOCH * PEOPLE_A_BATCH
-            training = sum(recipe.epochs * (each if apart else len(split.train)) for split in splits) / speed
+            attacker, speed, each = ATTACKERS[model], _SPEED[model], STEPS_AN_EPOCH * PEOPLE_A_BATCH
+            shown = [
+                attacker.embed.epochs * each if split.compares else attacker.classify.epochs * len(split.train)
+                for split in splits
+            ]
+            training = sum(shown) / speed
         total += training + expected_more(model, splits, training, speed, explain=explain, causal=causal)
     return total
 

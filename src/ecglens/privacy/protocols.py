@@ -36,6 +36,7 @@ LEAST_GAP = 2.0
 GAPS = ((5 * 3600.0, 3600.0), (1200.0, 300.0), (60.0, 10.0))
 TRAIN_UNTIL, TEST_FROM = 0.6, 0.7  # of a recording that is divided in time
 _PAPER_TEST = 0.2
+CLASS_OF = {"sex": "sex", "age": "age_group"}  # the column where the class of a person stands
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +66,12 @@ class Split:
     @property
     def unseen_people(self) -> bool:
         """Tell whether the people asked about must not have been trained on."""
-        return self.protocol in ("verification", "open-set", "cross-session", "sex", "age")
+        return self.compares or self.protocol in CLASS_OF
 
-
-CLASS_OF = {"sex": "sex", "age": "age_group"}  # the column where the class of a person stands
+    @property
+    def compares(self) -> bool:
+        """Tell whether recordings of strangers are compared, instead of people, sexes or ages named."""
+        return self.protocol in ("verification", "open-set", "cross-session")
 
 
 def make_splits(
@@ -120,9 +123,9 @@ def refuse_leaks(table: pd.DataFrame, split: Split) -> None:
     _refuse_shared_recordings(split, roles["enrol"], roles["probe"])
     if split.unseen_people:
         _refuse(split, "people", set(learnt["person"]) & set(asked["person"]))
-    if split.protocol in ("verification", "open-set", "cross-session"):
+    if split.compares:
         _refuse(split, "recordings", set(roles["enrol"]["recording"]) & set(roles["probe"]["recording"]))
-    if split.protocol in ("sex", "age"):
+    if split.protocol in CLASS_OF:
         _refuse(split, "people", set(roles["train"]["person"]) & set(roles["valid"]["person"]))
     if split.protocol == "cross-session":
         both = roles["enrol"].merge(roles["probe"], on="person")

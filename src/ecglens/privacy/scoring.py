@@ -93,8 +93,8 @@ class Material:
 
 
 def hear(
-    model: str, material: Material, split: Split, task: str, labels: pd.Series, classes: list[str], folder: Path, *,
-    seed: int, progress: Progress, look: Look | None = None,
+    model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path, *, seed: int,
+    progress: Progress, look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train an attacker on a split as its protocol wants it, and ask it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def hear(
             progress(stage, done, total, note)
 
         how: dict[str, Any] = {"seed": seed, "progress": tell, "look": look}
-        if task == "person" and split.unseen_people:
+        if split.compares:
             heard = tell_apart(model, material, split, folder, journal, **how)
         else:
             heard = name(model, material, split, labels, classes, folder, journal, **how)
