@@ -56,12 +56,17 @@ HOW = {"n_folds": 3, "n_resamples": 60, "models": ["cnn"]}
 def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort, tmp_path: Path):
     found = identify([people], tmp_path / "run", **HOW)
     data = json.loads((tmp_path / "run" / "identification.json").read_text())
-    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "models", "controls",
-                         "explanations"}  # fmt: skip
+    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "gallery_everybody", "models",
+                         "controls", "explanations"}  # fmt: skip
     assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
     assert data["gallery_size"] == 4
     figures = data["models"]["cnn"]
-    assert set(figures) == {"eer", "fnmr_at_0.01", "fnmr_at_0.001", "rank1", "rank5"}
+    assert set(figures) == {
+        "eer", "fnmr_at_0.01", "fnmr_at_0.001", "rank1", "rank5", "rank1_everybody", "rank5_everybody",
+    }  # fmt: skip
+    assert data["gallery_everybody"] == 12
+    assert figures["rank1_everybody"]["chance"] == pytest.approx(1 / 12)
+    assert figures["rank1_everybody"]["low"] > 1 / 12
     assert all(set(figure) == {"value", "low", "high", "chance"} for figure in figures.values())
     assert figures["eer"]["value"] < 0.2 < figures["eer"]["chance"]
     assert figures["rank1"]["low"] > figures["rank1"]["chance"] == 0.25
@@ -196,6 +201,30 @@ def test_what_cannot_be_asked(people: Cohort, tmp_path: Path):
         identify([people], tmp_path / "a", **HOW | {"models": ["gpt"]})
     with pytest.raises(InputError, match="closed-set"):
         identify([people_cohort(5, 1)], tmp_path / "b", **HOW)
+
+
+@pytest.mark.parametrize("model", ["cnn", "unveiled-lr"])
+@pytest.mark.parametrize("protocol", ["verification", "cross-session", "open-set"])
+def test_few_with_repeats_are_looked_for_among_everybody(tmp_path: Path, protocol: str, model: str):
+    both = [people_cohort(6, 2), people_cohort(9, 1, name="once", first=50)]
+    run = identify(both, tmp_path / "run", protocol=protocol, **HOW | {"models": [model], "n_folds": 3}).run
+    told = read_json(run.folder / "identification.json")
+    gallery = run.read_table("gallery")
+    if protocol == "open-set":  # whose gallery lacks people on purpose
+        assert told["gallery_everybody"] is None
+        assert set(gallery["gallery"]) == {"unseen"}
+        return
+    assert (told["gallery_size"], told["gallery_everybody"]) == (5, 15)
+    assert (told["n_people"], told["n_records"]) == (15, 21)
+    ends = gallery.groupby("gallery", sort=False)["size"].max()
+    assert ends.to_dict() == {"unseen": 5, "everybody": 15}
+    first = gallery[gallery["rank"] == 1].set_index(["gallery", "size"])
+    assert first.loc[("everybody", 15), "value"] == told["models"][model]["rank1_everybody"]["value"]
+    assert first.loc[("unseen", 5), "value"] == told["models"][model]["rank1"]["value"]
+    assert (first[["n_people", "n_probes"]] == 6).all(axis=None)
+    assert first.loc["everybody", "value"].is_monotonic_decreasing
+    page = render(identification_report(run))
+    assert "among everybody, 15" in page
 
 
 def test_folds_are_ranked_each_in_its_own_gallery():

@@ -27,6 +27,9 @@ from ecglens.statistics.people import mean_over_people, numbered_on
 from ecglens.statistics.verification import error_rates, joined, verification
 
 FMRS, FARS = (0.01, 0.001), (0.1, 0.01)
+GALLERIES = ("unseen", "everybody")  # people never trained on, and beside them those who were
+_RANKS_OF = {"unseen": "ranks", "everybody": "everybody"}
+CURVE_RANKS = (1, 5, 10)
 _SIZES = (2, 5, 10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000)
 _DET_POINTS = 200
 
@@ -42,6 +45,11 @@ def figures_of(heard: Sequence[Heard], task: str, n_resamples: int, seed: int) -
     ranks = [part.ranks for part in heard if part.ranks is not None]
     for k in (1, 5):
         out[f"rank{k}"] = as_json(*rank_over_folds(ranks, k, n_resamples=n_resamples, seed=seed))
+    everybody = [part.everybody for part in heard if part.everybody is not None]
+    if everybody:
+        for k in (1, 5):
+            told_rank = rank_over_folds(everybody, k, n_resamples=n_resamples, seed=seed)
+            out[f"rank{k}_everybody"] = as_json(*told_rank)
     opened = [part.open_set for part in heard if part.open_set is not None]
     if opened:
         whole = _one_open_set(opened)
@@ -122,6 +130,18 @@ def within_databases(
     return out
 
 
+def _curve(model: str, gallery: str, ranks: Sequence[Ranked], n_resamples: int, seed: int) -> list[dict[str, Any]]:
+    """Return a row for each rank of CURVE_RANKS and each size of the gallery, up to the smallest of the folds."""
+    largest = min(part.n_others for part in ranks) + 1
+    rows = []
+    for k in CURVE_RANKS:
+        for size in sorted({*[s for s in _SIZES if s < largest], largest}):
+            told, level = rank_over_folds(ranks, k, size=size, n_resamples=n_resamples, seed=seed)
+            about = {"model": model, "gallery": gallery, "rank": k, "size": size}
+            rows.append(about | as_json(told, level) | {"n_people": told.n_patients, "n_probes": told.n})
+    return rows
+
+
 class Tables:
     """Curves of each attacker: gallery size, DET, cost."""
 
@@ -140,7 +160,6 @@ class Tables:
             "seconds": float(sum(part["seconds"] for part in parts)),
         }
         trials = [part.trials for part in heard if part.trials is not None]
-        ranks = [part.ranks for part in heard if part.ranks is not None]
         if trials:
             whole = joined(trials)
             self.n_trials = {"genuine": int(whole.genuine.sum()), "impostor": int((~whole.genuine).sum())}
@@ -150,11 +169,10 @@ class Tables:
             at = np.unique(np.searchsorted(rates.fmr, wanted, side="right") - 1)
             at = at[at >= 0]
             self.det += [{"model": model, "fmr": rates.fmr[i], "fnmr": rates.fnmr[i]} for i in at]
-        if ranks:
-            largest = min(part.n_others for part in ranks) + 1
-            for size in sorted({*[s for s in _SIZES if s < largest], largest}):
-                told, level = rank_over_folds(ranks, 1, size=size, n_resamples=n_resamples, seed=seed)
-                self.gallery.append({"model": model, "size": size} | as_json(told, level))
+        for gallery in GALLERIES:
+            ranks = [found for part in heard if (found := getattr(part, _RANKS_OF[gallery])) is not None]
+            if ranks:
+                self.gallery += _curve(model, gallery, ranks, n_resamples, seed)
 
     def write(self, run: Run, figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
         """Write the tables, and with them all figures."""

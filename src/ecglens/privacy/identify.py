@@ -200,6 +200,8 @@ def _data(
     asked = np.unique(np.concatenate([np.concatenate([s.enrol, s.probe]) for s in splits]))
     part = windowed.table.iloc[asked]
     gallery = [windowed.table["person"].iloc[s.enrol if len(s.enrol) else s.train].nunique() for s in splits]
+    beside = [windowed.table["person"].iloc[s.beside].nunique() for s in splits]
+    everybody = int(min(a + b for a, b in zip(gallery, beside, strict=True))) if any(beside) else None
     told = controls(windowed, None if task == "person" else labels, seed=seed, n_resamples=n_resamples)
     told["inflated"] = protocol == "paper"
     told["attack_alive"] = None
@@ -217,7 +219,8 @@ def _data(
     return {
         "task": task, "protocol": protocol, "n_people": int(part["person"].nunique()),
         "n_records": int(part["recording"].nunique()),
-        "gallery_size": int(min(gallery)) if task == "person" else None, "models": figures, "controls": told,
+        "gallery_size": int(min(gallery)) if task == "person" else None, "gallery_everybody": everybody,
+        "models": figures, "controls": told,
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ paper          windows dealt out at random, as in TransECG: the same recording o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,8 @@ class Split:
     valid     what chooses its epoch, or is trained on where there is no choice to make
     enrol     the gallery: what is known of the people among whom one is looked for
     probe     what is looked for, or classified
+    beside    what the gallery would hold of the people trained on: with it everybody is in the gallery. Ranks among
+              everybody are told apart from those among people never seen
     """
 
     protocol: str
@@ -57,6 +59,7 @@ class Split:
     valid: Indices
     enrol: Indices
     probe: Indices
+    beside: Indices = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def inflated(self) -> bool:
@@ -125,6 +128,7 @@ def refuse_leaks(table: pd.DataFrame, split: Split) -> None:
         _refuse(split, "people", set(learnt["person"]) & set(asked["person"]))
     if split.compares:
         _refuse(split, "recordings", set(roles["enrol"]["recording"]) & set(roles["probe"]["recording"]))
+        _refuse(split, "people", set(table["person"].iloc[split.beside]) & set(asked["person"]))
     if split.protocol in CLASS_OF:
         _refuse(split, "people", set(roles["train"]["person"]) & set(roles["valid"]["person"]))
     if split.protocol == "cross-session":
@@ -170,7 +174,10 @@ def _unseen_people(table: pd.DataFrame, protocol: str, n_folds: int, random: np.
         learners = sorted(set(table["person"]) - tested)
         train, valid = _two_parts(table, learners, random)
         enrol, probe = _gallery_and_probes(table, asked.to_numpy(), protocol, repeated & tested, random)
-        splits.append(Split(protocol, f"fold-{number + 1}", train, valid, enrol, probe))
+        beside = _first_of(table, (~table["person"].isin(tested) & usable).to_numpy(), protocol)
+        if protocol == "open-set":  # its gallery lacks people on purpose
+            beside = beside[:0]
+        splits.append(Split(protocol, f"fold-{number + 1}", train, valid, enrol, probe, beside))
     return splits
 
 
@@ -198,18 +205,22 @@ def _gallery_and_probes(
 ) -> tuple[Indices, Indices]:
     here = np.flatnonzero(asked)
     part = table.iloc[here]
-    first = np.zeros(len(part), bool)
-    first[first_sessions(part)] = True
-    if protocol == "cross-session":  # all recordings of the first date, and none of them as a probe
-        dates = part["person"].map(part.groupby("person")["date"].min())
-        first, later = (part["date"] == dates).to_numpy(), (part["date"] > dates).to_numpy()
-        return here[first], here[later]
+    first = np.isin(here, _first_of(table, asked, protocol))
     if protocol == "open-set":
         people = random.permutation(sorted(repeated))
         unknown = set(people[: max(1, round(UNKNOWN * len(people)))].tolist())
         outside = part["person"].isin(unknown).to_numpy()
         return here[first & ~outside], here[~first | outside]
     return here[first], here[~first]
+
+
+def _first_of(table: pd.DataFrame, asked: np.ndarray, protocol: str) -> Indices:
+    """Return the positions of what a gallery holds of people: a recording each, or all recordings of the first date."""
+    here = np.flatnonzero(asked)
+    part = table.iloc[here]
+    if protocol != "cross-session":
+        return here[first_sessions(part)]
+    return here[(part["date"] == part["person"].map(part.groupby("person")["date"].min())).to_numpy()]
 
 
 def _closed_set(table: pd.DataFrame) -> Split:

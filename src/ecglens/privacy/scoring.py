@@ -27,9 +27,13 @@ from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
 from ecglens.runs.stopwatch import Stopwatch
 from ecglens.statistics.identification import OpenSet, Ranked, open_set, ranked
-from ecglens.statistics.verification import Trials, pairs
+from ecglens.statistics.verification import Trials
+
+_PAIRS_AT_ONCE = 100_000  # of recordings that are compared
 
 Floats = NDArray[np.float64]
+# (numbers of units, of others) -> how alike the first are, the second, ... [pair]
+Alike = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
 # (trained network, positions of the windows it was asked about, whether it embeds): a look before it is forgotten.
 Look = Callable[[nn.Module, NDArray[np.int64], bool], None]
 
@@ -40,6 +44,7 @@ class Heard:
 
     trials    comparisons of recordings of people it never saw
     ranks     where the right person stood among the gallery
+    everybody ... in a gallery that holds the people trained on as well
     open_set  the nearest person, known or not
     scores    of classes, by window [window, class], with `labels`, `people` and `recordings` [window]
     cost      seconds of all sessions, parameters, multiply-additions
@@ -47,6 +52,7 @@ class Heard:
 
     trials: Trials | None = None
     ranks: Ranked | None = None
+    everybody: Ranked | None = None
     open_set: OpenSet | None = None
     scores: Floats | None = None
     labels: NDArray[np.int64] | None = None
@@ -118,32 +124,42 @@ def tell_apart(
     look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train on the people of a split, and compare the recordings of those it has not seen."""
-    table = material.table
-    asked, roles = (
-        np.concatenate([split.enrol, split.probe]),
-        np.r_[np.zeros(len(split.enrol)), np.ones(len(split.probe))],
-    )
-    rows = table.iloc[asked].assign(role=roles.astype(int), at=asked)
+    parts = (split.enrol, split.probe, split.beside)
+    at_all = np.concatenate(parts)
+    rows = material.table.iloc[at_all].assign(role=np.repeat([0, 1, 2], [len(part) for part in parts]), at=at_all)
     units = rows.groupby(["role", "recording"], sort=True)
     owners = units["person"].first().reset_index()
     at = [group.to_numpy() for _, group in units["at"]]
     if model in unveiled.MODELS:
-        similarity, about = _compared(model, material, split, at, seed)
+        alike, about = _compared(model, material, split, at, seed)
     else:
-        embedded, about = _embedded(ATTACKERS[model], material, split, at, folder, journal, seed, progress, look)
-        similarity = embedded @ embedded.T
+        alike, network, about = _embedded(ATTACKERS[model], material, split, at, folder, journal, seed, progress)
+        if look is not None:
+            asked = [each for each, role in zip(at, owners["role"], strict=True) if role < 2]
+            look(network, np.concatenate(asked).astype(np.int64), True)
     people = pd.factorize(owners["person"])[0].astype(np.int64)
-    enrolled = (owners["role"] == 0).to_numpy()
-    between = similarity[~enrolled][:, enrolled]
+    enrolled, probes, beside = (np.flatnonzero(owners["role"] == role) for role in range(3))
+    between = _block(alike, probes, enrolled)
     if split.protocol == "cross-session":
-        probe, gallery = (np.repeat(people[~enrolled], enrolled.sum()), np.tile(people[enrolled], (~enrolled).sum()))
-        trials = Trials(between.ravel(), probe, gallery)
+        owned, gallery = np.repeat(people[probes], len(enrolled)), np.tile(people[enrolled], len(probes))
+        trials = Trials(between.ravel(), owned, gallery)
     else:
-        trials = pairs(similarity, people)
-    found = open_set(between, people[~enrolled], people[enrolled]) if split.protocol == "open-set" else None
-    known = np.isin(people[~enrolled], people[enrolled])
-    ranks = ranked(between[known], people[~enrolled][known], people[enrolled])
-    return Heard(trials, ranks, found, cost=about)
+        one, other = np.triu_indices(len(enrolled) + len(probes), k=1)
+        trials = Trials(alike(one, other), people[one], people[other])
+    found = open_set(between, people[probes], people[enrolled]) if split.protocol == "open-set" else None
+    known = np.isin(people[probes], people[enrolled])
+    ranks = ranked(between[known], people[probes][known], people[enrolled])
+    everybody = None
+    if len(beside):
+        wider = np.concatenate([between, _block(alike, probes, beside)], axis=1)
+        everybody = ranked(wider[known], people[probes][known], people[np.concatenate([enrolled, beside])])
+    return Heard(trials, ranks, everybody, found, cost=about)
+
+
+def _block(alike: Alike, rows: np.ndarray, columns: np.ndarray) -> Floats:
+    """Return how alike units are [row, column]."""
+    pairs = np.repeat(rows, len(columns)), np.tile(columns, len(rows))
+    return alike(*pairs).reshape(len(rows), len(columns))
 
 
 def name(
@@ -181,9 +197,9 @@ def name(
 
 def _embedded(
     attacker: Attacker, material: Material, split: Split, at: list[np.ndarray], folder: Path, journal: Journal,
-    seed: int, progress: Progress, look: Look | None,
-) -> tuple[Floats, dict[str, float]]:  # fmt: skip
-    """Return the mean embedding of each unit of windows, of length 1."""
+    seed: int, progress: Progress,
+) -> tuple[Alike, nn.Module, dict[str, float]]:  # fmt: skip
+    """Return how alike units of windows are, the cosine of their mean embeddings, and the network that embeds them."""
     learners = np.sort(np.concatenate([split.train, split.valid]))  # nothing is chosen, so nothing is held back
     people = pd.factorize(material.table["person"].iloc[learners])[0]
     network = train_to_tell_apart(
@@ -191,15 +207,15 @@ def _embedded(
     )
     each = [answers(network, attacker.embed, material.shown(attacker, part)[0], unit=True).mean(axis=0) for part in at]
     stacked = np.stack(each)
-    if look is not None:
-        look(network, np.concatenate(at).astype(np.int64), True)
-    return stacked / np.linalg.norm(stacked, axis=1, keepdims=True), _cost(network, attacker.embed.augmentation.crop)
+    stacked /= np.linalg.norm(stacked, axis=1, keepdims=True)
+    alike = _in_parts(lambda one, other: np.einsum("pf,pf->p", stacked[one], stacked[other]))
+    return alike, network, _cost(network, attacker.embed.augmentation.crop)
 
 
 def _compared(
     model: str, material: Material, split: Split, at: list[np.ndarray], seed: int
-) -> tuple[Floats, dict[str, float]]:
-    """Return the probability [unit, unit] that two units are of one person, by a model of how far they are apart."""
+) -> tuple[Alike, dict[str, float]]:
+    """Return how alike units are: the probability of one person, by a model of how far they are apart."""
     assert material.features is not None
     parts = []
     for role in (split.train, split.valid):
@@ -220,11 +236,20 @@ def _compared(
             kind="too_few_people",
         )  # fmt: skip
     fitted = unveiled.fit_readable(model, learnt[0], learnt[1], seed)
-    one, other = np.triu_indices(len(at), k=1)
-    apart = unveiled.pair_features(_summary(material.features, at) / spread, one, other)
-    similarity = np.eye(len(at))
-    similarity[one, other] = similarity[other, one] = fitted.probabilities(apart, 2)[:, 1]
-    return similarity, _readable_cost(fitted)
+    units_asked = _summary(material.features, at) / spread
+    alike = _in_parts(lambda one, other: fitted.probabilities(unveiled.pair_features(units_asked, one, other), 2)[:, 1])
+    return alike, _readable_cost(fitted)
+
+
+def _in_parts(alike: Alike) -> Alike:
+    """Return the same of many pairs in bounded memory."""
+
+    def told(one: NDArray[np.int64], other: NDArray[np.int64]) -> Floats:
+        cuts = range(0, len(one), _PAIRS_AT_ONCE)
+        parts = [alike(one[i : i + _PAIRS_AT_ONCE], other[i : i + _PAIRS_AT_ONCE]) for i in cuts]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    return told
 
 
 def _spread(features: Floats) -> Floats:

@@ -28,6 +28,7 @@ FIRST = {
 TITLES = {
     "eer": "equal error rate", "fnmr_at_0.01": "refused at 1 % strangers accepted",
     "fnmr_at_0.001": "refused at 0.1 % strangers accepted", "rank1": "found first", "rank5": "among the first five",
+    "rank1_everybody": "found first in the gallery of everybody", "rank5_everybody": "... among the first five",
     "dir_at_0.1": "named, 10 % false alarms", "dir_at_0.01": "named, 1 % false alarms", "accuracy": "accuracy",
     "precision": "precision (macro)", "recall": "recall (macro)", "f1": "F1 (macro)",
     "balanced_accuracy": "balanced accuracy", "auroc": "AUROC", "window_accuracy": "accuracy by window",
@@ -77,7 +78,8 @@ def identification_report(run: Run) -> Report:
     data = read_json(run.folder / RESULT)
     parts = beat_sections(run, data)
     sections = (
-        _first(data), _gallery(run), *parts, _attackers(run, data), _controls(data), _not_tried(data), _people(about),
+        _first(data), _gallery(run, data), *parts, _attackers(run, data), _controls(data), _not_tried(data),
+        _people(about),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
     return Report(
@@ -116,13 +118,18 @@ def _first(data: Mapping[str, Any]) -> Section:
     return Section("The worst honest attacker", headline(data), (), (table,), text, how)
 
 
-def _gallery(run: Run) -> Section | None:
+def _gallery(run: Run, data: Mapping[str, Any]) -> Section | None:
     gallery, det = run.read_table("gallery"), run.read_table("det")
     if gallery is None or det is None:
         return None
     curves = {
-        str(name): {str(column): rows[column].tolist() for column in rows}
-        for name, rows in gallery.groupby("model", sort=False)
+        kind: {
+            str(name): {str(column): rows[column].tolist() for column in rows}
+            for name, rows in gallery[(gallery["gallery"] == kind) & (gallery["rank"] == 1)].groupby(
+                "model", sort=False
+            )
+        }
+        for kind in ("unseen", "everybody")
     }
     rates = {
         str(name): (rows["fmr"].to_numpy(), rows["fnmr"].to_numpy()) for name, rows in det.groupby("model", sort=False)
@@ -130,10 +137,12 @@ def _gallery(run: Run) -> Section | None:
     trials = run.read()["n_trials"]
     pictures = (
         Figure(
-            figure_bytes(plot_gallery(curves)),
-            "Share of recordings whose person comes first, by size of the gallery; bands are 95 % intervals.",
+            figure_bytes(plot_gallery(curves["unseen"])),
+            "Share of recordings whose person comes first, by size of the gallery; bands are 95 % intervals over "
+            f"{gallery['n_people'].max()} people with {gallery['n_probes'].max()} recordings to look for.",
             "Rank-1 against gallery size by attacker, with the line of chance",
         ),
+        *_everybody(curves["everybody"]),
         Figure(
             figure_bytes(plot_det(rates)),
             f"Both errors: {trials['genuine']:,} comparisons of one person, {trials['impostor']:,} of two.",
@@ -142,9 +151,32 @@ def _gallery(run: Run) -> Section | None:
     )
     how = (
         "The value for a smaller gallery is the exact mean over all galleries of that size. Nothing is extrapolated "
-        "beyond the people who were there: in a larger gallery fewer are found."
+        "beyond the people who were there: in a larger gallery fewer are found. Ranks 5 and 10 stand in "
+        "tables/gallery.csv."
     )
-    return Section("Among how many?", "The larger the gallery, the fewer are found.", pictures, method=how)
+    return Section("Among how many?", _among(data), pictures, method=how)
+
+
+def _among(data: Mapping[str, Any]) -> str:
+    model, _ = worst(data)
+    figures, told = data["models"][model], "The larger the gallery, the fewer are found."
+    if "rank1_everybody" not in figures:
+        return told
+    return (
+        f"{told} {model} finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']} people, "
+        f"and {interval(figures['rank1_everybody'])} among everybody, {data['gallery_everybody']}."
+    )
+
+
+def _everybody(curves: Mapping[str, Any]) -> tuple[Figure, ...]:
+    """Return the picture of the gallery that holds the people trained on as well, where there is one."""
+    if not curves:
+        return ()
+    caption = (
+        "The same in a gallery of everybody: beside the people never trained on, from whom all recordings that are "
+        "looked for come, it holds those who were. Where both pictures have a size, they say whether that matters."
+    )
+    return (Figure(figure_bytes(plot_gallery(curves)), caption, "Rank-1 against gallery size, everybody in it"),)
 
 
 def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
