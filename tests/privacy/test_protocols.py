@@ -247,8 +247,20 @@ def test_what_cannot_be_had_is_refused_with_what_to_use_instead(what: str):
 def test_a_class_with_two_people_is_refused_and_named():
     table = table_of(14)
     table.loc[table["person"].isin(["a:0", "a:1"]), "age_group"] = "66+"
-    with pytest.raises(InputError, match=r"66\+: 2 people"):
+    with pytest.raises(InputError, match=r"66\+: 2 people") as caught:
         make_splits(table, "verification", "age", n_folds=3)
+    assert "--folds" not in str(caught.value)  # no number of folds would do
+    with pytest.raises(InputError, match="--folds 4, more data"):
+        make_splits(table_of(14), "verification", "age", n_folds=5)
+
+
+def test_where_classes_are_unknown_it_is_said_of_how_many():
+    with pytest.raises(InputError, match="age known for 0 of 12 people, so no class"):
+        make_splits(table_of(age_group=None), "verification", "age", n_folds=3)
+    table = table_of()
+    table.loc[table["sex"] == "female", "sex"] = None
+    with pytest.raises(InputError, match="sex known for 6 of 12 people, all of one class, male"):
+        make_splits(table, "verification", "sex", n_folds=3)
 
 
 @pytest.mark.parametrize("wrong", [{"protocol": "random"}, {"task": "weight"}, {"n_folds": 1}])

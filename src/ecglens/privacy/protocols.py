@@ -267,14 +267,17 @@ def _refuse_classes(table: pd.DataFrame, task: str, n_folds: int) -> None:
     known = people.dropna(subset=[CLASS_OF[task]])
     counts = known[CLASS_OF[task]].value_counts()
     if len(counts) < 2:
-        found = f"{task} known for {len(known)} of {len(people)} people, {len(counts)} class"
+        classes = f"all of one class, {counts.index[0]}" if len(counts) else "so no class"
+        found = f"{task} known for {len(known)} of {len(people)} people, {classes}"
         raise InputError("identify", task, found, "people of two classes", "use --task person", kind="unknown_class")
     rare = counts[counts < max(FEWEST, n_folds)]
     if len(rare):
         found = ", ".join(f"{name}: {n} people" for name, n in rare.items())
+        least = int(rare.min())
+        folds = f"--folds {least}, " if least >= FEWEST else ""  # otherwise no number of folds would help
         raise InputError(
             "identify", task, found, f"{max(FEWEST, n_folds)} people of each class, one for each fold",
-            "fewer --folds, more data, or --task person --protocol verification", kind="too_few_people",
+            f"{folds}more data, or --task person --protocol verification", kind="too_few_people",
         )  # fmt: skip
 
 
