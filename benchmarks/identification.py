@@ -72,6 +72,9 @@ def main() -> None:
     about = {"seconds": found.run.read()["seconds"], "cost": [] if cost is None else cost.to_dict("records")}
     write_json(FIGURES, known | {name: clean(found.as_dict() | about)})
     print(headline(found.as_dict()))
+    table = found.run.read_table("table1")
+    if table is not None:
+        print(table.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ PUBLISHED = {
     "sex": {"transecg": 0.899, "unveiled (best)": 0.755, "cnn": 0.857, "lstm": 0.863},
     "age": {"transecg": 0.899, "unveiled (best)": 0.671, "cnn": 0.834, "lstm": 0.849},
 }
+NAMED = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
 
 
 def named(root: Path = ROOT) -> str:
@@ -35,6 +36,24 @@ def named(root: Path = ROOT) -> str:
                 rows.append((told["task"], _protocol(told), _data(run), model, interval(own),
                              f"{own['chance']:.3f}", f"{told['n_people']}"))  # fmt: skip
     return grid(("task", "split", "data", "attacker", "accuracy by window", "chance", "people"), rows)
+
+
+def table_one(root: Path = ROOT) -> str:
+    """Return Table I: six models and three tasks, the paper's accuracies, then ours with what they cost."""
+    rows = [
+        (task, "the paper's", model, f"{value:.3f}", *[""] * 5, "87 (its count)", "")
+        for task, models in PUBLISHED.items() for model, value in models.items()
+    ]  # fmt: skip
+    for run, told in _told(root).items():
+        for model, figures in told["models"].items():
+            if "accuracy" in figures:
+                rows.append((
+                    told["task"], f"{_protocol(told)}, {_data(run)}", model,
+                    *(interval(figures[metric]) for metric in NAMED), f"{told['n_people']}", _whole_cost(told, model),
+                ))  # fmt: skip
+    header = ("task", "split, data", "model", *(metric.replace("_", " ") for metric in NAMED), "people",
+              "parameters, multiply-additions, seconds")  # fmt: skip
+    return grid(header, rows)
 
 
 def strangers(root: Path = ROOT) -> str:
@@ -96,6 +115,11 @@ def _data(run: str) -> str:
 def _preparation(run: str) -> str:
     """Return the preparation in a run's name, `RUN-MODELS-PREPARATION-SEED[-explain][-causal]`."""
     return run.removesuffix("-causal").removesuffix("-explain").rsplit("-", 2)[-2]
+
+
+def _whole_cost(told: Mapping[str, Any], model: str) -> str:
+    own = next(one for one in told["cost"] if one["model"] == model)
+    return f"{own['parameters']:,.0f}, {own['multiply_adds']:,.0f}, {own['seconds']:.0f}"
 
 
 def _everybody(told: Mapping[str, Any], figures: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from ecglens.reporting.identification import headline, identification_report, wo
 from ecglens.runs import stopwatch
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
+from ecglens.statistics.classification import FIGURES
 from ecglens.statistics.identification import Ranked
 from ecglens.statistics.verification import pairs
 from ecglens.training.augmentation import Augmentation
@@ -171,6 +172,29 @@ def test_sex_that_shows_is_told_and_sex_that_does_not_is_not(tmp_path: Path):
         assert (figure["low"] > 0.5) == shows, figure
         assert told["gallery_size"] is None
         assert told["controls"]["shuffled_labels"]["low"] < 0.5 < told["controls"]["shuffled_labels"]["high"]
+
+
+def test_table_one_has_a_line_an_attacker_and_the_page_its_curves(people: Cohort, tmp_path: Path):
+    how = HOW | {"models": ["unveiled-lr", "unveiled-tree"]}
+    for task, protocol, n_asked in (("age", "verification", 12), ("person", "closed-set", 24)):
+        run = identify([people], tmp_path / task, task=task, protocol=protocol, **how).run
+        told, cost = read_json(run.folder / "identification.json")["models"], run.read_table("cost").set_index("model")
+        table, roc = run.read_table("table1").set_index("model"), run.read_table("roc")
+        assert list(table.index) == how["models"]
+        for model, line in table.iterrows():
+            for metric in FIGURES:
+                assert line[metric] == pytest.approx(told[model][metric]["value"])
+            assert (line["n_people"], line["n_asked"]) == (12, n_asked)
+            for column in ("parameters", "multiply_adds", "seconds"):
+                assert line[column] == cost.loc[model, column]
+            mean = roc[(roc["model"] == model) & (roc["class"] == "mean")]
+            assert np.trapezoid(mean["tpr"], mean["fpr"]) == pytest.approx(line["auroc"], abs=5e-3)
+        classes = {"19-35", "36-50", "51-65", "mean"} if task == "age" else {"mean"}  # people have no name there
+        assert set(roc["class"]) == classes
+        page = render(identification_report(run))
+        assert "ROC curve of each attacker, mean over classes" in page
+        assert bool(re.search("ROC curve of unveiled-.* by class", page)) == (task == "age")
+        assert "Named rightly" in page
 
 
 def test_of_two_databases_each_is_told_alone(tmp_path: Path):

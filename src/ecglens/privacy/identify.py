@@ -134,7 +134,7 @@ def identify(
         material = Material(windowed, windowed.seen(), features)
         labels, classes = _labels(windowed.table, splits, task)
         explaining = Explaining(explain, causal, material, marked, task, n_resamples, seed)
-        figures, tables, work = {}, Tables(), run.folder / "work"
+        figures, tables, work = {}, Tables(task, classes), run.folder / "work"
         work.mkdir(exist_ok=True)
         with Journal(work / "journal.sqlite") as journal:
             watch = Stopwatch(journal, began)

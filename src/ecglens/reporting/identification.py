@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from ecglens.errors import InputError
+from ecglens.plotting.curves import plot_roc
 from ecglens.plotting.identification import plot_det, plot_gallery
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.beat_parts import beat_sections
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
+from ecglens.statistics.classification import FIGURES
 from ecglens.statistics.figures import interval, number
 
 RESULT = "identification.json"
@@ -78,8 +83,8 @@ def identification_report(run: Run) -> Report:
     data = read_json(run.folder / RESULT)
     parts = beat_sections(run, data)
     sections = (
-        _first(data), _gallery(run, data), *parts, _attackers(run, data), _controls(data), _not_tried(data),
-        _people(about),
+        _first(data), _gallery(run, data), _classes(run, data), *parts, _attackers(run, data), _controls(data),
+        _not_tried(data), _people(about),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
     return Report(
@@ -163,8 +168,8 @@ def _among(data: Mapping[str, Any]) -> str:
     if "rank1_everybody" not in figures:
         return told
     return (
-        f"{told} {model} finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']} people, "
-        f"and {interval(figures['rank1_everybody'])} among everybody, {data['gallery_everybody']}."
+        f"{told} {model} finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']:,} "
+        f"people, and {interval(figures['rank1_everybody'])} among everybody, {data['gallery_everybody']:,}."
     )
 
 
@@ -179,8 +184,70 @@ def _everybody(curves: Mapping[str, Any]) -> tuple[Figure, ...]:
     return (Figure(figure_bytes(plot_gallery(curves)), caption, "Rank-1 against gallery size, everybody in it"),)
 
 
+def _classes(run: Run, data: Mapping[str, Any]) -> Section | None:
+    """Return the section on naming: the table and the curves that the paper has of its six models and three tasks."""
+    table, roc = run.read_table("table1"), run.read_table("roc")
+    if table is None or roc is None:
+        return None
+    lines = table.to_dict("records")
+    unit = lines[0]["unit"]
+    halves = (FIGURES[:4], FIGURES[4:])  # all six with their intervals are wider than a page
+    rows = [
+        [(str(line["model"]), *(interval(data["models"][line["model"]][metric]) for metric in half)) for line in lines]
+        for half in halves
+    ]
+    cost = [(f"{line['n_people']:,}", f"{line['n_asked']:,}", *_cost_cells(line)) for line in lines]
+    chances = data["models"][lines[0]["model"]]
+    caption = (
+        f"By {unit}, with 95 % intervals over {lines[0]['n_people']:,} people. Precision, recall and F1 are means over "
+        f"classes. Chance: accuracy {number(chances['accuracy']['chance'])}, AUROC 0.5, all others "
+        f"{number(chances['recall']['chance'])}."
+    )
+    heads = [tuple(TITLES[metric].removesuffix(" (macro)") for metric in half) for half in halves]
+    tables = (
+        Table(("attacker", *heads[0]), tuple(rows[0]), caption),
+        Table(
+            ("attacker", *heads[1], "people", "windows" if unit == "window" else "answers", *_COST),
+            tuple((*one, *other) for one, other in zip(rows[1], cost, strict=True)),
+            _COSTS,
+        ),
+    )
+    text = "As in TransECG's Table I and Figure 3. What the paper's split means for such figures is another matter."
+    return Section("Named rightly", "", _roc_pictures(roc, data, unit), tables, (text,))
+
+
+def _roc_pictures(roc: pd.DataFrame, data: Mapping[str, Any], unit: str) -> tuple[Figure, ...]:
+    curves = {
+        str(model): (rows["fpr"].to_numpy(), rows["tpr"].to_numpy(), interval(data["models"][model]["auroc"]))
+        for model, rows in roc[roc["class"] == "mean"].groupby("model", sort=False)
+    }
+    pictures = [
+        Figure(
+            figure_bytes(plot_roc(curves)),
+            f"One class against all others, mean over classes, by {unit}; beside each attacker its AUROC.",
+            "ROC curve of each attacker, mean over classes",
+        )
+    ]
+    model, _ = worst(data)
+    own = roc[(roc["model"] == model) & (roc["class"] != "mean")]
+    if own["class"].nunique() > 2:  # of two classes the curves mirror each other
+        each = {
+            str(name): (rows["fpr"].to_numpy(), rows["tpr"].to_numpy(), f"AUROC {_area(rows):.3f}")
+            for name, rows in own.groupby("class", sort=True)
+        }
+        caption = f"{model}: each class against all others."
+        pictures.append(Figure(figure_bytes(plot_roc(each)), caption, f"ROC curve of {model} by class"))
+    return tuple(pictures)
+
+
+def _area(points: pd.DataFrame) -> float:
+    return float(np.trapezoid(points["tpr"], points["fpr"]))
+
+
 def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
-    metrics = list(dict.fromkeys(m for each in data["models"].values() for m in each))
+    named = run.read_table("table1") is not None
+    metrics = [m for m in dict.fromkeys(m for each in data["models"].values() for m in each)
+               if not (named and m in FIGURES)]  # fmt: skip
     models = list(data["models"])
     rows = tuple(
         (TITLES.get(m, m), *(interval(data["models"][name][m]) if m in data["models"][name] else "" for name in models))
@@ -188,19 +255,18 @@ def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
     )
     tables = [Table(("figure", *models), rows, "Every attacker on the same splits.")]
     cost = run.read_table("cost")
-    if cost is not None:
-        cells = tuple(
-            (
-                str(row["model"]),
-                f"{int(row['parameters']):,}",
-                f"{int(row['multiply_adds']):,}",
-                f"{row['seconds']:.0f}",
-            )
-            for row in cost.to_dict("records")
-        )
-        caption = "What they cost; multiply-additions of one crop or mean beat. Of trees: nodes, and comparisons."
-        tables.append(Table(("attacker", "parameters", "multiply-additions", "seconds"), cells, caption))
-    return Section("Attackers", "", (), tuple(tables))
+    if cost is not None and not named:
+        cells = tuple((str(row["model"]), *_cost_cells(row)) for row in cost.to_dict("records"))
+        tables.append(Table(("attacker", *_COST), cells, _COSTS))
+    return Section("Other figures" if named else "Attackers", "", (), tuple(tables))
+
+
+_COST = ("parameters", "multiply-additions", "seconds")
+_COSTS = "What they cost; multiply-additions of one crop or mean beat. Of trees: nodes, and comparisons."
+
+
+def _cost_cells(row: Mapping[Any, Any]) -> tuple[str, str, str]:
+    return f"{int(row['parameters']):,}", f"{int(row['multiply_adds']):,}", f"{row['seconds']:.0f}"
 
 
 def _controls(data: Mapping[str, Any]) -> Section:
