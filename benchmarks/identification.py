@@ -5,7 +5,8 @@
     python benchmarks/identification.py dates   --data ECGIDDB
     python benchmarks/identification.py paper   --data MITDB   [--models transecg]
     python benchmarks/identification.py closed  --data MITDB
-    python benchmarks/identification.py repeats --data PTBXL
+    python benchmarks/identification.py repeats --data PTBXL  (66 people with two recordings, among 1,233 and all 2,466)
+    python benchmarks/identification.py repeat-dates --data PTBXL  (62 people with two dates)
     python benchmarks/identification.py sex     --data PTBXL
     python benchmarks/identification.py age     --data PTBXL
     ... --explain (where TransECG looks), --causal (attackers trained without each part of the beat: 11 times as long)
@@ -36,6 +37,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "paper": {"protocol": "paper", "models": "transecg", "per_person": 60},
     "closed": {"protocol": "closed-set", "models": "transecg", "per_person": 60},
     "repeats": {"protocol": "verification", "n_folds": 2, "models": "cnn"},
+    "repeat-dates": {"protocol": "cross-session", "n_folds": 2, "models": "cnn"},
     "sex": {"task": "sex", "models": "cnn"},
     "age": {"task": "age", "models": "cnn"},
 }
@@ -70,6 +72,9 @@ def main() -> None:
     about = {"seconds": found.run.read()["seconds"], "cost": [] if cost is None else cost.to_dict("records")}
     write_json(FIGURES, known | {name: clean(found.as_dict() | about)})
     print(headline(found.as_dict()))
+    table = found.run.read_table("table1")
+    if table is not None:
+        print(table.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

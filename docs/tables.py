@@ -75,6 +75,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "concept-speed": ("docs/methods/concepts.md", concepts.speed),
     "concept-truth": ("docs/methods/concepts.md", concepts.truth),
     "reid-named": ("docs/methods/transecg-numbers.md", identification.named),
+    "reid-table1": ("docs/methods/transecg-numbers.md", identification.table_one),
     "reid-looked": ("docs/methods/transecg-numbers.md", identification.looked_at),
     "reid-strangers": ("docs/methods/identification.md", identification.strangers),
     "reid-needed": ("docs/methods/identification.md", identification.needed),

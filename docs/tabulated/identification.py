@@ -11,7 +11,8 @@ from typing import Any
 from tabulated.layout import ROOT, grid, interval
 
 NOT_RUN = "Not measured yet: `python benchmarks/identification.py`."
-DATA = {"ecgid": "ECG-ID", "dates": "ECG-ID, other dates", "repeats": "PTB-XL, repeats", "paper": "mitdb",
+DATA = {"ecgid": "ECG-ID", "dates": "ECG-ID, other dates", "repeats": "PTB-XL, repeats",
+        "repeat-dates": "PTB-XL, other dates", "paper": "mitdb",
         "closed": "mitdb", "sex": "PTB-XL", "age": "PTB-XL"}  # fmt: skip
 # Table I of the paper, accuracy: 87 people (its count), four databases, random windows or no overlap of people.
 PUBLISHED = {
@@ -19,6 +20,7 @@ PUBLISHED = {
     "sex": {"transecg": 0.899, "unveiled (best)": 0.755, "cnn": 0.857, "lstm": 0.863},
     "age": {"transecg": 0.899, "unveiled (best)": 0.671, "cnn": 0.834, "lstm": 0.849},
 }
+NAMED = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
 
 
 def named(root: Path = ROOT) -> str:
@@ -31,9 +33,27 @@ def named(root: Path = ROOT) -> str:
         for model, figures in told["models"].items():
             if "accuracy" in figures:
                 own = figures.get("window_accuracy", figures["accuracy"])
-                rows.append((told["task"], _protocol(told), DATA[run.split("-")[0]], model, interval(own),
+                rows.append((told["task"], _protocol(told), _data(run), model, interval(own),
                              f"{own['chance']:.3f}", f"{told['n_people']}"))  # fmt: skip
     return grid(("task", "split", "data", "attacker", "accuracy by window", "chance", "people"), rows)
+
+
+def table_one(root: Path = ROOT) -> str:
+    """Return Table I: six models and three tasks, the paper's accuracies, then ours with what they cost."""
+    rows = [
+        (task, "the paper's", model, f"{value:.3f}", *[""] * 5, "87 (its count)", "")
+        for task, models in PUBLISHED.items() for model, value in models.items()
+    ]  # fmt: skip
+    for run, told in _told(root).items():
+        for model, figures in told["models"].items():
+            if "accuracy" in figures:
+                rows.append((
+                    told["task"], f"{_protocol(told)}, {_data(run)}", model,
+                    *(interval(figures[metric]) for metric in NAMED), f"{told['n_people']}", _whole_cost(told, model),
+                ))  # fmt: skip
+    header = ("task", "split, data", "model", *(metric.replace("_", " ") for metric in NAMED), "people",
+              "parameters, multiply-additions, seconds")  # fmt: skip
+    return grid(header, rows)
 
 
 def strangers(root: Path = ROOT) -> str:
@@ -44,11 +64,12 @@ def strangers(root: Path = ROOT) -> str:
             if "eer" in figures:
                 rank, kept = figures["rank1"], _preparation(run)
                 rows.append((
-                    f"{DATA[run.split('-')[0]]}, `--preparation {kept}`", model, f"{told['n_people']}",
+                    f"{_data(run)}, `--preparation {kept}`", model, f"{told['n_people']}",
                     interval(figures["eer"]), interval(rank), f"{told['gallery_size']}", f"{rank['chance']:.3f}",
-                    _cost(told, model),
+                    _everybody(told, figures), _cost(told, model),
                 ))  # fmt: skip
-    header = ("data", "attacker", "people", "EER (chance 0.5)", "rank-1", "gallery", "chance", "parameters, seconds")
+    header = ("data", "attacker", "people", "EER (chance 0.5)", "rank-1", "gallery", "chance",
+              "rank-1, everybody in the gallery", "parameters, seconds")  # fmt: skip
     return grid(header, rows) if rows else NOT_RUN
 
 
@@ -64,7 +85,7 @@ def looked_at(root: Path = ROOT) -> str:
                  interval(one["random_weights"]), _short(one["by_place"]), "yes" if one["resolved"] else "no")
                 for one in about["intervals"] if one["partition"]
             ]  # fmt: skip
-            where = f"**{model}, {DATA[run.split('-')[0]]}, {_protocol(told)}**"
+            where = f"**{model}, {_data(run)}, {_protocol(told)}**"
             size = f"{about['n_windows']:,} windows of {told['n_people']} people"
             parts.append(f"{where}, {size}\n\n{grid(header, rows)}")
     return "\n\n".join(parts) or NOT_RUN
@@ -78,7 +99,7 @@ def needed(root: Path = ROOT) -> str:
             control = {"value": one["control"], "low": one["control_low"], "high": one["control_high"]}
             beyond = {"value": one["beyond"], "low": one["beyond_low"], "high": one["beyond_high"]}
             rows.append((
-                DATA[run.split("-")[0]], one["model"], one["metric"], one["interval"], f"{one['untouched']:.3f}",
+                _data(run), one["model"], one["metric"], one["interval"], f"{one['untouched']:.3f}",
                 interval(one), interval(control), interval(beyond), f"{one['taken']:.2f}, {one['control_taken']:.2f}",
             ))  # fmt: skip
     header = ("data", "attacker", "what", "without", "with all", "loss", "loss of the control", "beyond it",
@@ -86,9 +107,26 @@ def needed(root: Path = ROOT) -> str:
     return grid(header, rows) if rows else NOT_RUN
 
 
+def _data(run: str) -> str:
+    """Return the data in a run's name."""
+    return DATA[max((name for name in DATA if run.startswith(f"{name}-")), key=len)]
+
+
 def _preparation(run: str) -> str:
     """Return the preparation in a run's name, `RUN-MODELS-PREPARATION-SEED[-explain][-causal]`."""
     return run.removesuffix("-causal").removesuffix("-explain").rsplit("-", 2)[-2]
+
+
+def _whole_cost(told: Mapping[str, Any], model: str) -> str:
+    own = next(one for one in told["cost"] if one["model"] == model)
+    return f"{own['parameters']:,.0f}, {own['multiply_adds']:,.0f}, {own['seconds']:.0f}"
+
+
+def _everybody(told: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    """Return rank-1 in the gallery that holds the people trained on as well, and its size."""
+    if "rank1_everybody" not in figures:
+        return "not measured"
+    return f"{interval(figures['rank1_everybody'])} of {told['gallery_everybody']:,}"
 
 
 def _short(value: float | None) -> str:

@@ -83,7 +83,7 @@ def test_an_average_is_split_as_a_whole(asked, cohort, tmp_path):
     about = found.about
     assert (about["members"], about["split"]) == (2, "exact")
     assert "random weights" in {row["features"] for row in about["surrogate"]}
-    assert found.run.read()["arguments"]["weights_sha256"] == both.weights_sha256
+    assert found.run.read()["arguments"]["weights_sha256"] == [both.weights_sha256]
     table = pd.read_csv(about["records"]).set_index("record_id")
     used = cohort.where(np.isin(cohort.record_ids, table.index))
     raw = predict_raw(both, prepare(used, both.preprocessing).signals)

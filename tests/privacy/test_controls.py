@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import resample_poly
 
 from ecglens.cohort import Cohort
 from ecglens.errors import LeakError
-from ecglens.privacy.controls import alike_people, controls, refuse_doubled_recordings, shuffled_by_person
+from ecglens.privacy.controls import controls, shuffled_by_person
+from ecglens.privacy.duplicates import _Shifted, _to_compare, alike_people, refuse_doubled_recordings
 from ecglens.privacy.windows import cut_windows
 
 from .conftest import people_cohort
@@ -40,14 +42,51 @@ def test_a_person_of_another_database_is_found_though_scaled_resampled_and_cut_e
 
     stolen = [disguised(ours[2]), *list(theirs)[1:]]
     made = cut_windows([ours, replace(theirs, records=stolen)])
-    assert alike_people(made) == [("other:20", "toy:2")]
-    assert alike_people(cut_windows([ours, theirs])) == []
+    assert alike_people(made).pairs == (("other:20", "toy:2"),)
+    assert alike_people(cut_windows([ours, theirs])).pairs == ()
+
+
+def test_a_person_is_found_by_windows_that_are_not_the_first_of_any_recording():
+    ours, theirs = people_cohort(3, 1, seconds=60.0), people_cohort(3, 1, seconds=60.0, name="other", first=20)
+    later = replace(ours[1], signal=np.concatenate([theirs[0].signal[:, :5000], ours[1].signal[:, 5000:]], axis=1))
+    made = cut_windows([ours, replace(theirs, records=[theirs[0], replace(later, record_id="x"), theirs[2]])])
+    told = alike_people(made)
+    assert set(told.pairs) == {("other:20", "other:21"), ("other:21", "toy:1")}
+    assert told.n_windows == told.n_of == len(made)
+    assert alike_people(made.take(np.flatnonzero(~made.table.duplicated("recording")))).pairs != told.pairs
+
+
+def test_where_windows_are_too_many_the_first_of_each_recording_are_compared_and_then_those_of_everybody():
+    made = cut_windows([people_cohort(4, 2, seconds=60.0)])
+    assert len(made) > 40
+    told = alike_people(made, most=12)
+    assert (told.n_windows, told.n_of) == (12, len(made))
+    chosen = made.table.iloc[_to_compare(made.table, 12)]
+    assert chosen["recording"].nunique() == 8
+    assert chosen["person"].value_counts().tolist() == [3, 3, 3, 3]
+    assert alike_people(made, most=1).n_windows == 8
+
+
+def test_likeness_is_the_correlation_at_the_best_shift():
+    random = np.random.default_rng(0)
+    signal = np.cumsum(random.normal(size=(3, 400)), axis=1)
+    signal[2] = np.r_[random.normal(size=100), signal[0, :300]]  # cut a hundred samples later
+    looked = _Shifted.of(signal, (2.0, 1))
+    slow = gaussian_filter1d(signal, 2.0, axis=1)
+    slow -= slow.mean(axis=1, keepdims=True)
+
+    def by_hand(a: np.ndarray, b: np.ndarray) -> float:
+        parts = [(a[max(s, 0) : 400 + min(s, 0)], b[max(-s, 0) : 400 - max(s, 0)]) for s in range(-200, 200)]
+        return max(float(x @ y / np.sqrt((x @ x) * (y @ y))) for x, y in parts)
+
+    told = looked.likeness(0, np.array([1, 2]))
+    assert told == pytest.approx([by_hand(slow[0], slow[1]), by_hand(slow[0], slow[2])], abs=1e-4)
 
 
 def test_two_recordings_of_one_person_are_no_two_people():
     cohort = people_cohort(2, 2)
     same = replace(cohort, records=[cohort[0], cohort[0], cohort[2], cohort[3]])
-    assert alike_people(cut_windows([same])) == []
+    assert alike_people(cut_windows([same])).pairs == ()
 
 
 def shortcut() -> list[Cohort]:
@@ -83,7 +122,7 @@ def test_without_a_shortcut_there_is_none():
 def test_of_one_database_or_of_people_only_what_applies_is_told():
     made = cut_windows([people_cohort(5, 1)])
     told = controls(made, None, n_resamples=50)
-    assert told["duplicate_people"] == {"n": 0}
+    assert told["duplicate_people"] == {"n": 0, "n_windows": len(made), "n_windows_in_all": len(made)}
     assert {key for key, value in told.items() if value is None} == set(told) - {"duplicate_people"}
 
 

@@ -17,6 +17,7 @@ from ecglens.models.lenet import initialized
 from ecglens.models.transecg import TransECG
 from ecglens.privacy import attackers, flattening
 from ecglens.privacy.attention_study import PAPER, look, summarize
+from ecglens.privacy.enrichment import enrichment, masses, shift_p, shifted
 from ecglens.privacy.explanations import expected_more
 from ecglens.privacy.identify import identify
 from ecglens.privacy.intervals import INTERVALS, PARTITION, measure_windows
@@ -28,6 +29,7 @@ from ecglens.reporting.identification import identification_report
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
 from ecglens.statistics.figures import clean
+from ecglens.statistics.multiplicity import holm
 
 from .conftest import people_cohort
 
@@ -129,6 +131,32 @@ def test_attention_on_one_stretch_is_told_and_the_mean_beat_shows_it(studied):
     few = mean_beat(windowed.seen()[:9, 0], some, marked.marks[:9], windowed.table["person"].to_numpy()[:9], 250.0)
     both = over_people([few, replace(few, people=np.array(["x", "y", "z"]))], n_resamples=60)
     assert set(both["series"]) == {"trace", "attention"}  # heads are of one network, which saw three people
+
+
+def test_one_head_among_many_must_be_clearer_than_one_alone(studied):
+    _, marked, looked = studied
+    patches = looked[0].heads.attention.shape[2]
+    random = np.random.default_rng(3)
+    even = np.full((len(marked.marks), 1, patches), 1 / patches)
+    on_t = looked[0].laid.overlaps[:, None, INTERVALS.index("S-T")].astype(float) + 1e-6
+    attention = np.concatenate([on_t / on_t.sum(axis=2, keepdims=True), *(
+        turned / turned.sum(axis=2, keepdims=True) for turned in (random.random((5, *even.shape)) + 1)
+    )], axis=1)  # fmt: skip
+    weights = np.repeat(looked[0].heads.value[:, :1], 6, axis=1)
+    heads = replace(
+        looked[0].heads, attention=attention, to_itself=weights, value=weights, ablation=weights,
+        projection=np.ones(6),
+    )  # fmt: skip
+    rows = summarize([replace(looked[0], heads=heads)], "sex", n_resamples=60)["heads"]
+    p = np.array([[each["p"] for each in row["intervals"]] for row in rows])
+    assert p.shape == (6, 5)
+    assert p[0, PARTITION.index("S-T")] == pytest.approx(30 * 2 / 5000)  # the clearest of thirty, and still below 5 %
+    alone = [shift_p(enrichment(masses(attention[:, h], looked[0].laid.overlaps), looked[0].laid, n_resamples=2,
+                                seed=0)[k].value,
+                     shifted(attention[:, h], looked[0].laid, n_shifts=4999, seed=0)[:, k])
+             for h in range(6) for k in range(5)]  # fmt: skip
+    assert p.ravel() == pytest.approx(holm(alone))
+    assert (p[1:] > 0.05).all()
 
 
 def keys(value) -> set[str]:

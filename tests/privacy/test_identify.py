@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
 from ecglens.privacy import attackers
 from ecglens.privacy.figures import Tables, rank_over_folds
-from ecglens.privacy.identify import identify
+from ecglens.privacy.identify import expected_seconds, identify
+from ecglens.privacy.protocols import make_splits
 from ecglens.privacy.scoring import Heard
+from ecglens.privacy.windows import cut_windows
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import headline, identification_report, worst
+from ecglens.runs import stopwatch
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
+from ecglens.statistics.classification import FIGURES
 from ecglens.statistics.identification import Ranked
 from ecglens.statistics.verification import pairs
 from ecglens.training.augmentation import Augmentation
@@ -52,12 +57,17 @@ HOW = {"n_folds": 3, "n_resamples": 60, "models": ["cnn"]}
 def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort, tmp_path: Path):
     found = identify([people], tmp_path / "run", **HOW)
     data = json.loads((tmp_path / "run" / "identification.json").read_text())
-    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "models", "controls",
-                         "explanations"}  # fmt: skip
+    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "gallery_everybody", "models",
+                         "controls", "explanations"}  # fmt: skip
     assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
     assert data["gallery_size"] == 4
     figures = data["models"]["cnn"]
-    assert set(figures) == {"eer", "fnmr_at_0.01", "fnmr_at_0.001", "rank1", "rank5"}
+    assert set(figures) == {
+        "eer", "fnmr_at_0.01", "fnmr_at_0.001", "rank1", "rank5", "rank1_everybody", "rank5_everybody",
+    }  # fmt: skip
+    assert data["gallery_everybody"] == 12
+    assert figures["rank1_everybody"]["chance"] == pytest.approx(1 / 12)
+    assert figures["rank1_everybody"]["low"] > 1 / 12
     assert all(set(figure) == {"value", "low", "high", "chance"} for figure in figures.values())
     assert figures["eer"]["value"] < 0.2 < figures["eer"]["chance"]
     assert figures["rank1"]["low"] > figures["rank1"]["chance"] == 0.25
@@ -89,6 +99,39 @@ def test_a_run_that_was_cut_off_ends_with_the_same_figures(people: Cohort, tmp_p
     assert json.dumps(resumed.data, sort_keys=True) == json.dumps(whole.data, sort_keys=True)
     with pytest.raises(ContractError, match="n_folds"):
         identify([people], tmp_path / "cut", resume=True, **HOW | {"n_folds": 4})
+
+
+def test_the_run_time_goes_by_the_training_that_a_split_asks_for(people: Cohort):
+    made = cut_windows([people])
+    told = {
+        protocol: expected_seconds(["cnn"], made, make_splits(made.table, protocol, n_folds=3))
+        for protocol in ("verification", "open-set", "cross-session", "closed-set", "paper")
+    }
+    embedding = 3 * 8 * (50 * 48) / 400  # folds, epochs, windows of an epoch, windows a second
+    assert {told[name] for name in ("verification", "open-set", "cross-session")} == {embedding}
+    (split,) = make_splits(made.table, "paper")
+    assert told["paper"] == 12 * len(split.train) / 400
+    assert told["closed-set"] != embedding
+
+
+def test_seconds_are_those_of_all_sessions(people: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clock = [0.0]
+    monkeypatch.setattr(stopwatch, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def an_epoch_takes_ten(stage: str, done: int, total: int, note: str = "") -> None:
+        clock[0] += 10.0 * ("training" in stage)
+        if "fold-2" in stage and done == 3 and clock[0] < 200:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        identify([people], tmp_path / "run", progress=an_epoch_takes_ten, **HOW)
+    clock[0] = 1000.0
+    run = identify([people], tmp_path / "run", resume=True, progress=an_epoch_takes_ten, **HOW).run
+    # Eight epochs a fold; an epoch's time is noted before it is told of, so 10 s are lost in either fold, and in the
+    # run as a whole.
+    assert run.read_table("cost")["seconds"].tolist() == [70 + (20 + 50) + 80]
+    assert run.read()["seconds"] == 100 + 130
 
 
 def test_the_run_time_is_told_before(people: Cohort, tmp_path: Path):
@@ -131,6 +174,29 @@ def test_sex_that_shows_is_told_and_sex_that_does_not_is_not(tmp_path: Path):
         assert told["controls"]["shuffled_labels"]["low"] < 0.5 < told["controls"]["shuffled_labels"]["high"]
 
 
+def test_table_one_has_a_line_an_attacker_and_the_page_its_curves(people: Cohort, tmp_path: Path):
+    how = HOW | {"models": ["unveiled-lr", "unveiled-tree"]}
+    for task, protocol, n_asked in (("age", "verification", 12), ("person", "closed-set", 24)):
+        run = identify([people], tmp_path / task, task=task, protocol=protocol, **how).run
+        told, cost = read_json(run.folder / "identification.json")["models"], run.read_table("cost").set_index("model")
+        table, roc = run.read_table("table1").set_index("model"), run.read_table("roc")
+        assert list(table.index) == how["models"]
+        for model, line in table.iterrows():
+            for metric in FIGURES:
+                assert line[metric] == pytest.approx(told[model][metric]["value"])
+            assert (line["n_people"], line["n_asked"]) == (12, n_asked)
+            for column in ("parameters", "multiply_adds", "seconds"):
+                assert line[column] == cost.loc[model, column]
+            mean = roc[(roc["model"] == model) & (roc["class"] == "mean")]
+            assert np.trapezoid(mean["tpr"], mean["fpr"]) == pytest.approx(line["auroc"], abs=5e-3)
+        classes = {"19-35", "36-50", "51-65", "mean"} if task == "age" else {"mean"}  # people have no name there
+        assert set(roc["class"]) == classes
+        page = render(identification_report(run))
+        assert "ROC curve of each attacker, mean over classes" in page
+        assert bool(re.search("ROC curve of unveiled-.* by class", page)) == (task == "age")
+        assert "Named rightly" in page
+
+
 def test_of_two_databases_each_is_told_alone(tmp_path: Path):
     both = [people_cohort(9, 1), people_cohort(9, 1, name="other", first=30)]
     told = identify(both, tmp_path / "run", task="sex", **HOW).data
@@ -159,6 +225,30 @@ def test_what_cannot_be_asked(people: Cohort, tmp_path: Path):
         identify([people], tmp_path / "a", **HOW | {"models": ["gpt"]})
     with pytest.raises(InputError, match="closed-set"):
         identify([people_cohort(5, 1)], tmp_path / "b", **HOW)
+
+
+@pytest.mark.parametrize("model", ["cnn", "unveiled-lr"])
+@pytest.mark.parametrize("protocol", ["verification", "cross-session", "open-set"])
+def test_few_with_repeats_are_looked_for_among_everybody(tmp_path: Path, protocol: str, model: str):
+    both = [people_cohort(6, 2), people_cohort(9, 1, name="once", first=50)]
+    run = identify(both, tmp_path / "run", protocol=protocol, **HOW | {"models": [model], "n_folds": 3}).run
+    told = read_json(run.folder / "identification.json")
+    gallery = run.read_table("gallery")
+    if protocol == "open-set":  # whose gallery lacks people on purpose
+        assert told["gallery_everybody"] is None
+        assert set(gallery["gallery"]) == {"unseen"}
+        return
+    assert (told["gallery_size"], told["gallery_everybody"]) == (5, 15)
+    assert (told["n_people"], told["n_records"]) == (15, 21)
+    ends = gallery.groupby("gallery", sort=False)["size"].max()
+    assert ends.to_dict() == {"unseen": 5, "everybody": 15}
+    first = gallery[gallery["rank"] == 1].set_index(["gallery", "size"])
+    assert first.loc[("everybody", 15), "value"] == told["models"][model]["rank1_everybody"]["value"]
+    assert first.loc[("unseen", 5), "value"] == told["models"][model]["rank1"]["value"]
+    assert (first[["n_people", "n_probes"]] == 6).all(axis=None)
+    assert first.loc["everybody", "value"].is_monotonic_decreasing
+    page = render(identification_report(run))
+    assert "among everybody, 15" in page
 
 
 def test_folds_are_ranked_each_in_its_own_gallery():

@@ -42,6 +42,20 @@ def test_the_gallery_is_the_first_recording_and_the_probes_are_the_others():
         assert people(table, split, "enrol") == people(table, split, "probe")
 
 
+@pytest.mark.parametrize("protocol", ["verification", "cross-session"])
+def test_with_those_trained_on_everybody_is_in_the_gallery_once_and_nobody_is_looked_for_who_was_trained_on(protocol):
+    table = pd.concat([table_of(), table_of(5, recordings=1, database="b")], ignore_index=True)
+    for split in make_splits(table, protocol, n_folds=3):
+        assert people(table, split, "enrol") | people(table, split, "beside") == set(table["person"])
+        assert not people(table, split, "beside") & people(table, split, "enrol", "probe")
+        assert set(table["date"].iloc[split.beside]) == {"2024-01-01"}
+        split = replace(split, beside=np.append(split.beside, split.probe[0]))
+        with pytest.raises(LeakError, match="people"):
+            refuse_leaks(table, split)
+    (split, *_) = make_splits(table, "open-set", n_folds=3)
+    assert not len(split.beside)
+
+
 def test_first_sessions_go_by_date_and_then_by_name():
     table = table_of(1, 3, 1, date=["2024-02-01", None, "2024-01-01"])
     assert first_sessions(table).tolist() == [2]
@@ -233,8 +247,20 @@ def test_what_cannot_be_had_is_refused_with_what_to_use_instead(what: str):
 def test_a_class_with_two_people_is_refused_and_named():
     table = table_of(14)
     table.loc[table["person"].isin(["a:0", "a:1"]), "age_group"] = "66+"
-    with pytest.raises(InputError, match=r"66\+: 2 people"):
+    with pytest.raises(InputError, match=r"66\+: 2 people") as caught:
         make_splits(table, "verification", "age", n_folds=3)
+    assert "--folds" not in str(caught.value)  # no number of folds would do
+    with pytest.raises(InputError, match="--folds 4, more data"):
+        make_splits(table_of(14), "verification", "age", n_folds=5)
+
+
+def test_where_classes_are_unknown_it_is_said_of_how_many():
+    with pytest.raises(InputError, match="age known for 0 of 12 people, so no class"):
+        make_splits(table_of(age_group=None), "verification", "age", n_folds=3)
+    table = table_of()
+    table.loc[table["sex"] == "female", "sex"] = None
+    with pytest.raises(InputError, match="sex known for 6 of 12 people, all of one class, male"):
+        make_splits(table, "verification", "sex", n_folds=3)
 
 
 @pytest.mark.parametrize("wrong", [{"protocol": "random"}, {"task": "weight"}, {"n_folds": 1}])

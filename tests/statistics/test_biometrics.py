@@ -21,7 +21,7 @@ from ecglens.statistics.identification import (
     random_gallery_hits,
     ranked,
 )
-from ecglens.statistics.people import mean_over_people
+from ecglens.statistics.people import mean_over_people, numbered_on
 from ecglens.statistics.verification import (
     Trials,
     equal_error_rate,
@@ -158,6 +158,13 @@ def _draws(trials: Trials, n: int):
     random = np.random.default_rng(1)
     for _ in range(n):
         yield random.integers(len(trials.scores), size=len(trials.scores))
+
+
+def test_people_of_folds_are_numbered_on_whatever_their_numbers():
+    folds = [np.array([3, 0, 3]), np.empty(0, np.int64), np.array([[1, 0], [0, 0]])]
+    numbered = numbered_on(folds)
+    assert [each.tolist() for each in numbered] == [[3, 0, 3], [], [[5, 4], [4, 4]]]
+    assert not set(numbered[0].tolist()) & set(numbered[2].ravel().tolist())
 
 
 def test_folds_are_joined_with_people_of_their_own():

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as theirs
 
 from ecglens.errors import UsageError
-from ecglens.statistics.classification import FIGURES, classification
+from ecglens.statistics.classification import FIGURES, classification, macro_roc
 
 
 def some(n_classes: int = 3, n: int = 90, seed: int = 0):
@@ -61,3 +61,18 @@ def test_a_class_that_is_never_named_costs_precision_and_one_that_never_occurs_d
 def test_shapes_are_checked(wrong):
     with pytest.raises(UsageError, match="shapes"):
         classification(*wrong)
+
+
+def test_the_mean_roc_curve_has_the_macro_auroc_below_it_and_each_class_its_own():
+    random = np.random.default_rng(5)
+    labels = np.r_[random.integers(0, 3, 600), [4]]
+    scores = random.normal(size=(601, 6)) + 1.2 * np.eye(6)[labels]
+    curves = macro_roc(scores, labels, 4001)
+    assert set(curves) == {0, 1, 2, 4, None}  # nobody is of 3 or 5
+    told, _ = classification(scores, labels, np.arange(601), n_resamples=5)
+    assert np.trapezoid(curves[None].tpr, curves[None].fpr) == pytest.approx(told["auroc"].value, abs=2e-3)
+    for k in (0, 4):
+        fpr, tpr, _ = theirs.roc_curve(labels == k, scores[:, k], drop_intermediate=False)
+        for rate in (0.0, 0.1, 0.5):  # on the steps of the curve where it is level, not in the middle of a rise
+            assert curves[k].tpr[round(rate * 4000)] == pytest.approx(tpr[fpr <= rate + 1e-12].max(), abs=2e-2)
+    assert macro_roc(scores[:3], [1, 1, 1]) == {}

@@ -13,64 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
-from ecglens.errors import LeakError
+from ecglens.privacy.duplicates import alike_people
 from ecglens.privacy.windows import Windowed
 from ecglens.statistics.bootstrap import Estimate
 from ecglens.statistics.classification import classification
 
-ALIKE = 0.98  # correlation of two people's windows at the best shift, above which they are looked at as one recording
 _BANDS = 40
 _HIGHEST = 45.0  # Hz
-_SHARED = 0.5  # of a window that must overlap at the shift
-_SMOOTH, _SLOW = 4.0, 2  # samples: smoothed by, so that a shift by part of a sample costs nothing, and thinned to
 _FOLDS = 5
 
 Floats = NDArray[np.float64]
-
-
-def refuse_doubled_recordings(table: pd.DataFrame) -> None:
-    """Raise LeakError where one recording, sample by sample, is given as that of two people or of two names."""
-    pairs = table.drop_duplicates(["person", "recording", "fingerprint"])
-    for column, what in (("person", "people"), ("recording", "recordings")):
-        counts = pairs.groupby("fingerprint")[column].nunique()
-        doubled = counts[counts > 1]
-        if len(doubled):
-            first = sorted(pairs[pairs["fingerprint"] == doubled.index[0]][column].unique())
-            raise LeakError(
-                "identify", what, f"{len(doubled)} recordings under two names (one is {' = '.join(first[:2])})",
-                "each recording once", "leave one of them out, or say that they are one person",
-                kind="duplicate_people",
-            )  # fmt: skip
-
-
-def alike_people(windowed: Windowed, threshold: float = ALIKE) -> list[tuple[str, str]]:
-    """Return pairs of people of whom two windows are the same curve at some shift: probably one recording.
-
-    A recording that was resampled, filtered, rescaled or cut elsewhere is found as well, where windows of both overlap
-    by half. One window of each recording is compared with those of all other people.
-    """
-    one = windowed.table.drop_duplicates("recording").index.to_numpy()
-    people = windowed.table["person"].to_numpy()[one]
-    signal = windowed.signal[one, 0].astype(np.float64)
-    slow = gaussian_filter1d(signal, _SMOOTH, axis=1)[:, ::_SLOW]
-    n = slow.shape[1]
-    slow = slow - slow.mean(axis=1, keepdims=True)
-    padded = np.fft.rfft(slow, 2 * n, axis=1).astype(np.complex64)
-    energy = np.fft.rfft(slow**2, 2 * n, axis=1)
-    held = np.fft.rfft(np.ones(n), 2 * n)
-    shifts = np.r_[0 : round(n * (1 - _SHARED)), 2 * n - round(n * (1 - _SHARED)) : 2 * n]
-    own = np.fft.irfft(energy * held.conj(), 2 * n)[:, shifts]  # energy of what overlaps, window shifted later
-    other = np.fft.irfft(held * energy.conj(), 2 * n)[:, shifts]
-    found = set()
-    for i in range(len(one) - 1):
-        cross = np.fft.irfft(padded[i] * padded[i + 1 :].conj(), 2 * n)[:, shifts]
-        likeness = (cross / np.sqrt(np.maximum(own[i] * other[i + 1 :], 1e-12))).max(axis=1)
-        for j in np.flatnonzero(likeness >= threshold) + i + 1:
-            if people[i] != people[j]:
-                found.add(tuple(sorted((str(people[i]), str(people[j])))))
-    return sorted(found)  # type: ignore[arg-type]
 
 
 def spectra(windowed: Windowed) -> Floats:
@@ -92,11 +45,13 @@ def controls(windowed: Windowed, labels: pd.Series | None, *, seed: int = 0, n_r
     label_from_database     how well the label is told from the name of the database alone
     leave_one_database_out  balanced accuracy for the label on each database, learnt on the others
     shuffled_labels         ... learnt on labels shuffled among people; must not differ from chance
-    duplicate_people        pairs of people of whom two windows are one curve
+    duplicate_people        pairs of people of whom two windows are one curve, and how many windows were compared
     """
     table, x = windowed.table, spectra(windowed)
     databases = table["database"].to_numpy()
-    told: dict[str, Any] = {"duplicate_people": {"n": len(alike_people(windowed))}}
+    alike = alike_people(windowed)
+    doubled = {"n": len(alike.pairs), "n_windows": alike.n_windows, "n_windows_in_all": alike.n_of}
+    told: dict[str, Any] = {"duplicate_people": doubled}
     several = len(set(databases)) > 1
     told["database_prediction"] = _cross_validated(x, databases, table, seed, n_resamples) if several else None
     if labels is None:

@@ -31,7 +31,7 @@ from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
 from ecglens.statistics.bootstrap import Estimate, interval
 from ecglens.statistics.identification import random_gallery_hits
-from ecglens.statistics.people import people_drawn
+from ecglens.statistics.people import numbered_on, people_drawn
 
 Floats = NDArray[np.float64]
 # (changed material, number of the split, folder for the network) -> what the attacker said
@@ -73,15 +73,10 @@ class Hits:
 def hits_of(heard: Sequence[Heard], task: str) -> Hits:
     """Return where an attacker was right over all folds, by the figure that its protocol is told with."""
     if heard[0].scores is None:
-        values, people, offset = list[np.ndarray](), list[np.ndarray](), 0
-        for part in heard:
-            assert part.ranks is not None
-            found = part.ranks
-            values.append(random_gallery_hits(found.better, found.ties, found.n_others, found.n_others + 1, 1))
-            people.append(found.people + offset)
-            offset += int(found.people.max(initial=0)) + 1
-        numbers = pd.factorize(np.concatenate(people))[0].astype(np.int64)
-        return Hits("rank1", np.concatenate(values), numbers)
+        found = [part.ranks for part in heard if part.ranks is not None]
+        values = [random_gallery_hits(each.better, each.ties, each.n_others, each.n_others + 1, 1) for each in found]
+        people = np.concatenate(numbered_on([each.people for each in found]))
+        return Hits("rank1", np.concatenate(values), pd.factorize(people)[0].astype(np.int64))
     scores, labels, owners = (
         np.concatenate([getattr(part, key) for part in heard]) for key in ("scores", "labels", "people")
     )

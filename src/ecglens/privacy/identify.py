@@ -23,7 +23,8 @@ from ecglens.errors import UsageError
 from ecglens.preprocessing.prepare import describe_exclusions
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, PEOPLE_A_BATCH, STEPS_AN_EPOCH
-from ecglens.privacy.controls import controls, refuse_doubled_recordings
+from ecglens.privacy.controls import controls
+from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.explanations import Explaining, expected_more, refuse_nothing_to_explain
 from ecglens.privacy.figures import Tables, figures_of, within_databases
 from ecglens.privacy.intervals import measure_windows
@@ -31,8 +32,10 @@ from ecglens.privacy.protocols import CLASS_OF, Split, make_splits
 from ecglens.privacy.scoring import Heard, Look, Material, hear
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import read_json, write_json
+from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
+from ecglens.runs.stopwatch import Stopwatch
 from ecglens.statistics.figures import clean
 
 RESULT = "identification.json"
@@ -122,7 +125,7 @@ def identify(
             raise
         if run.read().get("finished"):
             return Identified(run, read_json(run.folder / RESULT))
-        expected = expected_seconds(models, windowed, splits, task, protocol, explain=explain, causal=causal)
+        expected = expected_seconds(models, windowed, splits, explain=explain, causal=causal)
         run.note(expected_seconds=expected)
         progress("expected", 0, len(models) * len(splits), f"about {max(1, round(expected / 60))} min in all")
         readable = bool(set(models) & set(unveiled.MODELS))
@@ -131,30 +134,35 @@ def identify(
         material = Material(windowed, windowed.seen(), features)
         labels, classes = _labels(windowed.table, splits, task)
         explaining = Explaining(explain, causal, material, marked, task, n_resamples, seed)
-        figures, tables, work = {}, Tables(), run.folder / "work"
-        for model in models:
+        figures, tables, work = {}, Tables(task, classes), run.folder / "work"
+        work.mkdir(exist_ok=True)
+        with Journal(work / "journal.sqlite") as journal:
+            watch = Stopwatch(journal, began)
+            for model in models:
 
-            def ask(changed: Material, number: int, where: Path, look: Look | None = None, model: str = model) -> Heard:
-                tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}")
-                how: dict[str, Any] = {"seed": seed + number, "progress": tell, "look": look}
-                return hear(model, changed, splits[number], task, labels, classes, where, **how)
+                def ask(
+                    changed: Material, number: int, where: Path, look: Look | None = None, model: str = model
+                ) -> Heard:
+                    tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}", watch)
+                    how: dict[str, Any] = {"seed": seed + number, "progress": tell, "look": look}
+                    return hear(model, changed, splits[number], labels, classes, where, **how)
 
-            heard = [
-                ask(material, number, work / model / split.name, explaining.look(model, split))
-                for number, split in enumerate(splits)
-            ]
-            own = within_databases(heard, windowed, n_resamples, seed)
-            figures[model] = figures_of(heard, task, n_resamples, seed) | own
-            tables.add(model, heard, n_resamples, seed)
-            explaining.finish(model, heard, ask, work / "flattened", progress)
-            progress("attackers", len(figures), len(models), model)
+                heard = [
+                    ask(material, number, work / model / split.name, explaining.look(model, split))
+                    for number, split in enumerate(splits)
+                ]
+                own = within_databases(heard, windowed, n_resamples, seed)
+                figures[model] = figures_of(heard, task, n_resamples, seed) | own
+                tables.add(model, heard, n_resamples, seed)
+                explaining.finish(model, heard, ask, work / "flattened", progress)
+                progress("attackers", len(figures), len(models), model)
         data = _data(windowed, splits, task, protocol, figures, labels, seed, n_resamples)
         data = clean(data | {"explanations": explaining.as_dict()})
         write_json(run.folder / RESULT, data)
         tables.write(run, figures)
         explaining.write(run)
         shutil.rmtree(work, ignore_errors=True)
-        _note(run, windowed, cohorts, splits, figures, time.monotonic() - began, tables)
+        _note(run, windowed, cohorts, splits, figures, watch.seconds, tables)
     return Identified(run, data)
 
 
@@ -167,19 +175,20 @@ def _note_windows(run: Run, table: pd.DataFrame) -> None:
 
 
 def expected_seconds(
-    models: Sequence[str], windowed: Windowed, splits: Sequence[Split], task: str, protocol: str, *,
-    explain: bool = False, causal: bool = False,
-) -> float:  # fmt: skip
+    models: Sequence[str], windowed: Windowed, splits: Sequence[Split], *, explain: bool = False, causal: bool = False
+) -> float:
     """Return about how long the attackers take, and their explanations, in s, at the speed of one core of 2026."""
     total = _MEASURING * len(windowed) if explain or causal else 0.0
     for model in models:
         if model not in ATTACKERS:
             training, speed = _MEASURING * len(windowed) + 10 * len(splits), 1.0
         else:
-            apart = task == "person" and protocol in ("verification", "open-set", "cross-session")
-            recipe, speed = ATTACKERS[model].embed if apart else ATTACKERS[model].classify, _SPEED[model]
-            each = STEPS_AN_EPOCH * PEOPLE_A_BATCH
-            training = sum(recipe.epochs * (each if apart else len(split.train)) for split in splits) / speed
+            attacker, speed, each = ATTACKERS[model], _SPEED[model], STEPS_AN_EPOCH * PEOPLE_A_BATCH
+            shown = [
+                attacker.embed.epochs * each if split.compares else attacker.classify.epochs * len(split.train)
+                for split in splits
+            ]
+            training = sum(shown) / speed
         total += training + expected_more(model, splits, training, speed, explain=explain, causal=causal)
     return total
 
@@ -191,6 +200,8 @@ def _data(
     asked = np.unique(np.concatenate([np.concatenate([s.enrol, s.probe]) for s in splits]))
     part = windowed.table.iloc[asked]
     gallery = [windowed.table["person"].iloc[s.enrol if len(s.enrol) else s.train].nunique() for s in splits]
+    beside = [windowed.table["person"].iloc[s.beside].nunique() for s in splits]
+    everybody = int(min(a + b for a, b in zip(gallery, beside, strict=True))) if any(beside) else None
     told = controls(windowed, None if task == "person" else labels, seed=seed, n_resamples=n_resamples)
     told["inflated"] = protocol == "paper"
     told["attack_alive"] = None
@@ -208,7 +219,8 @@ def _data(
     return {
         "task": task, "protocol": protocol, "n_people": int(part["person"].nunique()),
         "n_records": int(part["recording"].nunique()),
-        "gallery_size": int(min(gallery)) if task == "person" else None, "models": figures, "controls": told,
+        "gallery_size": int(min(gallery)) if task == "person" else None, "gallery_everybody": everybody,
+        "models": figures, "controls": told,
     }  # fmt: skip
 
 
@@ -251,8 +263,9 @@ def _labels(table: pd.DataFrame, splits: Sequence[Split], task: str) -> tuple[pd
     return labels, sorted(labels.iloc[learnt].dropna().unique())
 
 
-def _counted(progress: Progress, what: str) -> Progress:
+def _counted(progress: Progress, what: str, watch: Stopwatch) -> Progress:
     def tell(stage: str, done: int, of: int, note: str) -> None:
+        watch.note()
         progress(f"{stage} {what}", done, of, note)
 
     return tell

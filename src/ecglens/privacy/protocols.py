@@ -14,7 +14,7 @@ paper          windows dealt out at random, as in TransECG: the same recording o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ LEAST_GAP = 2.0
 GAPS = ((5 * 3600.0, 3600.0), (1200.0, 300.0), (60.0, 10.0))
 TRAIN_UNTIL, TEST_FROM = 0.6, 0.7  # of a recording that is divided in time
 _PAPER_TEST = 0.2
+CLASS_OF = {"sex": "sex", "age": "age_group"}  # the column where the class of a person stands
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class Split:
     valid     what chooses its epoch, or is trained on where there is no choice to make
     enrol     the gallery: what is known of the people among whom one is looked for
     probe     what is looked for, or classified
+    beside    what the gallery would hold of the people trained on: with it everybody is in the gallery. Ranks among
+              everybody are told apart from those among people never seen
     """
 
     protocol: str
@@ -56,6 +59,7 @@ class Split:
     valid: Indices
     enrol: Indices
     probe: Indices
+    beside: Indices = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def inflated(self) -> bool:
@@ -65,10 +69,12 @@ class Split:
     @property
     def unseen_people(self) -> bool:
         """Tell whether the people asked about must not have been trained on."""
-        return self.protocol in ("verification", "open-set", "cross-session", "sex", "age")
+        return self.compares or self.protocol in CLASS_OF
 
-
-CLASS_OF = {"sex": "sex", "age": "age_group"}  # the column where the class of a person stands
+    @property
+    def compares(self) -> bool:
+        """Tell whether recordings of strangers are compared, instead of people, sexes or ages named."""
+        return self.protocol in ("verification", "open-set", "cross-session")
 
 
 def make_splits(
@@ -120,9 +126,10 @@ def refuse_leaks(table: pd.DataFrame, split: Split) -> None:
     _refuse_shared_recordings(split, roles["enrol"], roles["probe"])
     if split.unseen_people:
         _refuse(split, "people", set(learnt["person"]) & set(asked["person"]))
-    if split.protocol in ("verification", "open-set", "cross-session"):
+    if split.compares:
         _refuse(split, "recordings", set(roles["enrol"]["recording"]) & set(roles["probe"]["recording"]))
-    if split.protocol in ("sex", "age"):
+        _refuse(split, "people", set(table["person"].iloc[split.beside]) & set(asked["person"]))
+    if split.protocol in CLASS_OF:
         _refuse(split, "people", set(roles["train"]["person"]) & set(roles["valid"]["person"]))
     if split.protocol == "cross-session":
         both = roles["enrol"].merge(roles["probe"], on="person")
@@ -167,7 +174,10 @@ def _unseen_people(table: pd.DataFrame, protocol: str, n_folds: int, random: np.
         learners = sorted(set(table["person"]) - tested)
         train, valid = _two_parts(table, learners, random)
         enrol, probe = _gallery_and_probes(table, asked.to_numpy(), protocol, repeated & tested, random)
-        splits.append(Split(protocol, f"fold-{number + 1}", train, valid, enrol, probe))
+        beside = _first_of(table, (~table["person"].isin(tested) & usable).to_numpy(), protocol)
+        if protocol == "open-set":  # its gallery lacks people on purpose
+            beside = beside[:0]
+        splits.append(Split(protocol, f"fold-{number + 1}", train, valid, enrol, probe, beside))
     return splits
 
 
@@ -195,18 +205,22 @@ def _gallery_and_probes(
 ) -> tuple[Indices, Indices]:
     here = np.flatnonzero(asked)
     part = table.iloc[here]
-    first = np.zeros(len(part), bool)
-    first[first_sessions(part)] = True
-    if protocol == "cross-session":  # all recordings of the first date, and none of them as a probe
-        dates = part["person"].map(part.groupby("person")["date"].min())
-        first, later = (part["date"] == dates).to_numpy(), (part["date"] > dates).to_numpy()
-        return here[first], here[later]
+    first = np.isin(here, _first_of(table, asked, protocol))
     if protocol == "open-set":
         people = random.permutation(sorted(repeated))
         unknown = set(people[: max(1, round(UNKNOWN * len(people)))].tolist())
         outside = part["person"].isin(unknown).to_numpy()
         return here[first & ~outside], here[~first | outside]
     return here[first], here[~first]
+
+
+def _first_of(table: pd.DataFrame, asked: np.ndarray, protocol: str) -> Indices:
+    """Return the positions of what a gallery holds of people: a recording each, or all recordings of the first date."""
+    here = np.flatnonzero(asked)
+    part = table.iloc[here]
+    if protocol != "cross-session":
+        return here[first_sessions(part)]
+    return here[(part["date"] == part["person"].map(part.groupby("person")["date"].min())).to_numpy()]
 
 
 def _closed_set(table: pd.DataFrame) -> Split:
@@ -253,14 +267,17 @@ def _refuse_classes(table: pd.DataFrame, task: str, n_folds: int) -> None:
     known = people.dropna(subset=[CLASS_OF[task]])
     counts = known[CLASS_OF[task]].value_counts()
     if len(counts) < 2:
-        found = f"{task} known for {len(known)} of {len(people)} people, {len(counts)} class"
+        classes = f"all of one class, {counts.index[0]}" if len(counts) else "so no class"
+        found = f"{task} known for {len(known)} of {len(people)} people, {classes}"
         raise InputError("identify", task, found, "people of two classes", "use --task person", kind="unknown_class")
     rare = counts[counts < max(FEWEST, n_folds)]
     if len(rare):
         found = ", ".join(f"{name}: {n} people" for name, n in rare.items())
+        least = int(rare.min())
+        folds = f"--folds {least}, " if least >= FEWEST else ""  # otherwise no number of folds would help
         raise InputError(
             "identify", task, found, f"{max(FEWEST, n_folds)} people of each class, one for each fold",
-            "fewer --folds, more data, or --task person --protocol verification", kind="too_few_people",
+            f"{folds}more data, or --task person --protocol verification", kind="too_few_people",
         )  # fmt: skip
 
 

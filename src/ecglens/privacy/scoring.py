@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,10 +25,15 @@ from ecglens.privacy.protocols import Split
 from ecglens.privacy.windows import LENGTH, Windowed
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
+from ecglens.runs.stopwatch import Stopwatch
 from ecglens.statistics.identification import OpenSet, Ranked, open_set, ranked
-from ecglens.statistics.verification import Trials, pairs
+from ecglens.statistics.verification import Trials
+
+_PAIRS_AT_ONCE = 100_000  # of recordings that are compared
 
 Floats = NDArray[np.float64]
+# (numbers of units, of others) -> how alike the first are, the second, ... [pair]
+Alike = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
 # (trained network, positions of the windows it was asked about, whether it embeds): a look before it is forgotten.
 Look = Callable[[nn.Module, NDArray[np.int64], bool], None]
 
@@ -41,13 +44,15 @@ class Heard:
 
     trials    comparisons of recordings of people it never saw
     ranks     where the right person stood among the gallery
+    everybody ... in a gallery that holds the people trained on as well
     open_set  the nearest person, known or not
     scores    of classes, by window [window, class], with `labels`, `people` and `recordings` [window]
-    cost      seconds, parameters, multiply-additions
+    cost      seconds of all sessions, parameters, multiply-additions
     """
 
     trials: Trials | None = None
     ranks: Ranked | None = None
+    everybody: Ranked | None = None
     open_set: OpenSet | None = None
     scores: Floats | None = None
     labels: NDArray[np.int64] | None = None
@@ -94,56 +99,74 @@ class Material:
 
 
 def hear(
-    model: str, material: Material, split: Split, task: str, labels: pd.Series, classes: list[str], folder: Path, *,
-    seed: int, progress: Progress, look: Look | None = None,
+    model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path, *, seed: int,
+    progress: Progress, look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train an attacker on a split as its protocol wants it, and ask it."""
-    how: dict[str, Any] = {"seed": seed, "progress": progress, "look": look}
-    if task == "person" and split.unseen_people:
-        return tell_apart(model, material, split, folder, **how)
-    return name(model, material, split, labels, classes, folder, **how)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder / "journal.sqlite") as journal:
+        watch = Stopwatch(journal)
+
+        def tell(stage: str, done: int, total: int, note: str) -> None:
+            watch.note()  # an epoch is finished and kept
+            progress(stage, done, total, note)
+
+        how: dict[str, Any] = {"seed": seed, "progress": tell, "look": look}
+        if split.compares:
+            heard = tell_apart(model, material, split, folder, journal, **how)
+        else:
+            heard = name(model, material, split, labels, classes, folder, journal, **how)
+        return replace(heard, cost=dict(heard.cost or {}) | {"seconds": watch.seconds})
 
 
 def tell_apart(
-    model: str, material: Material, split: Split, folder: Path, *, seed: int, progress: Progress,
+    model: str, material: Material, split: Split, folder: Path, journal: Journal, *, seed: int, progress: Progress,
     look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train on the people of a split, and compare the recordings of those it has not seen."""
-    began, table = time.monotonic(), material.table
-    asked, roles = (
-        np.concatenate([split.enrol, split.probe]),
-        np.r_[np.zeros(len(split.enrol)), np.ones(len(split.probe))],
-    )
-    rows = table.iloc[asked].assign(role=roles.astype(int), at=asked)
+    parts = (split.enrol, split.probe, split.beside)
+    at_all = np.concatenate(parts)
+    rows = material.table.iloc[at_all].assign(role=np.repeat([0, 1, 2], [len(part) for part in parts]), at=at_all)
     units = rows.groupby(["role", "recording"], sort=True)
     owners = units["person"].first().reset_index()
     at = [group.to_numpy() for _, group in units["at"]]
     if model in unveiled.MODELS:
-        similarity, about = _compared(model, material, split, at, seed)
+        alike, about = _compared(model, material, split, at, seed)
     else:
-        embedded, about = _embedded(ATTACKERS[model], material, split, at, folder, seed, progress, look)
-        similarity = embedded @ embedded.T
+        alike, network, about = _embedded(ATTACKERS[model], material, split, at, folder, journal, seed, progress)
+        if look is not None:
+            asked = [each for each, role in zip(at, owners["role"], strict=True) if role < 2]
+            look(network, np.concatenate(asked).astype(np.int64), True)
     people = pd.factorize(owners["person"])[0].astype(np.int64)
-    enrolled = (owners["role"] == 0).to_numpy()
-    between = similarity[~enrolled][:, enrolled]
+    enrolled, probes, beside = (np.flatnonzero(owners["role"] == role) for role in range(3))
+    between = _block(alike, probes, enrolled)
     if split.protocol == "cross-session":
-        probe, gallery = (np.repeat(people[~enrolled], enrolled.sum()), np.tile(people[enrolled], (~enrolled).sum()))
-        trials = Trials(between.ravel(), probe, gallery)
+        owned, gallery = np.repeat(people[probes], len(enrolled)), np.tile(people[enrolled], len(probes))
+        trials = Trials(between.ravel(), owned, gallery)
     else:
-        trials = pairs(similarity, people)
-    cost = about | {"seconds": time.monotonic() - began}
-    found = open_set(between, people[~enrolled], people[enrolled]) if split.protocol == "open-set" else None
-    known = np.isin(people[~enrolled], people[enrolled])
-    ranks = ranked(between[known], people[~enrolled][known], people[enrolled])
-    return Heard(trials, ranks, found, cost=cost)
+        one, other = np.triu_indices(len(enrolled) + len(probes), k=1)
+        trials = Trials(alike(one, other), people[one], people[other])
+    found = open_set(between, people[probes], people[enrolled]) if split.protocol == "open-set" else None
+    known = np.isin(people[probes], people[enrolled])
+    ranks = ranked(between[known], people[probes][known], people[enrolled])
+    everybody = None
+    if len(beside):
+        wider = np.concatenate([between, _block(alike, probes, beside)], axis=1)
+        everybody = ranked(wider[known], people[probes][known], people[np.concatenate([enrolled, beside])])
+    return Heard(trials, ranks, everybody, found, cost=about)
+
+
+def _block(alike: Alike, rows: np.ndarray, columns: np.ndarray) -> Floats:
+    """Return how alike units are [row, column]."""
+    pairs = np.repeat(rows, len(columns)), np.tile(columns, len(rows))
+    return alike(*pairs).reshape(len(rows), len(columns))
 
 
 def name(
-    model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path, *, seed: int,
-    progress: Progress, look: Look | None = None,
+    model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path,
+    journal: Journal, *, seed: int, progress: Progress, look: Look | None = None,
 ) -> Heard:  # fmt: skip
     """Train on the labels of a split, and name those of its probes."""
-    began = time.monotonic()
     places = {label: i for i, label in enumerate(classes)}
     numbers = np.array([places.get(label, -1) for label in labels])
     train, valid, probe = ([i for i in part if numbers[i] >= 0] for part in (split.train, split.valid, split.probe))
@@ -155,12 +178,11 @@ def name(
         scores, about = fitted.probabilities(material.features[probe], len(classes)), _readable_cost(fitted)
     else:
         attacker = ATTACKERS[model]
-        with _journal(folder) as journal:
-            network = train_to_name(
-                attacker, material.pupil(attacker, np.array(train), numbers[train]),
-                material.pupil(attacker, np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
-                progress=progress,
-            )  # fmt: skip
+        network = train_to_name(
+            attacker, material.pupil(attacker, np.array(train), numbers[train]),
+            material.pupil(attacker, np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
+            progress=progress,
+        )  # fmt: skip
         signal, place = material.shown(attacker, np.array(probe))
         scores = softmax(_means(answers(network, attacker.classify, signal), place), axis=1)
         about = _cost(network, attacker.classify.augmentation.crop)
@@ -169,32 +191,31 @@ def name(
     rows = material.table.iloc[probe]
     return Heard(
         scores=scores, labels=numbers[probe], people=rows["person"].to_numpy(), recordings=rows["recording"].to_numpy(),
-        databases=rows["database"].to_numpy(), cost=about | {"seconds": time.monotonic() - began},
+        databases=rows["database"].to_numpy(), cost=about,
     )  # fmt: skip
 
 
 def _embedded(
-    attacker: Attacker, material: Material, split: Split, at: list[np.ndarray], folder: Path, seed: int,
-    progress: Progress, look: Look | None,
-) -> tuple[Floats, dict[str, float]]:  # fmt: skip
-    """Return the mean embedding of each unit of windows, of length 1."""
+    attacker: Attacker, material: Material, split: Split, at: list[np.ndarray], folder: Path, journal: Journal,
+    seed: int, progress: Progress,
+) -> tuple[Alike, nn.Module, dict[str, float]]:  # fmt: skip
+    """Return how alike units of windows are, the cosine of their mean embeddings, and the network that embeds them."""
     learners = np.sort(np.concatenate([split.train, split.valid]))  # nothing is chosen, so nothing is held back
     people = pd.factorize(material.table["person"].iloc[learners])[0]
-    with _journal(folder) as journal:
-        network = train_to_tell_apart(
-            attacker, material.pupil(attacker, learners, people), folder, journal, seed=seed, progress=progress
-        )
+    network = train_to_tell_apart(
+        attacker, material.pupil(attacker, learners, people), folder, journal, seed=seed, progress=progress
+    )
     each = [answers(network, attacker.embed, material.shown(attacker, part)[0], unit=True).mean(axis=0) for part in at]
     stacked = np.stack(each)
-    if look is not None:
-        look(network, np.concatenate(at).astype(np.int64), True)
-    return stacked / np.linalg.norm(stacked, axis=1, keepdims=True), _cost(network, attacker.embed.augmentation.crop)
+    stacked /= np.linalg.norm(stacked, axis=1, keepdims=True)
+    alike = _in_parts(lambda one, other: np.einsum("pf,pf->p", stacked[one], stacked[other]))
+    return alike, network, _cost(network, attacker.embed.augmentation.crop)
 
 
 def _compared(
     model: str, material: Material, split: Split, at: list[np.ndarray], seed: int
-) -> tuple[Floats, dict[str, float]]:
-    """Return the probability [unit, unit] that two units are of one person, by a model of how far they are apart."""
+) -> tuple[Alike, dict[str, float]]:
+    """Return how alike units are: the probability of one person, by a model of how far they are apart."""
     assert material.features is not None
     parts = []
     for role in (split.train, split.valid):
@@ -215,11 +236,20 @@ def _compared(
             kind="too_few_people",
         )  # fmt: skip
     fitted = unveiled.fit_readable(model, learnt[0], learnt[1], seed)
-    one, other = np.triu_indices(len(at), k=1)
-    apart = unveiled.pair_features(_summary(material.features, at) / spread, one, other)
-    similarity = np.eye(len(at))
-    similarity[one, other] = similarity[other, one] = fitted.probabilities(apart, 2)[:, 1]
-    return similarity, _readable_cost(fitted)
+    units_asked = _summary(material.features, at) / spread
+    alike = _in_parts(lambda one, other: fitted.probabilities(unveiled.pair_features(units_asked, one, other), 2)[:, 1])
+    return alike, _readable_cost(fitted)
+
+
+def _in_parts(alike: Alike) -> Alike:
+    """Return the same of many pairs in bounded memory."""
+
+    def told(one: NDArray[np.int64], other: NDArray[np.int64]) -> Floats:
+        cuts = range(0, len(one), _PAIRS_AT_ONCE)
+        parts = [alike(one[i : i + _PAIRS_AT_ONCE], other[i : i + _PAIRS_AT_ONCE]) for i in cuts]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    return told
 
 
 def _spread(features: Floats) -> Floats:
@@ -256,10 +286,3 @@ def _readable_cost(fitted: unveiled.Readable) -> dict[str, float]:
     trees = [model] if hasattr(model, "tree_") else list(model.estimators_)
     depth = sum(tree.get_depth() for tree in trees)
     return {"parameters": sum(int(tree.tree_.node_count) for tree in trees), "multiply_adds": depth}
-
-
-@contextlib.contextmanager
-def _journal(folder: Path) -> Iterator[Journal]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with Journal(folder / "journal.sqlite") as journal:
-        yield journal

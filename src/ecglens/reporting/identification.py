@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from ecglens.errors import InputError
+from ecglens.plotting.curves import plot_roc
 from ecglens.plotting.identification import plot_det, plot_gallery
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.beat_parts import beat_sections
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
+from ecglens.statistics.classification import FIGURES
 from ecglens.statistics.figures import interval, number
 
 RESULT = "identification.json"
@@ -28,6 +33,7 @@ FIRST = {
 TITLES = {
     "eer": "equal error rate", "fnmr_at_0.01": "refused at 1 % strangers accepted",
     "fnmr_at_0.001": "refused at 0.1 % strangers accepted", "rank1": "found first", "rank5": "among the first five",
+    "rank1_everybody": "found first in the gallery of everybody", "rank5_everybody": "... among the first five",
     "dir_at_0.1": "named, 10 % false alarms", "dir_at_0.01": "named, 1 % false alarms", "accuracy": "accuracy",
     "precision": "precision (macro)", "recall": "recall (macro)", "f1": "F1 (macro)",
     "balanced_accuracy": "balanced accuracy", "auroc": "AUROC", "window_accuracy": "accuracy by window",
@@ -77,7 +83,8 @@ def identification_report(run: Run) -> Report:
     data = read_json(run.folder / RESULT)
     parts = beat_sections(run, data)
     sections = (
-        _first(data), _gallery(run), *parts, _attackers(run, data), _controls(data), _not_tried(data), _people(about),
+        _first(data), _gallery(run, data), _classes(run, data), *parts, _attackers(run, data), _controls(data),
+        _not_tried(data), _people(about),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
     return Report(
@@ -116,13 +123,18 @@ def _first(data: Mapping[str, Any]) -> Section:
     return Section("The worst honest attacker", headline(data), (), (table,), text, how)
 
 
-def _gallery(run: Run) -> Section | None:
+def _gallery(run: Run, data: Mapping[str, Any]) -> Section | None:
     gallery, det = run.read_table("gallery"), run.read_table("det")
     if gallery is None or det is None:
         return None
     curves = {
-        str(name): {str(column): rows[column].tolist() for column in rows}
-        for name, rows in gallery.groupby("model", sort=False)
+        kind: {
+            str(name): {str(column): rows[column].tolist() for column in rows}
+            for name, rows in gallery[(gallery["gallery"] == kind) & (gallery["rank"] == 1)].groupby(
+                "model", sort=False
+            )
+        }
+        for kind in ("unseen", "everybody")
     }
     rates = {
         str(name): (rows["fmr"].to_numpy(), rows["fnmr"].to_numpy()) for name, rows in det.groupby("model", sort=False)
@@ -130,10 +142,12 @@ def _gallery(run: Run) -> Section | None:
     trials = run.read()["n_trials"]
     pictures = (
         Figure(
-            figure_bytes(plot_gallery(curves)),
-            "Share of recordings whose person comes first, by size of the gallery; bands are 95 % intervals.",
+            figure_bytes(plot_gallery(curves["unseen"])),
+            "Share of recordings whose person comes first, by size of the gallery; bands are 95 % intervals over "
+            f"{gallery['n_people'].max()} people with {gallery['n_probes'].max()} recordings to look for.",
             "Rank-1 against gallery size by attacker, with the line of chance",
         ),
+        *_everybody(curves["everybody"]),
         Figure(
             figure_bytes(plot_det(rates)),
             f"Both errors: {trials['genuine']:,} comparisons of one person, {trials['impostor']:,} of two.",
@@ -142,13 +156,98 @@ def _gallery(run: Run) -> Section | None:
     )
     how = (
         "The value for a smaller gallery is the exact mean over all galleries of that size. Nothing is extrapolated "
-        "beyond the people who were there: in a larger gallery fewer are found."
+        "beyond the people who were there: in a larger gallery fewer are found. Ranks 5 and 10 stand in "
+        "tables/gallery.csv."
     )
-    return Section("Among how many?", "The larger the gallery, the fewer are found.", pictures, method=how)
+    return Section("Among how many?", _among(data), pictures, method=how)
+
+
+def _among(data: Mapping[str, Any]) -> str:
+    model, _ = worst(data)
+    figures, told = data["models"][model], "The larger the gallery, the fewer are found."
+    if "rank1_everybody" not in figures:
+        return told
+    return (
+        f"{told} {model} finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']:,} "
+        f"people, and {interval(figures['rank1_everybody'])} among everybody, {data['gallery_everybody']:,}."
+    )
+
+
+def _everybody(curves: Mapping[str, Any]) -> tuple[Figure, ...]:
+    """Return the picture of the gallery that holds the people trained on as well, where there is one."""
+    if not curves:
+        return ()
+    caption = (
+        "The same in a gallery of everybody: beside the people never trained on, from whom all recordings that are "
+        "looked for come, it holds those who were. Where both pictures have a size, they say whether that matters."
+    )
+    return (Figure(figure_bytes(plot_gallery(curves)), caption, "Rank-1 against gallery size, everybody in it"),)
+
+
+def _classes(run: Run, data: Mapping[str, Any]) -> Section | None:
+    """Return the section on naming: the table and the curves that the paper has of its six models and three tasks."""
+    table, roc = run.read_table("table1"), run.read_table("roc")
+    if table is None or roc is None:
+        return None
+    lines = table.to_dict("records")
+    unit = lines[0]["unit"]
+    halves = (FIGURES[:4], FIGURES[4:])  # all six with their intervals are wider than a page
+    rows = [
+        [(str(line["model"]), *(interval(data["models"][line["model"]][metric]) for metric in half)) for line in lines]
+        for half in halves
+    ]
+    cost = [(f"{line['n_people']:,}", f"{line['n_asked']:,}", *_cost_cells(line)) for line in lines]
+    chances = data["models"][lines[0]["model"]]
+    caption = (
+        f"By {unit}, with 95 % intervals over {lines[0]['n_people']:,} people. Precision, recall and F1 are means over "
+        f"classes. Chance: accuracy {number(chances['accuracy']['chance'])}, AUROC 0.5, all others "
+        f"{number(chances['recall']['chance'])}."
+    )
+    heads = [tuple(TITLES[metric].removesuffix(" (macro)") for metric in half) for half in halves]
+    tables = (
+        Table(("attacker", *heads[0]), tuple(rows[0]), caption),
+        Table(
+            ("attacker", *heads[1], "people", "windows" if unit == "window" else "answers", *_COST),
+            tuple((*one, *other) for one, other in zip(rows[1], cost, strict=True)),
+            _COSTS,
+        ),
+    )
+    text = "As in TransECG's Table I and Figure 3. What the paper's split means for such figures is another matter."
+    return Section("Named rightly", "", _roc_pictures(roc, data, unit), tables, (text,))
+
+
+def _roc_pictures(roc: pd.DataFrame, data: Mapping[str, Any], unit: str) -> tuple[Figure, ...]:
+    curves = {
+        str(model): (rows["fpr"].to_numpy(), rows["tpr"].to_numpy(), interval(data["models"][model]["auroc"]))
+        for model, rows in roc[roc["class"] == "mean"].groupby("model", sort=False)
+    }
+    pictures = [
+        Figure(
+            figure_bytes(plot_roc(curves)),
+            f"One class against all others, mean over classes, by {unit}; beside each attacker its AUROC.",
+            "ROC curve of each attacker, mean over classes",
+        )
+    ]
+    model, _ = worst(data)
+    own = roc[(roc["model"] == model) & (roc["class"] != "mean")]
+    if own["class"].nunique() > 2:  # of two classes the curves mirror each other
+        each = {
+            str(name): (rows["fpr"].to_numpy(), rows["tpr"].to_numpy(), f"AUROC {_area(rows):.3f}")
+            for name, rows in own.groupby("class", sort=True)
+        }
+        caption = f"{model}: each class against all others."
+        pictures.append(Figure(figure_bytes(plot_roc(each)), caption, f"ROC curve of {model} by class"))
+    return tuple(pictures)
+
+
+def _area(points: pd.DataFrame) -> float:
+    return float(np.trapezoid(points["tpr"], points["fpr"]))
 
 
 def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
-    metrics = list(dict.fromkeys(m for each in data["models"].values() for m in each))
+    named = run.read_table("table1") is not None
+    metrics = [m for m in dict.fromkeys(m for each in data["models"].values() for m in each)
+               if not (named and m in FIGURES)]  # fmt: skip
     models = list(data["models"])
     rows = tuple(
         (TITLES.get(m, m), *(interval(data["models"][name][m]) if m in data["models"][name] else "" for name in models))
@@ -156,19 +255,18 @@ def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
     )
     tables = [Table(("figure", *models), rows, "Every attacker on the same splits.")]
     cost = run.read_table("cost")
-    if cost is not None:
-        cells = tuple(
-            (
-                str(row["model"]),
-                f"{int(row['parameters']):,}",
-                f"{int(row['multiply_adds']):,}",
-                f"{row['seconds']:.0f}",
-            )
-            for row in cost.to_dict("records")
-        )
-        caption = "What they cost; multiply-additions of one crop or mean beat. Of trees: nodes, and comparisons."
-        tables.append(Table(("attacker", "parameters", "multiply-additions", "seconds"), cells, caption))
-    return Section("Attackers", "", (), tuple(tables))
+    if cost is not None and not named:
+        cells = tuple((str(row["model"]), *_cost_cells(row)) for row in cost.to_dict("records"))
+        tables.append(Table(("attacker", *_COST), cells, _COSTS))
+    return Section("Other figures" if named else "Attackers", "", (), tuple(tables))
+
+
+_COST = ("parameters", "multiply-additions", "seconds")
+_COSTS = "What they cost; multiply-additions of one crop or mean beat. Of trees: nodes, and comparisons."
+
+
+def _cost_cells(row: Mapping[Any, Any]) -> tuple[str, str, str]:
+    return f"{int(row['parameters']):,}", f"{int(row['multiply_adds']):,}", f"{row['seconds']:.0f}"
 
 
 def _controls(data: Mapping[str, Any]) -> Section:
@@ -186,11 +284,7 @@ def _controls(data: Mapping[str, Any]) -> Section:
     for name, figure in (told["leave_one_database_out"] or {}).items():
         rows.append((f"label on {name}, learnt elsewhere", interval(figure) if figure else "one class",
                      number(figure["chance"]) if figure else ""))  # fmt: skip
-    n = told["duplicate_people"]["n"]
-    doubled = f"{n} pairs of people begin with one curve: probably one recording twice." if n else (
-        "No two people have recordings that begin with one curve."
-    )  # fmt: skip
-    text = [doubled]
+    text = [_doubled(told["duplicate_people"])]
     if told["inflated"]:
         text.append("Random windows of one recording stand on both sides: the recording is recognised, not the person.")
     if told["attack_alive"] is not None:
@@ -200,6 +294,20 @@ def _controls(data: Mapping[str, Any]) -> Section:
     table = Table(("control", "value and 95 % interval", "chance"), tuple(rows), caption)
     tables = (table,) if any(told[key] for key in names) else ()
     return Section("Controls", "What a figure could owe to something else than the heart.", (), tables, tuple(text))
+
+
+def _doubled(told: Mapping[str, int]) -> str:
+    """Return in words whether two people are probably one, and what was looked at."""
+    n = told["n"]
+    found = f"{n} pairs of people have a window that is one curve: probably one recording twice." if n else (
+        "No two people have a window that is one curve."
+    )  # fmt: skip
+    if told["n_windows"] == told["n_windows_in_all"]:
+        return f"{found} All {told['n_windows']:,} windows were compared with those of all other people."
+    return (
+        f"{found} Compared were {told['n_windows']:,} of {told['n_windows_in_all']:,} windows, the first of each "
+        "recording and evenly more of everybody, with those of all other people."
+    )
 
 
 def _not_tried(data: Mapping[str, Any]) -> Section:

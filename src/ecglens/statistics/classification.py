@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecglens.errors import UsageError
 from ecglens.statistics.bootstrap import Estimate, interval
-from ecglens.statistics.metrics import auroc
+from ecglens.statistics.metrics import auroc, roc_points
 from ecglens.statistics.people import people_drawn
+
+
+class RocCurve(NamedTuple):
+    """True-positive rates at false-positive rates that rise from 0 to 1, each [point]."""
+
+    fpr: NDArray[np.float64]
+    tpr: NDArray[np.float64]
+
 
 FIGURES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
 
@@ -63,6 +72,31 @@ def classification(
     commonest = float(np.bincount(labels).max() / len(labels))
     chances = dict.fromkeys(FIGURES, 1 / occurring) | {"accuracy": commonest, "auroc": 0.5}
     return told, chances
+
+
+def macro_roc(scores: ArrayLike, labels: ArrayLike, n_points: int = 401) -> dict[int | None, RocCurve]:
+    """Return the ROC curve of each class against all others, and under None their mean, at `n_points` even rates.
+
+    scores   [item, class], higher for likelier
+    labels   [item], numbers of classes; those that do not occur, or alone, have no curve
+
+    The mean is over classes, of the true-positive rate at one false-positive rate each; its area is the macro AUROC of
+    `classification`, but for the steps between the points.
+
+    >>> curves = macro_roc(np.eye(3)[[0, 1, 2, 0]], [0, 1, 2, 0])
+    >>> list(curves), curves[None].tpr.min()
+    ([0, 1, 2, None], 1.0)
+    """
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
+    fpr = np.linspace(0, 1, n_points)
+    curves: dict[int | None, RocCurve] = {}
+    for k in np.unique(labels).tolist():
+        if (labels != k).any():
+            points = roc_points((labels == k).astype(float), scores[:, k])
+            curves[k] = RocCurve(fpr, np.interp(fpr, points.false_positive_rate, points.sensitivity))
+    if curves:
+        curves[None] = RocCurve(fpr, np.mean([curve.tpr for curve in curves.values()], axis=0))
+    return curves
 
 
 def macro_figures(tables: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -34,6 +34,19 @@ def mean_over_people(
     return people_estimate(float(np.mean(values)), resampled, len(numbers), len(counts), level)
 
 
+def numbered_on(folds: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """Return the people of several folds, numbered from 0 in each, under numbers that are nobody else's.
+
+    >>> [people.tolist() for people in numbered_on([np.array([0, 1, 1]), np.array([0]), np.array([2, 0])])]
+    [[0, 1, 1], [2], [5, 3]]
+    """
+    numbered, offset = [], 0
+    for people in folds:
+        numbered.append(people + offset)
+        offset += int(people.max(initial=-1)) + 1
+    return numbered
+
+
 def people_drawn(n_people: int, n_resamples: int, seed: int) -> NDArray[np.int64]:
     """Return how often each person is drawn in each resample [resample, person]."""
     generator = np.random.default_rng(seed)

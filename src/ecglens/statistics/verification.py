@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ecglens.errors import InputError, UsageError
 from ecglens.statistics.bootstrap import Estimate
-from ecglens.statistics.people import RULE_OF_THREE, check_rate, people_drawn, people_estimate
+from ecglens.statistics.people import RULE_OF_THREE, check_rate, numbered_on, people_drawn, people_estimate
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -89,12 +89,8 @@ def pairs(similarity: np.ndarray, people: np.ndarray) -> Trials:
 
 def joined(parts: Sequence[Trials]) -> Trials:
     """Return the trials of several folds as one: nobody stands in two of them, so people are numbered on."""
-    firsts, seconds, offset = [], [], 0
-    for part in parts:
-        firsts.append(part.first + offset)
-        seconds.append(part.second + offset)
-        offset += int(max(part.first.max(), part.second.max())) + 1
-    return Trials(np.concatenate([p.scores for p in parts]), np.concatenate(firsts), np.concatenate(seconds))
+    people = np.concatenate(numbered_on([np.stack([part.first, part.second]) for part in parts]), axis=1)
+    return Trials(np.concatenate([part.scores for part in parts]), *people)
 
 
 def error_rates(trials: Trials) -> ErrorRates:
