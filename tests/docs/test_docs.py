@@ -236,7 +236,8 @@ def kinds_in(source: str) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            named = [k.value for k in node.keywords if k.arg == "kind" and called != "Output"]
+            others = ("Output", "argsort")  # whose `kind` is another matter
+            named = [k.value for k in node.keywords if k.arg == "kind" and called not in others]
             first = {"Finding": 0, "Excluded": 1, "_left_out": 1}.get(called)
             if first is not None and len(node.args) > first:
                 named.append(node.args[first])
