@@ -100,7 +100,7 @@ def _deals(labels: Labels, people: Sequence[str], n_deals: int, seed: int) -> It
     """Yield labels with patients' records exchanged as a whole, among patients with as many of them."""
     owners = np.unique(np.array(people, dtype=object).astype(str), return_inverse=True)[1]
     sizes = np.bincount(owners)
-    order = np.argsort(owners, kind="stable")
+    order = np.argsort(owners, stable=True)
     alike = [order[sizes[owners[order]] == size].reshape(-1, size) for size in np.unique(sizes)]
     generator = np.random.default_rng(seed)
     for _ in range(n_deals):
