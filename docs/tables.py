@@ -69,6 +69,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "states-surrogate": ("docs/methods/states.md", states.surrogate),
     "states-stability": ("docs/methods/states.md", states.stability),
     "subtypes": ("docs/methods/subtypes.md", subtypes.subtypes),
+    "asmi": ("docs/methods/subtypes.md", subtypes.asmi),
     "states-truth": ("docs/methods/states.md", states.truth),
     "concept-verdicts": ("docs/methods/concepts.md", concepts.verdicts),
     "concept-counts": ("docs/methods/concepts.md", concepts.counts),

@@ -35,3 +35,29 @@ def subtypes(root: Path = ROOT) -> str:
         f"{grid(header, rows)}\n\nEach record by the network that has not seen it; records with exactly one sub-label: "
         f"{', '.join(sorted(counts)) or 'none'}. Label rules: {rules}."
     )
+
+
+def asmi(root: Path = ROOT) -> str:
+    """Return one row per cluster inside anteroseptal infarction: who they are, and the R waves that were measured."""
+    found = json.loads((root / "benchmarks" / "asmi.json").read_text(encoding="utf-8"))
+    rows = []
+    for name, run in found.items():
+        p = {row["covariate"]: row["p"] for row in run["differences"]}
+        infarction = "MI" if "MI" in run["clusters"][0]["probabilities"] else "AMI"
+        for one in run["clusters"]:
+            first = one["cluster"] == 1
+            halves = f"{run['chosen']['halves']:.2f} ({'stable' if run['chosen']['stable'] else 'not stable'})"
+            rows.append((
+                name if first else "", halves if first else "", str(one["n"]), interval(one["share_female"]),
+                f"{p['share_female']:.2f}" if first else "", interval(one["R in V1, mV"]), interval(one["R in V3, mV"]),
+                interval(one["no R in V1 to V3"]), interval(one["probabilities"]["NORM"]),
+                interval(one["probabilities"][infarction]),
+            ))  # fmt: skip
+    run = next(iter(found.values()))
+    header = ("networks: by", "halves", "n", "women", "p", "R in V1, mV", "R in V3, mV", "no R in V1 to V3", "P(NORM)",
+              "P(MI) or P(AMI)")  # fmt: skip
+    return (
+        f"{grid(header, rows)}\n\nASMI: N = {run['n']} records of {run['n_patients']} patients, each by the network "
+        "that has not seen them. Brackets: 95 % over patients. p: of the share of women, clusters dealt out anew among "
+        "patients, Holm over covariates. R waves: `ecglens.measure` on the record, not the network."
+    )
