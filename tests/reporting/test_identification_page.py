@@ -27,7 +27,8 @@ def a_run(folder: Path, **changed: Any) -> Run:
         "per_person": 20, "n_folds": 5, "data": ["mitdb"],
     }, 0)  # fmt: skip
     controls = {
-        "duplicate_people": {"n": 2}, "database_prediction": figure(0.97), "label_from_database": None,
+        "duplicate_people": {"n": 2, "n_windows": 90, "n_windows_in_all": 900},
+        "database_prediction": figure(0.97), "label_from_database": None,
         "shuffled_labels": None, "leave_one_database_out": {"mitdb": None}, "within_database": None, "inflated": True,
         "attack_alive": False,
     }  # fmt: skip
@@ -45,8 +46,9 @@ def a_run(folder: Path, **changed: Any) -> Run:
 
 def test_a_weak_attack_is_void_and_an_inflated_one_says_so(tmp_path: Path):
     page = render(identification_report(a_run(tmp_path / "run")))
-    for words in ("VOID", "These figures are inflated", "0.700 [0.650, 0.700]", "2 pairs of people", "too_short 3",
-                  "0.970 [0.920, 0.970]", "mitdb MLII", "--purpose risk-assessment"):  # fmt: skip
+    for words in ("VOID", "These figures are inflated", "0.700 [0.650, 0.700]", "2 pairs of people",
+                  "90 of 900 windows", "too_short 3", "0.970 [0.920, 0.970]", "mitdb MLII",
+                  "--purpose risk-assessment"):  # fmt: skip
         assert words in page, words
     assert "The attack is alive" not in page
 
