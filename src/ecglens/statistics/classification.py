@@ -84,7 +84,7 @@ def macro_roc(scores: ArrayLike, labels: ArrayLike, n_points: int = 401) -> dict
     `classification`, but for the steps between the points.
 
     >>> curves = macro_roc(np.eye(3)[[0, 1, 2, 0]], [0, 1, 2, 0])
-    >>> list(curves), curves[None].tpr.min()
+    >>> list(curves), float(curves[None].tpr.min())
     ([0, 1, 2, None], 1.0)
     """
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
