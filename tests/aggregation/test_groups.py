@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ecglens.aggregation.groups import difference
 from ecglens.explanation import Rows
@@ -11,7 +12,7 @@ from ecglens.explanation import Rows
 SHAPE = (4, 6)
 
 
-def rows(n: int, seed: int, scale: float = 1.0, people: int = 2, first: int = 0, lack: bool = False) -> Rows:
+def rows(n: int, seed: int, scale: float = 1.0, people: int = 2, first: int = 0, lack_from: int | None = None) -> Rows:
     """Records of n / people patients, who differ; cells of lift 1 but for one of 2."""
     draw = np.random.default_rng(seed)
     values = draw.lognormal(0.0, 0.4, (n, *SHAPE))
@@ -19,8 +20,8 @@ def rows(n: int, seed: int, scale: float = 1.0, people: int = 2, first: int = 0,
     of_patient = {name: draw.lognormal(0.0, 0.3, SHAPE) for name in sorted(set(patients))}
     values *= np.stack([of_patient[name] for name in patients])
     values[:, 0, 0] *= 2.0
-    if lack:
-        values[5:, 3, 3] = np.nan
+    if lack_from is not None:
+        values[lack_from:, 3, 3] = np.nan
     level = scale * np.nanmean(values[:, 1:], axis=(1, 2))
     return Rows(tuple(f"r{k}" for k in range(n)), tuple(patients), scale * values, level, np.full(n, 9))
 
@@ -61,7 +62,12 @@ def test_the_same_records_are_compared_pair_by_pair() -> None:
     assert np.nanmean(paired.high - paired.low) < 0.2 * np.nanmean(apart.high - apart.low)
 
 
-def test_a_cell_of_few_patients_is_not_compared() -> None:
-    found = difference("a", rows(40, 1, lack=True), "b", rows(40, 2, first=500), n_resamples=200)
-    assert np.isnan([found.value[3, 3], found.low[3, 3], found.p[3, 3], found.q[3, 3]]).all()
+@pytest.mark.parametrize(
+    ("n", "people", "compared"), [(18, 1, False), (19, 1, False), (20, 1, True), (20, 2, True), (24, 3, False)]
+)
+def test_a_cell_of_fewer_than_20_records_or_10_patients_is_not_compared(n: int, people: int, compared: bool) -> None:
+    a = rows(60, 1, people=people, lack_from=n)
+    found = difference("a", a, "b", rows(40, 2, first=500), n_resamples=200)
+    there = np.isfinite([found.value[3, 3], found.low[3, 3], found.p[3, 3], found.q[3, 3]])
+    assert there.all() if compared else not there.any()
     assert np.isfinite(found.value[0]).all()

@@ -205,6 +205,31 @@ def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
     assert (code, told["verdict"]) == (0, "fails")
 
 
+def test_the_other_run_of_a_comparison_is_asked_for_its_verdict_too(
+    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "maps"
+    shutil.copytree(maps, other)
+    Run(other).note(verdicts={"saliency": "fails"})
+    command = (
+        "aggregate",
+        maps,
+        "--data",
+        data_folder,
+        "--target",
+        "MI",
+        "--compare",
+        other,
+        "--out",
+        tmp_path / "out",
+    )
+    code, told, _ = cli(*command)
+    assert (code, told["error"]["kind"]) == (4, "failed_audit")
+    code, told, _ = cli(*command, "--even-if-failed")
+    assert (code, told["verdict"]) == (0, "fails")
+    assert "FAILED" in (tmp_path / "out" / "index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("given", "code", "words"),
     [

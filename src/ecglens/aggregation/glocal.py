@@ -44,7 +44,7 @@ from ecglens.fiducials import WAVES
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.segments import SEGMENTS
-from ecglens.statistics.least_group import LEAST_PATIENTS, LEAST_RECORDS
+from ecglens.statistics.least_group import is_too_small
 from ecglens.statistics.multiplicity import false_discovery
 
 SEGMENT, BEAT = "segment", "beat"
@@ -233,7 +233,7 @@ class _Work:
         rows = one.rows.rows()
         refuse_few(one.target, rows.record_ids, self.explained)
         summary = one.rows.compute(self.how.n_resamples, self.how.seed)
-        enough = (summary.n >= LEAST_RECORDS) & (summary.n_patients_with >= LEAST_PATIENTS)
+        enough = ~is_too_small(summary.n, summary.n_patients_with)
         shown = _only(summary, enough)
         p = np.where(enough, one.null.p_values(), np.nan)
         maps = self.explained.maps
@@ -283,8 +283,7 @@ class _Work:
             n_people = [owners[list(records)].nunique() for _, _, records in (a, b)]
             return NotCompared(a[0], b[0], len(a[2]), len(b[2]), n_people[0], n_people[1], str(error))
         between = difference(
-            a[0], a[1].rows(a[2]), b[0], b[1].rows(b[2]), least_patients=LEAST_PATIENTS,
-            n_resamples=self.how.n_resamples, seed=self.how.seed,
+            a[0], a[1].rows(a[2]), b[0], b[1].rows(b[2]), n_resamples=self.how.n_resamples, seed=self.how.seed,
         )  # fmt: skip
         return replace(between, n_left_out=n_left_out)
 

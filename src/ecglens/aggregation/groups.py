@@ -16,6 +16,7 @@ from scipy.stats import t as student
 
 from ecglens.explanation import Rows
 from ecglens.statistics.bootstrap import patient_weights
+from ecglens.statistics.least_group import is_too_small
 from ecglens.statistics.multiplicity import false_discovery
 
 Floats = NDArray[np.float64]
@@ -61,18 +62,16 @@ class NotCompared:
     reason: str
 
 
-def difference(
-    a: str, first: Rows, b: str, second: Rows, *, least_patients: int = 10, n_resamples: int = 2000, seed: int = 0
-) -> Difference:
-    """Compare two groups of records; a cell that fewer than `least_patients` of a group have is not compared.
+def difference(a: str, first: Rows, b: str, second: Rows, *, n_resamples: int = 2000, seed: int = 0) -> Difference:
+    """Compare two groups of records; a cell that fewer than 20 records or 10 patients of a group have is not compared.
 
     Where both hold the same records (two networks, two methods), the comparison is paired by patient.
     """
     patients = [*first.patients, *second.patients]
     weights = patient_weights(patients, n_resamples, seed).astype(np.float64)
     n_first = len(first.patients)
-    lift_a, drawn_a = _lifts(first, weights[:, :n_first], least_patients)
-    lift_b, drawn_b = _lifts(second, weights[:, n_first:], least_patients)
+    lift_a, drawn_a = _lifts(first, weights[:, :n_first])
+    lift_b, drawn_b = _lifts(second, weights[:, n_first:])
     value, drawn = lift_a - lift_b, drawn_a - drawn_b
     usable = np.isfinite(value)
     low, high, p = np.full(value.shape, np.nan), np.full(value.shape, np.nan), np.full(value.shape, np.nan)
@@ -87,12 +86,13 @@ def difference(
     )
 
 
-def _lifts(rows: Rows, weights: Floats, least_patients: int) -> tuple[Floats, Floats]:
+def _lifts(rows: Rows, weights: Floats) -> tuple[Floats, Floats]:
     """Return the lift of each cell [lead, cell], as it is and resampled [resample, lead, cell]."""
     seen, filled = ~np.isnan(rows.values), np.nan_to_num(rows.values)
     even = seen * rows.level[:, None, None]
     people = np.array(rows.patients)
-    n_with = np.sum([seen[people == one].any(axis=0) for one in sorted(set(rows.patients))], axis=0)
+    n_patients = np.sum([seen[people == one].any(axis=0) for one in sorted(set(rows.patients))], axis=0)
+    few = is_too_small(seen.sum(axis=0), n_patients)
     with np.errstate(invalid="ignore", divide="ignore"):
-        lift = np.where(n_with >= least_patients, filled.sum(0) / even.sum(0), np.nan)
+        lift = np.where(few, np.nan, filled.sum(0) / even.sum(0))
         return lift, np.tensordot(weights, filled, 1) / np.tensordot(weights, even, 1)

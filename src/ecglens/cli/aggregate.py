@@ -102,6 +102,8 @@ def _aggregate(asked: Asked, out: Path, resume: bool) -> Outcome:
     if (Path(asked.compare) / "run.json").exists() and asked.compare:
         other, how = ExplainedCohort.open(asked.compare), replace(how, compare="")
     source = _source(asked)
+    if other is not None:  # what is drawn of both is worth what the lesser of them is
+        source = replace(source, verdict=_worst([source.verdict, _verdict(asked, other, asked.compare, "")]))
     if how.compare:
         check_comparison(how.compare, source.cohort)
     run = Run(out)
@@ -138,7 +140,7 @@ def _source(asked: Asked) -> _Source:
             raise UsageError(asked.where, "--method", asked.method, ", ".join(explained.methods))
         cohort = _cohort_of(explained, asked)
         made_by = str(explained.about["arguments"]["bundle"])
-        return _Source(None, explained, cohort, _verdict(asked, explained), made_by)
+        return _Source(None, explained, cohort, _verdict(asked, explained, asked.where, asked.audit), made_by)
     bundle = Bundle.load(asked.where)
     methods = find_methods(asked.method, {})
     if len(methods) != 1:
@@ -179,8 +181,8 @@ def _cohort_of(explained: ExplainedCohort, asked: Asked) -> Cohort:
     return replace(cohort, labels=labels, label_rule=rule)
 
 
-def _verdict(asked: Asked, explained: ExplainedCohort) -> str:
-    """Return the worst verdict on the method for all networks that made these maps.
+def _verdict(asked: Asked, explained: ExplainedCohort, where: str, audit: str) -> str:
+    """Return the worst verdict on the method for all networks that made the maps at `where`.
 
     Where no audit of a network is at hand, the verdict that travels with the maps counts. Raises UnsafeError for a
     failed one.
@@ -188,21 +190,25 @@ def _verdict(asked: Asked, explained: ExplainedCohort) -> str:
     from ecglens.auditing.verdicts import Verdicts, find_verdicts
     from ecglens.errors import InputError
     from ecglens.explainers.methods import find_methods
-    from ecglens.explanation import NOT_TESTED
 
     methods = find_methods(asked.method, {})
-    noted = Verdicts(explained.verdicts, {asked.method: f"{explained.verdicts[asked.method]}, as these maps note"})
-    here = [find_verdicts(one, asked.audit or asked.where) for one in explained.about["arguments"]["weights_sha256"]]
-    if asked.audit and not all(found.audited for found in here):
+    noted = Verdicts(explained.verdicts, {asked.method: f"{explained.verdicts.get(asked.method)}, as these maps note"})
+    here = [find_verdicts(one, audit or where) for one in explained.about["arguments"]["weights_sha256"]]
+    if audit and not all(found.audited for found in here):
         raise InputError(
-            asked.audit, "audit", "none of some of these weights", f"one of each of {len(here)} networks",
+            audit, "audit", "none of some of these weights", f"one of each of {len(here)} networks",
             "audit them, or leave --audit out", kind="missing_audit",
         )  # fmt: skip
     each = [found if found.audited else noted for found in here]
     for verdicts in each:
         drawn_methods(methods, verdicts, asked.even_if_failed)
-    told = {verdict_of(methods[0], verdicts) for verdicts in each}
-    return next(verdict for verdict in ("fails", NOT_TESTED, "passes") if verdict in told)
+    return _worst([verdict_of(methods[0], verdicts) for verdicts in each])
+
+
+def _worst(verdicts: list[str]) -> str:
+    from ecglens.explanation import NOT_TESTED
+
+    return next(verdict for verdict in ("fails", NOT_TESTED, "passes") if verdict in verdicts)
 
 
 def _explain(asked: Asked, source: _Source, run: Run) -> ExplainedCohort:

@@ -7,9 +7,18 @@
 
 from __future__ import annotations
 
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
 LEAST_RECORDS, LEAST_PATIENTS = 20, 10
 
 
-def is_too_small(n_records: int, n_patients: int) -> bool:
-    """Tell whether a group has fewer than 20 records or 10 patients."""
-    return n_records < LEAST_RECORDS or n_patients < LEAST_PATIENTS
+@overload
+def is_too_small(n_records: int, n_patients: int) -> bool: ...
+@overload
+def is_too_small(n_records: NDArray[Any], n_patients: NDArray[Any]) -> NDArray[np.bool_]: ...
+def is_too_small(n_records: Any, n_patients: Any) -> Any:
+    """Tell whether a group, or each of several, has fewer than 20 records or 10 patients."""
+    return (n_records < LEAST_RECORDS) | (n_patients < LEAST_PATIENTS)
