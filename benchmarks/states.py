@@ -24,8 +24,10 @@ def gathered(folder: Path) -> dict[str, Any]:
     """Return what the tables need of one run."""
     found = Segmented.open(folder)
     told = {key: value for key, value in found.about.items() if key not in _OF_RECORDS}
-    for doubt in ("states", "probability"):
-        told["certainty"][doubt] = {k: v for k, v in told["certainty"][doubt].items() if k in ("auroc", "aurc")}
+    for doubt in told["certainty"].values():
+        if isinstance(doubt, dict):
+            for curve in ("coverage", "risk"):
+                doubt.pop(curve, None)
     told["alignment"]["without_beats"] = len(told["alignment"]["without_beats"])
     about = found.run.read()
     return told | {"seed": about["seed"], "weights_sha256": about["arguments"]["weights_sha256"]}

@@ -67,6 +67,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "glocal-truth": ("docs/methods/glocal.md", glocal.truth),
     "states": ("docs/methods/states.md", states.states),
     "states-surrogate": ("docs/methods/states.md", states.surrogate),
+    "states-certainty": ("docs/methods/states.md", states.certainty),
     "states-stability": ("docs/methods/states.md", states.stability),
     "subtypes": ("docs/methods/subtypes.md", subtypes.subtypes),
     "asmi": ("docs/methods/subtypes.md", subtypes.asmi),

@@ -11,6 +11,10 @@ from tabulated.layout import ROOT, grid, interval
 
 NOT_MEASURED = "Not measured yet: `ecglens segment-states`, then `python benchmarks/states.py NAME=DIR`."
 SPOILT = ("shift_1", "shift_4", "shift_7", "noise_20_db", "noise_10_db", "one_lead_less")
+DOUBTS = {
+    "states": "entropy of the states", "probability": "1 - highest probability",
+    "dropout_entropy": "entropy of the answers under dropout", "dropout_information": "how much these answers differ",
+}  # fmt: skip
 NOT_SIMULATED = "Not measured yet: `python benchmarks/states_truth.py`."
 
 
@@ -18,22 +22,36 @@ def states(root: Path = ROOT) -> str:
     """Return what each network's states are, one row per network."""
     rows = []
     for name, told in _told(root).items():
-        beat, found = told["alignment"], told["certainty"]
+        beat = told["alignment"]
         rows.append((
-            name, str(told["k"]), {True: "yes", False: "no", None: "not tried"}[told["stability"]["stable"]],
+            name, f"{told['n']:,} of {told['n_patients']:,}", str(told["k"]),
+            {True: "yes", False: "no", None: "not tried"}[told["stability"]["stable"]],
             _percent(told["fidelity"]), f"{beat['nmi']:.3f}", _three(beat.get("random_nmi")), f"{beat['chance']:.3f}",
-            interval(found["states"]["auroc"]), interval(found["probability"]["auroc"]), told["split"],
-            f"{told['gap']:.1g}", f"{max(told['grid']['receptive_field_ms']):,.0f} ms",
+            told["split"], f"{told['gap']:.1g}", f"{max(told['grid']['receptive_field_ms']):,.0f} ms",
         ))  # fmt: skip
     if not rows:
         return NOT_MEASURED
-    header = ("network", "states", "stable", "fidelity", "shared with the beat", "random weights", "shifted",
-              "errors found by entropy, AUROC", "by probability", "split", "left over", "a step sees")  # fmt: skip
+    header = ("network", "records of patients", "states", "stable", "fidelity", "shared with the beat",
+              "random weights", "shifted", "split", "left over", "a step sees")  # fmt: skip
     one = next(iter(_told(root).values()))
     return (
-        f"{grid(header, rows)}\n\n{one['n']:,} records of {one['n_patients']:,} patients of fold 10, states fitted on "
-        f"{one['n_fitted']:,} training records. Label rule: {one['label_rule']}."
+        f"{grid(header, rows)}\n\nRecords that no network was trained on (fold 10; of a family folds 9 and 10, each by the "
+        f"network that had not seen it). Label rule: {one['label_rule']}."
     )
+
+
+def certainty(root: Path = ROOT) -> str:
+    """Return how well doubt finds wrong decisions, by where the doubt comes from."""
+    rows = []
+    for name, told in _told(root).items():
+        found = told["certainty"]
+        wrong = f"{found['n_wrong']:,} of {found['n_decisions']:,}"
+        rows += [(name, wrong, words, interval(found[key]["auroc"]), interval(found[key]["aurc"]))
+                 for key, words in DOUBTS.items() if key in found]  # fmt: skip
+    if not rows:
+        return NOT_MEASURED
+    header = ("network", "wrong decisions", "doubt by", "AUROC of finding them", "area under risk over coverage")
+    return f"{grid(header, rows)}\n\n0.5 finds nothing; a smaller area is better. Records and label rule as above."
 
 
 def surrogate(root: Path = ROOT) -> str:

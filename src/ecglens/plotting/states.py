@@ -30,12 +30,18 @@ from ecglens.plotting.style import (
 STRIP_MM, DOUBT_MM, BELOW_MM = 6.5, 10.0, 37.0
 MOST_PROFILES = 12
 SHOWN_LEADS = ("II", "V2", "V5")
+_HATCHES = ("", "////", "\\\\\\\\", "xxxx")
 _PARTS = ("P", "PQ", "QRS", "ST", "T", "TP")
 
 
 def state_colour(state: int) -> str:
-    """Return the colour of a state, counted from 0; from the seventh on they come again, so numbers stand beside."""
+    """Return the colour of a state, counted from 0; from the seventh on they come again, hatched, beside numbers."""
     return LINE_COLOURS[state % len(LINE_COLOURS)]
+
+
+def state_hatch(state: int) -> str:
+    """Return the hatching that tells states of one colour apart: none, lines one way, the other way, both."""
+    return _HATCHES[state // len(LINE_COLOURS) % len(_HATCHES)]
 
 
 def plot_state_strip(
@@ -70,10 +76,12 @@ def _draw_strip(axes: Axes, strip: np.ndarray, fs: float, top: float) -> None:
             continue
         x, width = LEFT_MM + first / fs * MM_PER_S, (last - first) / fs * MM_PER_S
         axes.add_patch(Rectangle(
-            (x, top - STRIP_MM), width, STRIP_MM, facecolor=state_colour(state), alpha=0.45, edgecolor="#ffffff", lw=0.6
+            (x, top - STRIP_MM), width, STRIP_MM, facecolor=state_colour(state), hatch=state_hatch(state), alpha=0.45,
+            edgecolor="#ffffff", lw=0.6,
         ))  # fmt: skip
         if width >= 2.2:
-            axes.text(x + width / 2, top - STRIP_MM / 2, str(state + 1), size=8, ha="center", va="center", color=INK)
+            axes.text(x + width / 2, top - STRIP_MM / 2, str(state + 1), size=8, ha="center", va="center", color=INK,
+                      bbox={"facecolor": "#ffffff", "alpha": 0.6, "edgecolor": "none", "pad": 0.8})  # fmt: skip
     axes.text(LEFT_MM - 2, top - STRIP_MM / 2, "state", size=8, ha="right", va="center")
 
 
@@ -97,7 +105,7 @@ def plot_state_profiles(
     """
     chosen = [int(k) for k in np.argsort([-(one["share"] or 0) for one in states], stable=True)[:MOST_PROFILES]]
     classes = list(states[0]["contribution"])
-    row, left, top, foot = 27.0, 20.0, 15.0, 9.0
+    row, left, top, foot = 27.0, 24.0, 15.0, 9.0
     shown = [lead for lead in SHOWN_LEADS if lead in leads] or list(leads[:3])
     widths = (*[30.0] * len(shown), 38.0, 42.0, 50.0)
     width, height = left + sum(widths) + 9.0 * len(widths), top + row * len(chosen) + foot
@@ -109,7 +117,7 @@ def plot_state_profiles(
             figure.text(3 / width, (y + row / 2) / height, f"{k + 1}", size=14, weight="bold", va="center",
                         color=state_colour(k))  # fmt: skip
             share = states[k]["share"]
-            figure.text(8.5 / width, (y + row / 2) / height, f"{share:.0%}", size=8, va="center", color=QUIET)
+            figure.text(10.5 / width, (y + row / 2) / height, f"{share:.0%}", size=8, va="center", color=QUIET)
             panels = []
             for wide in widths:
                 panels.append(figure.add_axes((x / width, (y + 6) / height, wide / width, (row - 9) / height)))
@@ -142,7 +150,7 @@ def _waveform(
     half = len(trace) // 2
     at = (np.arange(len(trace)) - half) / fs
     axes.fill_between(at, ends[0], ends[0] + (ends[1] - ends[0]) * np.nan_to_num(presence), color=state_colour(state),
-                      alpha=0.2, lw=0)  # fmt: skip
+                      alpha=0.2, lw=0, hatch=state_hatch(state), edgecolor="#ffffff")  # fmt: skip
     axes.plot(at, trace, color=INK, lw=0.9)
     axes.set_ylim(*ends)
     axes.set_xlim(float(at[0]), float(at[-1]))
