@@ -12,6 +12,10 @@ unused   their class is the infarction, of which the mark says nothing
 Both are asked about the mark, and about a list of records drawn at random. "Found" is the verdict "uses it for" in at
 least one layer; an alarm is any verdict on the mark of the unused family, or on the random list of either. Shares stand
 with Wilson's interval over repetitions, for all gates together, and without the test against random groups.
+
+That a class does not follow the mark does not make its networks blind to it. So where the unused family raises an
+alarm, the mark itself is put into records without it and taken out of the others, and each network is asked about the
+people it has not seen: which way does the class's logit go, and how far?
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ from ecglens.ecg import ECG
 from ecglens.models.lenet import LeNet, initialized
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.draws import derived_seed
-from ecglens.runs.files import write_json
+from ecglens.runs.files import write_bytes, write_json
 from ecglens.simulation.cohort import simulate_cohort
 from ecglens.statistics.proportion import wilson
 from ecglens.training.recipes import PREPROCESSING
@@ -55,22 +59,28 @@ ARCHITECTURE: dict[str, Any] = {"n_outputs": 1, "widths": [12, 16, 24], "hidden"
 
 def main(n: int) -> None:
     """Do what is missing, then sum up."""
-    done = {json.loads(line)["repetition"] for line in LINES.read_text().splitlines()} if LINES.exists() else set()
     for repetition in range(n):
-        if repetition in done:
+        rows = read_lines()
+        if repetition in rows and ("moved" in rows[repetition]["unused"] or not _alarm(rows[repetition])):
             continue
         began = time.monotonic()
         row = {"repetition": repetition} | repeat(repetition) | {"seconds": round(time.monotonic() - began, 1)}
-        with LINES.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        lines = [json.dumps(each) + "\n" for each in (rows | {repetition: row}).values()]
+        write_bytes(LINES, "".join(lines).encode())
         print(json.dumps(row), flush=True)
-    write_json(SUMMARY, summary([json.loads(line) for line in LINES.read_text().splitlines()]))
+    write_json(SUMMARY, summary(list(read_lines().values())))
+
+
+def read_lines() -> dict[int, dict[str, Any]]:
+    """Return what is done, by repetition."""
+    lines = LINES.read_text().splitlines() if LINES.exists() else []
+    return {row["repetition"]: row for row in map(json.loads, lines)}
 
 
 def repeat(seed: int) -> dict[str, Any]:
     """Return what one repetition finds: verdicts by family, concept and layer."""
     generator = np.random.default_rng(derived_seed(seed, "truth"))
-    cohort, marked = marked_cohort(seed, generator)
+    cohort, toggled, marked = marked_cohort(seed, generator)
     prepared = prepare(cohort, PREPROCESSING)
     infarction = cohort.labels["MI"].to_numpy()
     turned = generator.random(len(cohort)) < TURNED
@@ -84,11 +94,13 @@ def repeat(seed: int) -> dict[str, Any]:
             concept: [[c.layer, c.verdict, c.score, c.iqr, c.accuracy, c.p] for c in some.itertuples()]
             for concept, some in cells.round(3).groupby("concept")
         }
+        if family == "unused":
+            found[family]["moved"] = moved(asked, prepared, prepare(toggled, PREPROCESSING), marked, target)
     return json.loads(pd.Series(found).to_json())
 
 
-def marked_cohort(seed: int, generator: np.random.Generator) -> tuple[Cohort, np.ndarray]:
-    """Return ECGs of NORM and MI in five folds, one record per person, and which of them have the mark."""
+def marked_cohort(seed: int, generator: np.random.Generator) -> tuple[Cohort, Cohort, np.ndarray]:
+    """Return ECGs of NORM and MI in five folds, one per person; the same with the mark toggled; who is marked."""
     made = simulate_cohort(2 * N_RECORDS, classes=("NORM", "IMI"), seed=seed, fs=100)
     made = made.take(np.flatnonzero(~made.metadata["patient_id"].duplicated())[:N_RECORDS])
     infarction = made.labels["MI"].to_numpy()
@@ -98,8 +110,14 @@ def marked_cohort(seed: int, generator: np.random.Generator) -> tuple[Cohort, np
         marked[places[::2]] = 1
         for half in (places[::2], places[1::2]):
             fold[half] = np.arange(len(half)) % FOLDS + 1
-    ecgs = [with_mark(ecg) if has else ecg for ecg, has in zip(made, marked, strict=True)]
-    return Cohort("truth", ecgs, made.labels[["MI"]], made.metadata.assign(fold=fold), "simulated"), marked
+    bare = list(made)
+    both = [bare, [with_mark(ecg) for ecg in bare]]
+    cohort, toggled = (
+        Cohort("truth", [both[int(has) ^ swap][k] for k, has in enumerate(marked)], made.labels[["MI"]],
+               made.metadata.assign(fold=fold), "simulated")
+        for swap in (0, 1)
+    )  # fmt: skip
+    return cohort, toggled, marked
 
 
 def with_mark(ecg: ECG) -> ECG:
@@ -123,12 +141,32 @@ def train_family(prepared: Prepared, target: np.ndarray, seed: int) -> tuple[lis
         fit, score = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         network = trained(signals[fit], target[fit], derived_seed(seed, k))
         bundle = Bundle(network, (Output("TARGET", "multilabel"),), PREPROCESSING, prepared.fs)
-        windows = bundle.preprocessing.cut(signals[score], prepared.fs)
-        with torch.no_grad():
-            logits = network(torch.from_numpy(windows.reshape(-1, *windows.shape[2:]))).reshape(len(score), -1).mean(1)
-        scores.append(roc_auc_score(target[score], logits.numpy()))
+        scores.append(roc_auc_score(target[score], logits_of(bundle, signals[score])))
         asked.append(Asked(f"fold-{k}", bundle, network, ((fit, score),)))
     return asked, float(np.mean(scores))
+
+
+def logits_of(bundle: Bundle, signals: np.ndarray) -> np.ndarray:
+    """Return the logit of each record, the mean over its windows."""
+    windows = bundle.preprocessing.cut(signals, bundle.fs)
+    with torch.no_grad():
+        each = bundle.network(torch.from_numpy(windows.reshape(-1, *windows.shape[2:])))
+    return np.asarray(each.reshape(len(signals), -1).mean(1).numpy())
+
+
+def moved(
+    asked: list[Asked], prepared: Prepared, toggled: Prepared, marked: np.ndarray, target: np.ndarray
+) -> dict[str, float]:
+    """Return what the mark does to the logit of unseen records of the class: how many rise, how far in deviations."""
+    signals, others = prepared.stack(), toggled.stack()
+    logits, gain = np.zeros(len(signals)), np.zeros(len(signals))
+    for one in asked:
+        ((_, score),) = one.splits
+        logits[score] = logits_of(one.bundle, signals[score])
+        gain[score] = np.where(marked[score], 1, -1) * (logits[score] - logits_of(one.bundle, others[score]))
+    own = target == 1
+    shift = gain[own].mean() / logits[own].std(ddof=1)
+    return {"rises": round(float((gain[own] > 0).mean()), 3), "shift": round(float(shift), 3), "n": int(own.sum())}
 
 
 def trained(signals: np.ndarray, target: np.ndarray, seed: int) -> nn.Module:
@@ -165,7 +203,7 @@ def ask(
     ]  # fmt: skip
     tests = [slope_test(answers, g.members, g.strata, people, N_RANDOM, derived_seed(seed, g.concept.name))
              for g in groups]  # fmt: skip
-    return cells_of(answers, groups, tests, labels, layers, people, seed)
+    return cells_of(answers, groups, tests, labels, layers, people, N_RANDOM, seed)
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -182,7 +220,14 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             hits = sum(any(decide(cell, power) for cell in row[family][concept]) for row in rows)
             low, high = wilson(hits, len(rows))
             told[f"{name}; {gates}"] = {"n": hits, "share": hits / len(rows), "low": low, "high": high}
-    return told
+    alarms = [row["unused"] for row in rows if _alarm(row) and "moved" in row["unused"]]
+    return told | {"alarms": [
+        {"verdicts": sorted({cell[1] for cell in one["mark"]} - {CANNOT_TELL}), **one["moved"]} for one in alarms
+    ]}  # fmt: skip
+
+
+def _alarm(row: dict[str, Any]) -> bool:
+    return any(_told(cell, power=False) for cell in row["unused"]["mark"])
 
 
 def _told(cell: list, power: bool) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +11,37 @@ from ecglens.statistics.proportion import wilson
 from tabulated.layout import grid, measured
 
 NOT_RUN = "not run"
+NETWORKS = {"lenet": "LeNet", "xresnet": "XResNet1d50"}
 LEAD_METHODS = {"leads_attention": "lead attention", "leads_occlusion": "a lead set to zero"}
 
 
 def largest(root: Path) -> str:
     """Return the largest cells of each class."""
     rows = []
-    for name, told in measured(root, "glocal")["lenet"].items():
+    for network, name, told in _judged(root):
         cells = "; ".join(f"{cell['cell']} {cell['lift']:.1f}" for cell in told["top"])
-        rows.append(
-            (name, f"{told['n_records']:,} / {told['n_patients']:,}", cells, f"{told['members']['median']:.2f}")
-        )
-    head = ("class", "records / patients", "the seven largest cells, with their lift", "members agree")
+        n = f"{told['n_records']:,} / {told['n_patients']:,}"
+        rows.append((network, name, n, cells, f"{told['members']['median']:.2f}"))
+    head = ("network", "class", "records / patients", "the seven largest cells, with their lift", "members agree")
     return f"{grid(head, rows)}\n\n{_architectures(root)}"
 
 
 def expected(root: Path) -> str:
     """Return how many of the largest cells were expected."""
     rows = []
-    for name, told in measured(root, "glocal")["lenet"].items():
+    for network, name, told in _judged(root):
         found = told.get("hits")
         if not found:
             continue
         beside = (told.get("against_norm") or {}).get("hits")
         rows.append((
-            name, f"{found['n']} of {found['n_top']}", ", ".join(" ".join(cell) for cell in found["cells"]) or "none",
+            network, name, f"{found['n']} of {found['n_top']}",
+            ", ".join(" ".join(cell) for cell in found["cells"]) or "none",
             f"{found['n_expected']} of {found['n_cells']}", _p(found["p_hypergeometric"]), _p(found["p_shift"]),
             NOT_RUN if beside is None else f"{beside['n']} of {beside['n_top']}, p {_p(beside['p_hypergeometric'])}",
         ))  # fmt: skip
-    head = ("class", "expected among the largest", "which", "expected in all", "p, random cells", "p, shifted maps",
-            "among the largest differences from NORM")  # fmt: skip
+    head = ("network", "class", "expected among the largest", "which", "expected in all", "p, random cells",
+            "p, shifted maps", "among the largest differences from NORM")  # fmt: skip
     return grid(head, rows)
 
 
@@ -90,6 +91,14 @@ def truth(root: Path) -> str:
     return grid(("what", "maps", "cohorts", "share [95 %, Wilson]", "median AUROC of the networks"), rows)
 
 
+def _judged(root: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Go through what was found, by network and class."""
+    found = measured(root, "glocal")
+    for network, title in NETWORKS.items():
+        if found[network] != NOT_RUN:
+            yield from ((title, name, told) for name, told in found[network].items())
+
+
 def _group(told: Any) -> str:
     if isinstance(told, str):
         return "too few"
@@ -100,9 +109,9 @@ def _group(told: Any) -> str:
 def _architectures(root: Path) -> str:
     found: str | Mapping[str, float] = measured(root, "glocal")["architectures"]
     if isinstance(found, str):
-        return f"Rank correlation with the cells of XResNet1d50: {found}."
+        return f"Rank correlation of all cells between the two networks: {found}."
     told = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
-    return f"Rank correlation with the cells of XResNet1d50: {told}."
+    return f"Rank correlation of all cells between the two networks: {told}."
 
 
 def _p(value: float | None) -> str:
