@@ -221,9 +221,12 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             low, high = wilson(hits, len(rows))
             told[f"{name}; {gates}"] = {"n": hits, "share": hits / len(rows), "low": low, "high": high}
     alarms = [row["unused"] for row in rows if _alarm(row) and "moved" in row["unused"]]
-    return told | {"alarms": [
-        {"verdicts": sorted({cell[1] for cell in one["mark"]} - {CANNOT_TELL}), **one["moved"]} for one in alarms
-    ]}  # fmt: skip
+    right = sum(all((cell[1] == USES_FOR) == (one["moved"]["rises"] > 0.5) for cell in one["mark"]
+                    if cell[1] != CANNOT_TELL) for one in alarms)  # fmt: skip
+    for name, hits in (("the way the mark moves the logit", right), ("the other way", len(alarms) - right)):
+        low, high = wilson(hits, len(rows))
+        told[f"alarm, mark unused, {name}; all"] = {"n": hits, "share": hits / len(rows), "low": low, "high": high}
+    return told | {"moved": [one["moved"] for one in alarms]}
 
 
 def _alarm(row: dict[str, Any]) -> bool:
