@@ -50,6 +50,30 @@ def test_whole_people_are_resampled():
     assert told["accuracy"].n_patients == 15
 
 
+def test_where_people_are_the_classes_each_counts_as_it_is_among_all():
+    scores, people, _ = some(6)
+    told, _ = classification(scores, people, people, n_resamples=200, seed=3)
+    named = scores.argmax(axis=1)
+    each = {
+        "precision": theirs.precision_score(people, named, average=None),
+        "recall": theirs.recall_score(people, named, average=None),
+        "f1": theirs.f1_score(people, named, average=None),
+        "auroc": [theirs.roc_auc_score(people == k, scores[:, k]) for k in range(6)],
+    }
+    order, random = list(dict.fromkeys(people.tolist())), np.random.default_rng(3)
+    taken = [[order[p] for p in random.integers(6, size=6)] for _ in range(200)]
+    for name, figure in each.items():
+        means = [np.mean([figure[k] for k in one]) for one in taken]
+        assert told[name].value == pytest.approx(np.mean(figure))
+        assert (told[name].low, told[name].high) == pytest.approx(np.quantile(means, [0.025, 0.975]))
+    assert told["balanced_accuracy"].low == told["recall"].low
+
+
+def test_of_one_class_there_is_no_auroc():
+    told, _ = classification(np.eye(2)[[0, 1]], [0, 0], list("ab"), n_resamples=20)
+    assert np.isnan([told["auroc"].value, told["auroc"].low]).all()
+
+
 def test_a_class_that_is_never_named_costs_precision_and_one_that_never_occurs_does_not_count():
     told, chances = classification(np.eye(3)[[0, 0, 0]], [0, 0, 1], list("abc"), n_resamples=40)
     assert told["precision"].value == pytest.approx((2 / 3 + 0) / 2)

@@ -51,6 +51,9 @@ def classification(
     Chance: for accuracy the share of the commonest class, which naming it always gets; for the macro figures what
     naming classes at random gets, 1 / classes; 0.5 for AUROC. A resample that loses a class is scored on the others;
     intervals of AUROC leave such resamples out.
+
+    Where people are the classes, a resample draws whose figures count, each as it is among all: a class left out would
+    be one fewer to be taken for, one drawn twice its own rival.
     """
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
     if scores.ndim != 2 or labels.shape != (len(scores),) or len(people) != len(scores) or not len(scores):
@@ -60,9 +63,18 @@ def classification(
     tables = np.zeros((int(numbers.max()) + 1, n_classes, n_classes))
     np.add.at(tables, (numbers, labels, scores.argmax(axis=1)), 1.0)
     drawn = people_drawn(len(tables), n_resamples, seed)
-    values = macro_figures(tables.sum(axis=0)[None])
+    whole = tables.sum(axis=0)
+    values = macro_figures(whole[None])
     resampled = macro_figures(np.einsum("rp,pij->rij", drawn, tables, optimize=True))
-    values["auroc"], resampled["auroc"] = _macro_auroc(scores, labels, drawn[:, numbers])
+    areas = _aurocs(scores, labels, np.ones((1, len(labels)), np.uint8))[:, 0]
+    values["auroc"] = areas.mean(keepdims=True)
+    if people_are_classes(tables):
+        own = tables.sum(axis=2).argmax(axis=1)  # class of each person
+        each = {name: figure[0, own] for name, figure in _class_figures(whole[None]).items()}
+        each |= {"balanced_accuracy": each["recall"], "auroc": areas[np.searchsorted(np.unique(labels), own)]}
+        resampled |= {name: drawn @ figure / len(own) for name, figure in each.items()}
+    else:
+        resampled["auroc"] = _aurocs(scores, labels, drawn[:, numbers].astype(np.uint8)).mean(axis=0)
     occurring = int(np.count_nonzero(np.bincount(labels, minlength=n_classes)))
     told = {}
     for name in FIGURES:
@@ -99,31 +111,32 @@ def macro_roc(scores: ArrayLike, labels: ArrayLike, n_points: int = 401) -> dict
     return curves
 
 
+def people_are_classes(tables: NDArray[np.float64]) -> bool:
+    """Tell whether each person has a class of their own, by `tables` [person, truth, named]."""
+    has = tables.sum(axis=2) > 0
+    return bool((has.sum(axis=1) == 1).all() and (has.sum(axis=0) <= 1).all())
+
+
 def macro_figures(tables: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Return accuracy, precision, recall, f1 and balanced_accuracy of `tables` [resample, truth, named]."""
-    truth, named = tables.sum(axis=2), tables.sum(axis=1)
-    right = np.diagonal(tables, axis1=1, axis2=2)
-    occurs = truth > 0
-    recall = np.divide(right, truth, out=np.zeros_like(right), where=occurs)
-    precision = np.divide(right, named, out=np.zeros_like(right), where=named > 0)
-    f1 = np.divide(2 * right, truth + named, out=np.zeros_like(right), where=truth + named > 0)
-    count = occurs.sum(axis=1)
-    macro = {
-        name: np.where(occurs, each, 0.0).sum(axis=1) / count
-        for name, each in (("precision", precision), ("recall", recall), ("f1", f1))
-    }
+    truth = tables.sum(axis=2)
+    right, occurs = np.diagonal(tables, axis1=1, axis2=2), truth > 0
+    each = _class_figures(tables)
+    macro = {name: np.where(occurs, figure, 0.0).sum(axis=1) / occurs.sum(axis=1) for name, figure in each.items()}
     return {"accuracy": right.sum(axis=1) / truth.sum(axis=1), **macro, "balanced_accuracy": macro["recall"]}
 
 
-def _macro_auroc(
-    scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean over classes as it stands [1] and resampled [resample]; of many classes no interval."""
-    classes = [k for k in np.unique(labels) if 0 < (labels == k).sum() < len(labels)]
-    if not classes:
-        return np.array([np.nan]), np.full(len(weights), np.nan)
-    value = np.array([np.mean([auroc(labels == k, scores[:, k]) for k in classes])])
-    if len(classes) > 8:  # people are the classes: every resample loses some
-        return value, np.full(len(weights), np.nan)
-    counted = weights.astype(np.uint8)
-    return value, np.mean([auroc((labels == k).astype(float), scores[:, k], counted) for k in classes], axis=0)
+def _class_figures(tables: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return precision, recall and f1 [resample, class] of `tables` [resample, truth, named]; 0 where there is none."""
+    truth, named = tables.sum(axis=2), tables.sum(axis=1)
+    right = np.diagonal(tables, axis1=1, axis2=2)
+    return {
+        "precision": np.divide(right, named, out=np.zeros_like(right), where=named > 0),
+        "recall": np.divide(right, truth, out=np.zeros_like(right), where=truth > 0),
+        "f1": np.divide(2 * right, truth + named, out=np.zeros_like(right), where=truth + named > 0),
+    }
+
+
+def _aurocs(scores: np.ndarray, labels: np.ndarray, weights: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the AUROC of each class that occurs against all others [class, resample]; NaN where one has no others."""
+    return np.stack([auroc((labels == k).astype(float), scores[:, k], weights) for k in np.unique(labels)])
