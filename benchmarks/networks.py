@@ -24,6 +24,7 @@ from ecglens.models.average import members_of
 from ecglens.runs.files import write_json
 
 FOLDS = ("--folds", "all")
+SUB = ("--task", "subdiagnostic", "--min-patients", "20")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ EXPERIMENTS = {
     # 23 sub-classes by our own recipe.
     "sub-lenet": _of("--model", "lenet", "--task", "subdiagnostic", "--drop-empty-classes"),
     "sub-xresnet": _of("--model", "xresnet1d50", "--task", "subdiagnostic", "--drop-empty-classes", peer="sub-lenet"),
+    # Those that 20 patients have, over ten folds: the families behind maps of cohorts, concepts and sub-types.
+    "sub-lenet-folds": _of(*SUB, "--model", "lenet", *FOLDS, fold="all"),
+    "sub-xresnet-folds": _of(
+        *SUB, "--model", "xresnet1d50", "--epochs", "12", *FOLDS, fold="all", peer="sub-lenet-folds"
+    ),
 }
 
 

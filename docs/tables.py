@@ -55,6 +55,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "networks": ("docs/methods/networks.md", networks.networks),
     "balance": ("docs/methods/networks.md", networks.balance),
     "subclasses": ("docs/methods/networks.md", networks.subclasses),
+    "subclasses-folds": ("docs/methods/networks.md", networks.subclasses_folds),
     "papers": ("docs/methods/networks.md", networks.papers),
     "which-map": ("docs/methods/which-map.md", explanations.which_map),
     "explainers": ("docs/methods/explainers.md", speed.explainers),

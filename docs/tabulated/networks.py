@@ -90,18 +90,30 @@ def papers(root: Path = ROOT) -> str:
 
 def subclasses(root: Path = ROOT) -> str:
     """Return the sub-diagnostic classes, with how many records have each."""
-    found = {name: row for name, row in _rows(root).items() if name in ("sub-lenet", "sub-xresnet")}
-    if not found:
+    return _by_class(_rows(root), {"sub-lenet": "`lenet`", "sub-xresnet": "`xresnet1d50`"})
+
+
+def subclasses_folds(root: Path = ROOT) -> str:
+    """Return the same of the classes that 20 patients have, each record by the network that has not seen it."""
+    found = _rows(root)
+    table = _by_class(found, {"sub-lenet-folds": "`lenet`", "sub-xresnet-folds": "`xresnet1d50`"})
+    gain = _gain(found.get("sub-xresnet-folds"), "macro")
+    return f"{table} `xresnet1d50` less `lenet`, paired: {gain}." if gain else table
+
+
+def _by_class(found: Rows, titles: Mapping[str, str]) -> str:
+    """Return a column for each network, a row for each class."""
+    told = {name: found[name] for name in titles if name in found}
+    if not told:
         return NOT_RUN
-    first = next(iter(found.values()))
+    first = next(iter(told.values()))
     rows = [
-        (label, str(told["auroc"]["n_positive"]), *(interval(r["per_class"][label]["auroc"]) for r in found.values()))
-        for label, told in first["per_class"].items()
+        (label, str(one["auroc"]["n_positive"]), *(interval(row["per_class"][label]["auroc"]) for row in told.values()))
+        for label, one in first["per_class"].items()
     ]
-    rows.append(("macro", "", *(interval(row["macro_auroc"]) for row in found.values())))
-    titles = {"sub-lenet": "`lenet`", "sub-xresnet": "`xresnet1d50`"}
-    header = ("class", "n+", *(f"AUROC, {titles[name]}" for name in found))
-    return f"{grid(header, rows)}\n\n{_how(found, tuple(found))}"
+    rows.append(("macro", "", *(interval(row["macro_auroc"]) for row in told.values())))
+    header = ("class", "n+", *(f"AUROC, {titles[name]}" for name in told))
+    return f"{grid(header, rows)}\n\n{_how(found, tuple(told))}"
 
 
 def _pair(row: Mapping[str, Any] | None) -> tuple[str, str]:
