@@ -34,7 +34,7 @@ def named(root: Path = ROOT) -> str:
             if "accuracy" in figures:
                 own = figures.get("window_accuracy", figures["accuracy"])
                 rows.append((told["task"], _protocol(told), _data(run), model, interval(own),
-                             f"{own['chance']:.3f}", f"{told['n_people']}"))  # fmt: skip
+                             f"{own['chance']:.3f}", f"{told['n_people']:,}"))  # fmt: skip
     return grid(("task", "split", "data", "attacker", "accuracy by window", "chance", "people"), rows)
 
 
@@ -49,7 +49,7 @@ def table_one(root: Path = ROOT) -> str:
             if "accuracy" in figures:
                 rows.append((
                     told["task"], f"{_protocol(told)}, {_data(run)}", model,
-                    *(interval(figures[metric]) for metric in NAMED), f"{told['n_people']}", _whole_cost(told, model),
+                    *(interval(figures[metric]) for metric in NAMED), f"{told['n_people']:,}", _whole_cost(told, model),
                 ))  # fmt: skip
     header = ("task", "split, data", "model", *(metric.replace("_", " ") for metric in NAMED), "people",
               "parameters, multiply-additions, seconds")  # fmt: skip
@@ -64,8 +64,8 @@ def strangers(root: Path = ROOT) -> str:
             if "eer" in figures:
                 rank, kept = figures["rank1"], _preparation(run)
                 rows.append((
-                    f"{_data(run)}, `--preparation {kept}`", model, f"{told['n_people']}",
-                    interval(figures["eer"]), interval(rank), f"{told['gallery_size']}", f"{rank['chance']:.3f}",
+                    f"{_data(run)}, `--preparation {kept}`", model, f"{told['n_people']:,}",
+                    interval(figures["eer"]), interval(rank), f"{told['gallery_size']:,}", f"{rank['chance']:.3f}",
                     _everybody(told, figures), _cost(told, model),
                 ))  # fmt: skip
     header = ("data", "attacker", "people", "EER (chance 0.5)", "rank-1", "gallery", "chance",
@@ -86,7 +86,7 @@ def looked_at(root: Path = ROOT) -> str:
                 for one in about["intervals"] if one["partition"]
             ]  # fmt: skip
             where = f"**{model}, {_data(run)}, {_protocol(told)}**"
-            size = f"{about['n_windows']:,} windows of {told['n_people']} people"
+            size = f"{about['n_windows']:,} windows of {told['n_people']:,} people"
             parts.append(f"{where}, {size}\n\n{grid(header, rows)}")
     return "\n\n".join(parts) or NOT_RUN
 

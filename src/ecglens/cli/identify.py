@@ -103,7 +103,7 @@ def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
         for model, figures in data["models"].items()
         for metric, figure in figures.items()
     ]
-    about = f"{data['n_people']} people, {data['n_records']} recordings, {data['protocol']}; {clock(seconds)}"
+    about = f"{data['n_people']:,} people, {data['n_records']:,} recordings, {data['protocol']}; {clock(seconds)}"
     table = columns(("model", "figure", "value and 95 % interval", "chance"), rows)
     return "\n".join([headline(data), about, *_parts_in_words(data), "", table, "", f"Page: {page}"])
 

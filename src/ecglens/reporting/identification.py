@@ -67,11 +67,11 @@ def headline(data: Mapping[str, Any]) -> str:
         told = f"The {data['task']} of {whom} is told by {model} with a balanced accuracy of "
         return f"{told}{interval(figures[metric])} (chance {number(figures[metric]['chance'])}).{inflated}"
     if metric == "eer":
-        found = f"finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']} people"
+        found = f"finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']:,} people"
         chance = f"chance {number(figures['rank1']['chance'])}"
         errs = f"errs in {interval(figures['eer'])} when asked whether two are of one person"
         return f"{model} {found} ({chance}), and {errs}.{inflated}"
-    told = f"{model} names {interval(figures[metric])} of windows rightly among {data['gallery_size']} people"
+    told = f"{model} names {interval(figures[metric])} of windows rightly among {data['gallery_size']:,} people"
     return f"{told} (chance {number(figures[metric]['chance'])}).{inflated}"
 
 
@@ -112,7 +112,7 @@ def _first(data: Mapping[str, Any]) -> Section:
         (TITLES.get(metric, metric), interval(figure), number(figure["chance"]))
         for metric, figure in data["models"][model].items()
     )
-    counts = f"{data['n_people']} people, {data['n_records']} recordings"
+    counts = f"{data['n_people']:,} people, {data['n_records']:,} recordings"
     caption = f"{model}, the worst of {len(data['models'])} attackers. {counts}."
     text = (
         "This is a lower bound of the risk: an attacker with more data, more leads or more time does better. It holds "
@@ -344,11 +344,11 @@ def _people(about: Mapping[str, Any]) -> Section:
         (s["name"], *(str(s[role]) for role in ("train", "valid", "enrol", "probe"))) for s in about["splits"]
     )
     tables = (
-        Table(("", "", "people"), rows, f"{data['n_windows']} windows of {data['n_records']} recordings."),
+        Table(("", "", "people"), rows, f"{data['n_windows']:,} windows of {data['n_records']:,} recordings."),
         Table(("split", "trained on", "to choose on", "in the gallery", "looked for"), splits, _PARTS),
     )
     text = (f"Records left out: {left_out}.", f"Preparation: {data['preparation']}.")
-    return Section("Whose ECGs", f"{data['n_people']} people.", (), tables, text, str(data["citation"]))
+    return Section("Whose ECGs", f"{data['n_people']:,} people.", (), tables, text, str(data["citation"]))
 
 
 def _provenance(about: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
