@@ -4,8 +4,9 @@
     ecglens train --data PTBXL --task subdiagnostic --min-patients 20 --model lenet --folds all --out RUNS/sub-lenet
     ecglens train ... --model xresnet1d50 --folds all --out RUNS/sub-xresnet            (hours; "not run" without)
     ecglens aggregate RUNS/sub-lenet --data PTBXL --target NORM,LVH,CLBBB,IMI,AMI --even-if-failed --out OUT/lenet
-    python benchmarks/glocal.py --data PTBXL --lenet OUT/lenet/maps [--xresnet OUT/xresnet/maps] [--attention RUN]
-                               [--occlusion RUN] [--out benchmarks/glocal.json]
+    ecglens aggregate RUNS/sub-lenet --data PTBXL --target all --even-if-failed --out OUT/all
+    python benchmarks/glocal.py --data PTBXL --lenet OUT/lenet/maps [--xresnet OUT/xresnet/maps] [--every OUT/all]
+                               [--attention RUN] [--occlusion RUN] [--out benchmarks/glocal.json]
 
 The expectation (`glocal_expectation.csv`, `glocal_lead_claims.csv`) was written down before the first run. RUN of the
 lead claims is a finished `ecglens explain --data` on superclasses: `attention` of ECGNet, `occlusion_lead` of any. What
@@ -27,7 +28,7 @@ from ecglens.aggregation.glocal import Averaging, Glocal, aggregate
 from ecglens.aggregation.groups import difference
 from ecglens.aggregation.marks import marks_cache
 from ecglens.aggregation.selection import group, refuse_few
-from ecglens.aggregation.tables import as_dict, between_as_dict, cell_words
+from ecglens.aggregation.tables import WORDS, as_dict, between_as_dict, cell_words
 from ecglens.cli.console import ProgressLine
 from ecglens.cohort import Cohort
 from ecglens.datasets.load import load_cohort
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder of PTB-XL")
     for name in ("lenet", "xresnet", "attention", "occlusion"):
         parser.add_argument(f"--{name}", type=Path, help="a finished `ecglens explain --data`")
+    parser.add_argument("--every", type=Path, help="a finished `ecglens aggregate --target all`")
     parser.add_argument("--compare", default="sex,age:65,device,site,correct")
     parser.add_argument("--pictures", type=Path, help="folder for the pictures")
     parser.add_argument("--out", type=Path, default=HERE / "glocal.json")
@@ -78,6 +80,8 @@ def main() -> None:
         folder = getattr(asked, name)
         if folder is not None or f"leads_{name}" not in found:
             found[f"leads_{name}"] = NOT_RUN if folder is None else _lead_claims(ExplainedCohort.open(folder), cohort)
+    if asked.every is not None:
+        found["every"] = {one["target"]: _first(one) for one in read_json(asked.every / "aggregate.json")["targets"]}
     write_json(asked.out, clean(found))
 
 
@@ -109,6 +113,16 @@ def _judged(one: Glocal) -> dict[str, Any]:
         shifted = np.where(np.isfinite(one.summary.mean), one.null.shifted(), np.nan)
         kept["hits"] = _hits(one, one.summary.mean, expected, shifted)
     return kept
+
+
+def _first(told: dict[str, Any]) -> dict[str, Any]:
+    """Return the three largest of a target's cells that exceed the shift null."""
+    sure = [cell for cell in told["cells"] if cell["q"] is not None and cell["q"] <= 0.05]
+    top = sorted(sure, key=lambda cell: cell["rank"])[:3]
+    return {
+        "n_records": told["n_records"], "n_patients": told["n_patients"], "n_significant": len(sure),
+        "top": [{"cell": f"{WORDS[cell['segment']]} in {cell['lead']}", **cell} for cell in top],
+    }  # fmt: skip
 
 
 def _hits(

@@ -62,6 +62,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "audits": ("docs/methods/audit.md", audit.audits),
     "claims": ("docs/methods/audit.md", audit.claims),
     "glocal-largest": ("docs/methods/glocal.md", glocal.largest),
+    "glocal-every": ("docs/methods/glocal.md", glocal.every),
     "glocal-expected": ("docs/methods/glocal.md", glocal.expected),
     "glocal-groups": ("docs/methods/glocal.md", glocal.groups),
     "glocal-claims": ("docs/methods/glocal.md", glocal.claims),

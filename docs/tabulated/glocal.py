@@ -26,6 +26,25 @@ def largest(root: Path) -> str:
     return f"{grid(head, rows)}\n\n{_architectures(root)}"
 
 
+def every(root: Path) -> str:
+    """Return the three largest cells of every class that has enough records."""
+    found = measured(root, "glocal").get("every")
+    if not found:
+        return NOT_RUN
+    rows = [
+        (name, f"{told['n_records']:,} / {told['n_patients']:,}",
+         "; ".join(f"{cell['cell']} {cell['lift']:.1f}" for cell in told["top"]), f"{told['n_significant']:,}")
+        for name, told in found.items()
+    ]  # fmt: skip
+    head = (
+        "class",
+        "records / patients",
+        "the three largest cells, with their lift",
+        "cells beyond slid maps (q 0.05)",
+    )
+    return grid(head, rows)
+
+
 def expected(root: Path) -> str:
     """Return how many of the largest cells were expected."""
     rows = []

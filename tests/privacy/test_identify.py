@@ -203,6 +203,8 @@ def test_of_two_databases_each_is_told_alone(tmp_path: Path):
     assert set(told["controls"]["within_database"]["cnn"]) == {"toy", "other"}
     assert set(told["controls"]["leave_one_database_out"]) == {"toy", "other"}
     assert told["controls"]["database_prediction"] is not None
+    one = identify(both[:1], tmp_path / "one", task="sex", **HOW).data
+    assert one["controls"]["within_database"] is None
 
 
 @pytest.mark.parametrize("model", ["unveiled-lr", "unveiled-tree"])

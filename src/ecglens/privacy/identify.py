@@ -207,15 +207,11 @@ def _data(
     told["attack_alive"] = None
     if protocol == "paper" and task == "person" and "transecg" in figures:
         told["attack_alive"] = bool(figures["transecg"]["accuracy"]["value"] >= ALIVE)
-    if task == "person":
-        told["within_database"] = None
-    else:
-        told["within_database"] = {
-            model: {
-                metric.removeprefix("within_"): each[metric] for metric in list(each) if metric.startswith("within_")
-            }
-            for model, each in figures.items()
-        } or None
+    within = {
+        model: {metric.removeprefix("within_"): each[metric] for metric in each if metric.startswith("within_")}
+        for model, each in figures.items()
+    }
+    told["within_database"] = within if any(within.values()) else None
     return {
         "task": task, "protocol": protocol, "n_people": int(part["person"].nunique()),
         "n_records": int(part["recording"].nunique()),
