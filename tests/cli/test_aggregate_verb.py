@@ -67,6 +67,18 @@ def test_from_a_bundle_to_a_page(cli: Cli, stranger: Path, data_folder: Path, tm
     assert (out / "maps" / "arrays" / "saliency.npy").stat().st_mtime_ns == before
 
 
+def test_too_few_labelled_records_are_refused_before_any_map_is_made(
+    cli: Cli, stranger: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    command = ("aggregate", stranger, "--data", data_folder, "--fold", "all", "--out", tmp_path / "out", "--limit", 30)
+    for target in ("MI", "all"):
+        code, told, _ = cli(*command, "--target", target)
+        assert (code, told["error"]["kind"]) == (3, "too_few")
+        assert not (tmp_path / "out" / "maps").exists()
+    assert cli(*command, "--target", "MI", "--select", "predicted")[0] in (0, 3, 7)
+    assert (tmp_path / "out" / "maps").exists()  # whom the network calls MI is known by then alone
+
+
 def test_from_explained_maps(cli: Cli, maps: Path, data_folder: Path, tmp_path: Path, small_cohort: Cohort) -> None:
     code, told, err = cli("aggregate", maps, "--data", data_folder, "--by", "beat", "--target", "MI",
                           "--out", tmp_path / "beat")  # fmt: skip
@@ -241,6 +253,7 @@ def test_the_other_run_of_a_comparison_is_asked_for_its_verdict_too(
         (["--fold", "10"], 2, "none with maps that are made"),
         (["--limit", "5"], 2, "none with maps that are made"),
         (["--compare", "age:old"], 2, "age:65"),
+        (["--compare", "age:nan"], 2, "age:65"),
         (["--target", "MI", "--compare", "device"], 3, "no device is known"),
         (["--target", "MI", "--min-beats", "60"], 3, "20 or more"),
     ],

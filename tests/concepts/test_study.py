@@ -122,7 +122,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_cells(world, tmp_path: Path) 
     again = study_concepts(bundle, cohort, concepts, tmp_path / "b", **asked, resume=True)
     assert again.about == whole.about == ConceptTest.open(tmp_path / "b").about
     page = render(concepts_report(again))
-    assert "What goes along with what" in page
+    assert page.index("What goes along with what") < page.index("Verdicts")
     assert "120 records of 120 patients" in page
 
 
@@ -131,7 +131,8 @@ def test_what_cannot_be_asked_is_left_out_with_counts(world, tmp_path: Path) -> 
     label = frozenset(cohort.labels.index[cohort.labels["UP"] == 1])
     opposite = frozenset(cohort.labels.index[cohort.labels["UP"] == 0])
     few = frozenset(list(cohort.record_ids)[:19])
-    given = {"none": frozenset(), "label": label, "opposite": opposite, "few": few, "loud": lists["loud"]}
+    near = label - {min(label)}
+    given = {"none": frozenset(), "label": label, "opposite": opposite, "few": few, "loud": lists["loud"], "near": near}
     concepts = [Concept(name, name, records=records) for name, records in given.items()]
     how = Directions(n_cavs=2)
     found = study_concepts(bundle, cohort, concepts, tmp_path / "a", layers=["pool"], how=how, n_random=100)
@@ -140,6 +141,8 @@ def test_what_cannot_be_asked_is_left_out_with_counts(world, tmp_path: Path) -> 
         "none": "empty_concept", "label": "concept_is_label", "opposite": "concept_is_label", "few": "too_few",
     }  # fmt: skip
     assert "19 records of 19 patients" in told["few"][1]
+    (warning,) = [words for words in found.about["warnings"] if "Matthews" in words]
+    assert warning.startswith("near nearly is UP (Matthews' correlation 0.9")
     with pytest.raises(InputError) as refused:
         study_concepts(bundle, cohort, concepts[:4], tmp_path / "b", layers=["pool"], how=how)
     assert refused.value.kind == "no_concepts"

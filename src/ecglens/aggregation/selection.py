@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import pandas as pd
 from ecglens.cohort import Cohort
 from ecglens.errors import InputError, UsageError
 from ecglens.explainers.explained import ExplainedCohort
+from ecglens.prediction.evaluate import people_of
 from ecglens.statistics.least_group import LEAST_PATIENTS, LEAST_RECORDS, is_too_small
 
 LABELLED, PREDICTED, TOP = "labelled", "predicted", "top100"
@@ -145,11 +147,26 @@ def refuse_few(name: str, records: Sequence[str], explained: ExplainedCohort) ->
     """Raise InputError where a group has fewer than 20 records or 10 patients."""
     n_patients = explained.records.loc[list(records), "patient"].nunique() if len(records) else 0
     if is_too_small(len(records), n_patients):
-        raise InputError(
-            name, "group", f"{len(records)} records of {n_patients} patients",
-            f"at least {LEAST_RECORDS} records and {LEAST_PATIENTS} patients",
-            "choose another target, group or --select", kind="too_few",
-        )  # fmt: skip
+        raise _too_few(name, len(records), n_patients)
+
+
+def refuse_few_labelled(cohort: Cohort, targets: Sequence[str]) -> None:
+    """Raise InputError where none of the targets labels 20 records of 10 patients: whatever is left out later."""
+    people, sizes = np.array(people_of(cohort), dtype=object), {}
+    for name in targets:
+        has = cohort.labels[name].to_numpy() == 1
+        sizes[name] = int(has.sum()), len(set(people[has]))
+    if sizes and all(is_too_small(*size) for size in sizes.values()):
+        name = max(sizes, key=lambda one: sizes[one])
+        raise _too_few(name, *sizes[name])
+
+
+def _too_few(name: str, n_records: int, n_patients: int) -> InputError:
+    return InputError(
+        name, "group", f"{n_records} records of {n_patients} patients",
+        f"at least {LEAST_RECORDS} records and {LEAST_PATIENTS} patients", "choose another target, group or --select",
+        kind="too_few",
+    )  # fmt: skip
 
 
 def _split(name: str, a: str, b: str, in_a: pd.Series, in_b: pd.Series) -> Groups:
@@ -159,9 +176,12 @@ def _split(name: str, a: str, b: str, in_a: pd.Series, in_b: pd.Series) -> Group
 
 def _years(by: str) -> float:
     try:
-        return float(by.removeprefix("age:"))
+        years = float(by.removeprefix("age:"))
     except ValueError:
-        raise UsageError("aggregate", "--compare", by, "age:YEARS, such as age:65") from None
+        years = math.nan
+    if not math.isfinite(years):
+        raise UsageError("aggregate", "--compare", by, "age:YEARS, such as age:65")
+    return years
 
 
 def _by_age(years: float, table: pd.DataFrame) -> Groups:

@@ -148,6 +148,7 @@ def _source(asked: Asked) -> _Source:
     verdicts = verdicts_on(bundle, asked.where, asked.audit)
     drawn_methods(methods, verdicts, asked.even_if_failed)
     cohort = load_for(bundle, asked.data, asked.dataset)
+    _refuse_few_labelled(asked, cohort)
     return _Source(bundle, None, cohort, verdict_of(methods[0], verdicts), bundle.name)
 
 
@@ -224,6 +225,19 @@ def _explain(asked: Asked, source: _Source, run: Run) -> ExplainedCohort:
     return explain_records(
         asked.where, source.bundle, source.cohort, chosen, targets, methods, folder, verdicts=verdicts
     )[0]  # fmt: skip
+
+
+def _refuse_few_labelled(asked: Asked, cohort: Cohort) -> None:
+    """Raise InputError where no target has enough labelled records: known before hours go into their maps."""
+    from ecglens.aggregation.selection import LABELLED, refuse_few_labelled
+    from ecglens.cli.evaluate import choose_records
+    from ecglens.cli.explain import first_records, target_names
+
+    if asked.select != LABELLED:
+        return
+    part = first_records(choose_records(asked.where, cohort, asked.fold)[1], asked.limit)
+    named = target_names(asked.target)
+    refuse_few_labelled(part, list(part.classes) if ALL in named else [name for name in named if name in part.classes])
 
 
 def _targets(asked: Asked, explained: ExplainedCohort) -> list[str]:

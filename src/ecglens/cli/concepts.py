@@ -133,6 +133,8 @@ def _whom(
 
 
 def _in_words(found: ConceptTest, page: Path) -> str:
+    from ecglens.reporting.concepts import together
+
     about: dict[str, Any] = found.about
     told = [cell for cell in about["cells"] if cell["verdict"] != "cannot tell"]
     rows = []
@@ -143,7 +145,7 @@ def _in_words(found: ConceptTest, page: Path) -> str:
         rows.append((*key, layers, f"{best['score']:.2f}", f"{best['accuracy']:.2f}"))
     text = (
         f"{about['bundle']}, {len(about['networks'])} network(s), {about['n']:,} records of {about['n_patients']:,} "
-        f"patients that they had not seen\nLabel rule: {about['label_rule']}\n\n"
+        f"patients that they had not seen\nLabel rule: {about['label_rule']}\n{together(about)}\n\n"
     )
     table = columns(("concept", "class", "verdict", "layers", "score", "accuracy"), rows) if rows else "No verdict."
     n_grey = len(about["cells"]) - len(told)

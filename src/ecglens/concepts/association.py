@@ -44,6 +44,16 @@ def associate(
     return pd.DataFrame(rows)
 
 
+def nearly_labels(table: pd.DataFrame) -> list[str]:
+    """Return a warning for each concept that nearly is a label, or its opposite: 0.9 or more in `associate`'s table."""
+    near = table[table["mcc"].abs() >= NEARLY]
+    return [
+        f"{row['concept']} nearly is {row['class']} (Matthews' correlation {row['mcc']:.2f}): what is found for one "
+        "cannot be told from the other."
+        for row in near.to_dict("records")
+    ]
+
+
 def matthews(cells: np.ndarray) -> np.ndarray:
     """Return the correlation of two yes-no variables from counts [..., both, first only, second only, neither].
 

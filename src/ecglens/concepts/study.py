@@ -19,7 +19,7 @@ import pandas as pd
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort, Excluded
 from ecglens.concepts.answers import Answers, Directions, answers_of
-from ecglens.concepts.association import associate
+from ecglens.concepts.association import associate, nearly_labels
 from ecglens.concepts.cells import cells_of
 from ecglens.concepts.definition import Concept
 from ecglens.concepts.groups import Group, classes_of, groups_of
@@ -173,7 +173,8 @@ class _Study:
             "n_patients": len(set(self.people[scored])), "n_fitted": len(self.cohort),
             "label_rule": self.cohort.label_rule, "bundle": self.bundle.name, "data": self.cohort.name,
             "fit": self.how.fit, "steps": self.how.steps, "cavs": self.how.n_cavs, "random": self.n_random,
-            "warnings": _warnings(self.n_random, len(self.layers), len(classes)), "excluded": excluded,
+            "warnings": _warnings(self.n_random, len(self.layers), len(classes)) + nearly_labels(association),
+            "excluded": excluded,
         }  # fmt: skip
         write_json(self.run.folder / RESULT, {"schema": 1} | told)
         self.run.note(finished=True)

@@ -36,7 +36,7 @@ def concepts_report(found: ConceptTest, provenance: Sequence[tuple[str, str]] = 
         f"{about['bundle']}, {len(about['networks'])} network{'s' * (len(about['networks']) > 1)}, on {about['data']}: "
         f"{about['n']:,} records of {about['n_patients']:,} patients that the networks had not seen"
     )
-    sections = (_verdicts(found), _association(found), _concepts(about), _undecided(found), *_left_out(about),
+    sections = (_association(found), _verdicts(found), _concepts(about), _undecided(found), *_left_out(about),
                 Section("Limits", text=LIMITS))  # fmt: skip
     return Report("What the network uses concepts for", subtitle, sections, tuple(provenance))
 
@@ -83,7 +83,8 @@ def _conclusion(cells: pd.DataFrame) -> str:
 
 
 def _method(about: dict[str, Any]) -> str:
-    fit = "linear discriminant in closed form" if about["fit"] == "closed" else "stochastic gradient descent"
+    sgd = about["fit"] != "closed"
+    fit = "stochastic gradient descent" if sgd else "linear discriminant in closed form"
     return (
         f"{about['cavs']} directions per network and split ({fit}; layers: {about['steps']} of their steps), from "
         "two thirds of the people, against as many records without the concept that are alike in age, sex and NORM. "
@@ -93,18 +94,26 @@ def _method(about: dict[str, Any]) -> str:
         "correction over layers and classes. Slope: how much more of the class's logit is read in records with the "
         "concept, in standard deviations. Stability: mean cosine between a network's directions. Intervals: 95 %, "
         f"resampling patients. Labels: {about['label_rule']}."
+        + (" The test is of directions in closed form, whatever the scores are made of." if sgd else "")
     )
 
 
+def together(about: dict[str, Any]) -> str:
+    """Name the concepts and diagnoses that go together most."""
+    pairs = [f"{row['concept']} and {row['class']} ({row['mcc']:.2f})" for row in _strong(about)[:8]]
+    return f"Go together: {listed(pairs)}." if pairs else "No concept goes along with a diagnosis by more than 0.3."
+
+
+def _strong(about: dict[str, Any]) -> list[dict[str, Any]]:
+    known = [row for row in about["association"] if row["mcc"] is not None and abs(row["mcc"]) >= STRONG]
+    return sorted(known, key=lambda row: -abs(row["mcc"]))
+
+
 def _association(found: ConceptTest) -> Section:
-    table = found.association
-    known = [row for row in found.about["association"] if row["mcc"] is not None and abs(row["mcc"]) >= STRONG]
-    strong = sorted(known, key=lambda row: -abs(row["mcc"]))
-    pairs = [f"{row['concept']} and {row['class']} ({row['mcc']:.2f})" for row in strong[:8]]
-    text = f"Go together: {listed(pairs)}." if pairs else "No concept goes along with a diagnosis by more than 0.3."
+    table, text = found.association, together(found.about)
     rows = tuple(
         (row["concept"], row["class"], _mcc(row), f"{row['n_both']:,}", f"{row['n']:,} / {row['n_patients']:,}")
-        for row in strong
+        for row in _strong(found.about)
     )
     caption = f"Pairs with a correlation of {STRONG:g} or more, in brackets the 95 % interval, resampling patients."
     tables = (Table(("Concept", "Diagnosis", "Correlation", "With both", "Records / patients"), rows, caption),)
