@@ -272,6 +272,15 @@ def test_doubt_that_knows_finds_errors_and_is_told_apart_from_one_that_does_not(
     assert found["states"]["risk"][-1] == pytest.approx(found["error_rate"])
 
 
+def test_tied_doubts_have_no_order_in_resamples_either():
+    truth, decided = np.zeros((200, 1)), np.zeros((200, 1))
+    decided[:40] = 1  # the wrong ones stand first
+    found = certainty_of(decided, truth, {"states": np.zeros((200, 1))}, [str(k) for k in range(200)])["states"]["aurc"]
+    assert found["value"] == pytest.approx(0.2)
+    assert found["low"] == pytest.approx(0.2 - 1.96 * np.sqrt(0.16 / 200), abs=0.015)
+    assert found["high"] == pytest.approx(0.2 + 1.96 * np.sqrt(0.16 / 200), abs=0.015)
+
+
 def test_unknown_labels_are_no_errors():
     truth = np.array([[1.0], [np.nan], [0.0], [0.0]])
     found = certainty_of(np.zeros((4, 1)), truth, {"a": np.zeros((4, 1)), "b": np.zeros((4, 1))}, list("abcd"))

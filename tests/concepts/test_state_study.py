@@ -308,5 +308,8 @@ def test_the_verb_from_folder_to_page(cli, tiny_folder, data_folder, tmp_path, m
     code, told, _ = cli("segment-states", tiny_folder, "--data", data_folder, "--fold", "all", "--out", out)
     assert code == 6
     assert told["error"]["kind"] == "leak"
-    code, told, _ = cli("segment-states", tiny_folder, "--data", "simulated", "--fold", "all", "--out", out, "--k", "x")
-    assert (code, told["error"]["kind"]) == (2, "usage")
+    for k in ("x", "\u00b2"):
+        code, told, _ = cli(
+            "segment-states", tiny_folder, "--data", "simulated", "--fold", "all", "--out", out, "--k", k
+        )
+        assert (code, told["error"]["kind"]) == (2, "usage")

@@ -97,6 +97,13 @@ def test_too_many_states_are_refused_in_one_line(k, error):
     assert error is UsageError or raised.value.kind == "too_many_states"
 
 
+def test_places_that_are_drawn_again_are_no_new_ones():
+    many = np.repeat(np.random.default_rng(0).normal(size=(100, 3)), 50, axis=0)
+    fit_states(many, 5)
+    with pytest.raises(InputError, match="at most 5: 100 different places to fit on, 20 a state"):
+        fit_states(many, 6)
+
+
 def test_equal_places_carry_one_state_only():
     with pytest.raises(InputError, match="at most 1"):
         fit_states(np.ones((500, 3)), 2)

@@ -59,6 +59,14 @@ def test_bic_leaves_one_mixture_to_choose_from_or_none():
     assert blind([one("kmeans", 2, 0.3, 0.5), two, shaky]) is shaky, "nothing left is stable: what comes nearest"
 
 
+def test_what_cannot_be_halved_is_chosen_by_silhouette_and_what_has_too_few_clusters_is_no_candidate():
+    unknown = [Candidate("kmeans", k, np.zeros(40, np.intp), s, np.nan, np.nan) for k, s in ((2, 0.1), (3, 0.4))]
+    assert blind(unknown).k == 3
+    two_values = np.repeat([[0.0], [1.0]], 20, axis=0)
+    found = try_all(two_values, [str(k) for k in range(40)], methods=("kmeans",))
+    assert [one.k for one in found] == [2]
+
+
 def test_bic_tells_two_clouds_from_one():
     for apart, several in ((5.0, True), (0.0, False)):
         vectors, _, people = planted(apart=apart)

@@ -106,7 +106,10 @@ def group_and_truth(bundle: Bundle, cohort: Cohort, asked: Asked) -> tuple[np.nd
     if not group or not set(group) <= set(wide):
         raise UsageError("find-subtypes", "--group", asked.group, f"one or more of {', '.join(map(str, wide))}")
     if len(names) == 1 or not set(names) <= set(fine):
-        raise UsageError("find-subtypes", "--truth", asked.truth, f"two or more of {', '.join(map(str, fine))}")
+        allowed = (
+            f"two or more of {', '.join(map(str, fine))}" if len(fine) > 1 else "none: these data have no sub-labels"
+        )
+        raise UsageError("find-subtypes", "--truth", asked.truth, allowed)
     inside = wide[group].eq(1).any(axis=1).to_numpy()
     if not names:
         return inside, None

@@ -93,7 +93,7 @@ def _number(text: str) -> int | str:
 
     if text == "auto":
         return text
-    if not text.isdigit():
+    if not text.isdecimal():  # "²" is a digit
         raise UsageError("segment-states", "--k", text, "auto, or 1 to 64")
     return int(text)
 

@@ -110,16 +110,18 @@ def _macro(wrong: Floats, doubt: Floats, every: np.ndarray) -> Floats:
 
 
 def _aurc_drawn(wrong: Floats, doubt: np.ndarray, every: np.ndarray) -> Floats:
-    """Return the area under risk over coverage [1 + resample], all classes together."""
+    """Return the area under risk over coverage [1 + resample], all classes together; ties as in `risk_coverage`."""
     record = np.repeat(np.arange(len(wrong)), wrong.shape[1]).reshape(wrong.shape)
     known = ~np.isnan(wrong)
     order = np.argsort(np.asarray(doubt, float)[known], stable=True)
     errors, owner = wrong[known][order], record[known][order]
     if not len(order):
         return np.full(len(every), np.nan)
-    out = [aurc(wrong[known], np.asarray(doubt, float)[known])]
-    for weights in every[1:]:
+    tied = np.unique(np.asarray(doubt, float)[known][order], return_inverse=True)[1]
+    out = []
+    for weights in every:
         mass = weights[owner].astype(float)
-        kept, lost = mass.cumsum(), (mass * errors).cumsum()
+        of_ties = np.bincount(tied, mass * errors) / np.maximum(np.bincount(tied, mass), 1e-12)
+        kept, lost = mass.cumsum(), (mass * of_ties[tied]).cumsum()
         out.append(float((lost / np.maximum(kept, 1e-12) * mass).sum() / max(kept[-1], 1e-12)))
     return np.array(out)

@@ -99,11 +99,12 @@ def check_k(vectors: np.ndarray, k: int) -> None:
     """Raise where that many states cannot be fitted to vectors [place, axis]."""
     if k < 1:
         raise UsageError("segment-states", "--k", k, "auto, or 1 or more")
-    most = min(len(vectors) // LEAST_PLACES, len(np.unique(vectors[: 50 * max(k, 100)].round(6), axis=0)))
-    if k > max(most, 1):
+    different = len({place.tobytes() for place in np.asarray(vectors).round(6)})  # the same may be drawn again
+    most = max(different // LEAST_PLACES, 1)
+    if k > most:
         raise InputError(
             "segment-states", "--k", k,
-            f"at most {max(most, 1)}: {len(vectors):,} places to fit on, {LEAST_PLACES} a state",
+            f"at most {most}: {different:,} different places to fit on, {LEAST_PLACES} a state",
             "choose fewer states, or give more records", kind="too_many_states",
         )  # fmt: skip
 

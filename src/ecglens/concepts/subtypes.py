@@ -98,6 +98,7 @@ def try_all(
 ) -> list[Candidate]:
     """Return every candidate of the grid for vectors [record, component]; `people`: whose record it is.
 
+    Where fewer clusters than asked for come out, since few vectors differ, there is no such candidate.
     Raises InputError for a group of fewer than 30 records.
     """
     if len(vectors) < LEAST:
@@ -107,7 +108,8 @@ def try_all(
         )  # fmt: skip
     values = np.asarray(vectors, dtype=np.float64)
     owners = np.unique(np.array(people, dtype=object).astype(str), return_inverse=True)[1]
-    return [_candidate(values, owners, method, k, seed) for method in methods for k in ks]
+    found = [_candidate(values, owners, method, k, seed) for method in methods for k in ks]
+    return [one for one in found if len(np.unique(one.labels)) == one.k]
 
 
 def blind(candidates: Sequence[Candidate], one_normal: float = float("nan")) -> Candidate:
@@ -122,7 +124,7 @@ def blind(candidates: Sequence[Candidate], one_normal: float = float("nan")) -> 
     stable = [one for one in standing if one.stable]
     if stable:
         return max(stable, key=lambda one: (one.silhouette, -one.k))
-    return max(standing, key=lambda one: (one.halves, one.silhouette))
+    return max(standing, key=lambda one: tuple(np.nan_to_num([one.halves, one.silhouette], nan=-1.0)))
 
 
 def bic_of_one_normal(vectors: np.ndarray) -> float:

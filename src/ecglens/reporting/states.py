@@ -153,8 +153,11 @@ def _adds(about: dict[str, Any]) -> Section:
                             ("input", "straight lines drawn through the state's stretches"),
                             ("shifted", "straight lines through as many stretches elsewhere"))
     )  # fmt: skip
-    test = Table(("The state is taken away", "Correlation with what it adds [95 %]", "Records"), rows,
-                 "Is what a state adds what the logit loses without it?")  # fmt: skip
+    test = Table(
+        ("The state is taken away", "Correlation with what it adds [95 %]", "Records"), rows,
+        "Is what a state adds what the logit loses without it? With average features the two differ by at most "
+        f"{ablation['largest_difference']:.2g} of a logit.",
+    )  # fmt: skip
     return Section("What they add", words, (figure,), (test,), (
         SPLIT[about["split"]] + gap, f"Logits of average features: {average}.",
     ))  # fmt: skip
