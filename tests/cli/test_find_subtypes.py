@@ -41,8 +41,8 @@ def ptbxl(tmp_path) -> Path:
     return tmp_path
 
 
-def chosen(bundle, folder, group, truth, task="subdiagnostic"):
-    asked = Asked(str(folder), None, group, "signals", truth, task, "called", "")
+def chosen(bundle, folder, group, truth, task="subdiagnostic", alone=False):
+    asked = Asked(str(folder), None, group, "signals", truth, task, "called", "", alone)
     cohort = load_for(bundle, asked.data, every_label=True)
     inside, sublabels = group_and_truth(bundle, cohort, asked)
     records = np.array(cohort.record_ids)
@@ -82,6 +82,17 @@ def test_what_the_data_do_not_have_is_refused_with_what_they_have(tiny_bundle, p
             chosen(bundle, ptbxl, "MI", truth)
     with pytest.raises(UsageError, match="superdiagnostic, subdiagnostic"):
         chosen(bundle, ptbxl, "MI", "AMI,IMI", task="colour")
+
+
+def test_alone_keeps_those_with_one_sub_label(tiny_bundle, ptbxl):
+    bundle = knowing(tiny_bundle, "superdiagnostic", 0)
+    everybody, one_label = chosen(bundle, ptbxl, "MI", "AMI,IMI")
+    alone, compared = chosen(bundle, ptbxl, "MI", "AMI,IMI", alone=True)
+    assert compared == one_label
+    assert alone == set(one_label) == {"1", "2"}
+    assert {"3", "4"} < everybody  # both at once; another infarction
+    with pytest.raises(UsageError, match="--alone"):
+        chosen(bundle, ptbxl, "MI", "", alone=True)
 
 
 def test_a_folder_of_ones_own_may_have_labels_that_the_network_lacks(cli, tiny_folder, tmp_path):

@@ -33,6 +33,7 @@ def find_subtypes(
     by: str = typer.Option("attributions", help="What records are clustered by: attributions, signals, or features."),
     truth: str = typer.Option("", help="Sub-labels to compare with afterwards, joined by comma: AMI,IMI."),
     task: str = typer.Option(FINER_TASK, help="PTB-XL: which labels --truth is of; --group may be too."),
+    alone: bool = typer.Option(False, "--alone", help="Leave out records that have none, or several, of --truth's."),
     target: str = typer.Option("called", help="Whose logit is explained: called (each record's highest), or a class."),
     dataset: Dataset = None,
     fold: str = typer.Option("", help="Of one bundle: a fold, several, or all; default as in `evaluate`."),
@@ -44,7 +45,7 @@ def find_subtypes(
 
     Example: ecglens find-subtypes runs/folds --data ptbxl/ --group MI --truth AMI,IMI --out runs/mi
     """
-    asked = Asked(data, dataset, group, by, truth, task, target, fold)
+    asked = Asked(data, dataset, group, by, truth, task, target, fold, alone)
     raise typer.Exit(conclude(lambda: _find_subtypes(bundle, asked, out, seed, resume), as_json))
 
 
@@ -60,6 +61,7 @@ class Asked:
     task: str
     target: str
     fold: str
+    alone: bool = False
 
 
 def _find_subtypes(where: str, asked: Asked, out: Path, seed: int, resume: bool) -> Outcome:
@@ -81,7 +83,7 @@ def _find_subtypes(where: str, asked: Asked, out: Path, seed: int, resume: bool)
     family, cohort, name = choose_records(where, every, asked.fold)
     group, truth = group_and_truth(bundle, cohort, asked)
     found = run_study(
-        family or bundle, cohort, group, out, name=asked.group, by=asked.by,
+        family or bundle, cohort, group, out, name=f"{asked.group}{' alone' * asked.alone}", by=asked.by,
         truth=truth, target=asked.target, seed=seed, resume=resume,
         arguments={"bundle": where, "data": asked.data, "fold": name, "truth": asked.truth, "task": asked.task},
         cache=Cache(default_cache()), progress=ProgressLine(),
@@ -97,7 +99,7 @@ def _find_subtypes(where: str, asked: Asked, out: Path, seed: int, resume: bool)
 def group_and_truth(bundle: Bundle, cohort: Cohort, asked: Asked) -> tuple[np.ndarray, pd.Series | None]:
     """Return who is in the group, bool [record], and the sub-label of each record that has exactly one, by record id.
 
-    Raises UsageError for labels that the data do not have.
+    Raises UsageError for labels that the data do not have, and for `alone` without any to be alone.
     """
     from ecglens.errors import UsageError
 
@@ -112,9 +114,12 @@ def group_and_truth(bundle: Bundle, cohort: Cohort, asked: Asked) -> tuple[np.nd
         raise UsageError("find-subtypes", "--truth", asked.truth, allowed)
     inside = wide[group].eq(1).any(axis=1).to_numpy()
     if not names:
+        if asked.alone:
+            raise UsageError("find-subtypes", "--alone", "no --truth", "with the sub-labels that may stand alone")
         return inside, None
     own, alone = fine[names].eq(1), fine.eq(1).sum(axis=1).eq(1)
-    return inside, own.idxmax(axis=1).where(own.any(axis=1) & alone)
+    truth = own.idxmax(axis=1).where(own.any(axis=1) & alone)
+    return inside & (truth.notna().to_numpy() | (not asked.alone)), truth
 
 
 def _labels(bundle: Bundle, cohort: Cohort, asked: Asked) -> tuple[pd.DataFrame, pd.DataFrame]:
