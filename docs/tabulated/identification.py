@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ecglens.statistics.classification import FIGURES
 from tabulated.layout import ROOT, grid, interval
 
 NOT_RUN = "Not measured yet: `python benchmarks/identification.py`."
@@ -20,7 +21,6 @@ PUBLISHED = {
     "sex": {"transecg": 0.899, "unveiled (best)": 0.755, "cnn": 0.857, "lstm": 0.863},
     "age": {"transecg": 0.899, "unveiled (best)": 0.671, "cnn": 0.834, "lstm": 0.849},
 }
-NAMED = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
 
 
 def named(root: Path = ROOT) -> str:
@@ -49,9 +49,10 @@ def table_one(root: Path = ROOT) -> str:
             if "accuracy" in figures:
                 rows.append((
                     told["task"], f"{_protocol(told)}, {_data(run)}", model,
-                    *(interval(figures[metric]) for metric in NAMED), f"{told['n_people']:,}", _whole_cost(told, model),
+                    *(interval(figures[metric]) for metric in FIGURES), f"{told['n_people']:,}",
+                    _whole_cost(told, model),
                 ))  # fmt: skip
-    header = ("task", "split, data", "model", *(metric.replace("_", " ") for metric in NAMED), "people",
+    header = ("task", "split, data", "model", *(metric.replace("_", " ") for metric in FIGURES), "people",
               "parameters, multiply-additions, seconds")  # fmt: skip
     return grid(header, rows)
 

@@ -35,8 +35,8 @@ def states(root: Path = ROOT) -> str:
               "random weights", "shifted", "split", "left over", "a step sees")  # fmt: skip
     one = next(iter(_told(root).values()))
     return (
-        f"{grid(header, rows)}\n\nRecords that no network was trained on (fold 10; of a family 600 of all, each by the "
-        f"one that had not seen it). Label rule: {one['label_rule']}."
+        f"{grid(header, rows)}\n\nRecords that no network was trained on (fold 10; of a family all folds, each by the "
+        f"network that had not seen it). Label rule: {one['label_rule']}."
     )
 
 

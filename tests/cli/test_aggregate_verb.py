@@ -203,13 +203,19 @@ def test_records_of_the_same_names_but_other_people_are_refused(
     assert "another patient's" in told["error"]["message"]
 
 
-def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
-    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def failed_maps(maps: Path, tmp_path: Path) -> Path:
+    """The same maps, which note that their method failed."""
     run_folder = tmp_path / "maps"
     shutil.copytree(maps, run_folder)
     Run(run_folder).note(verdicts={"saliency": "fails"})
-    command = ("aggregate", run_folder, "--data", data_folder, "--target", "MI", "--out", tmp_path / "out")
+    return run_folder
+
+
+def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
+    cli: Cli, failed_maps: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    command = ("aggregate", failed_maps, "--data", data_folder, "--target", "MI", "--out", tmp_path / "out")
     code, told, _ = cli(*command)
     assert (code, told["error"]["kind"]) == (4, "failed_audit")
     assert "as these maps note" in told["error"]["message"]
@@ -218,11 +224,8 @@ def test_the_verdict_of_an_audit_that_is_gone_travels_with_the_maps(
 
 
 def test_the_other_run_of_a_comparison_is_asked_for_its_verdict_too(
-    cli: Cli, maps: Path, data_folder: Path, tmp_path: Path
+    cli: Cli, maps: Path, failed_maps: Path, data_folder: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "maps"
-    shutil.copytree(maps, other)
-    Run(other).note(verdicts={"saliency": "fails"})
     command = (
         "aggregate",
         maps,
@@ -231,7 +234,7 @@ def test_the_other_run_of_a_comparison_is_asked_for_its_verdict_too(
         "--target",
         "MI",
         "--compare",
-        other,
+        failed_maps,
         "--out",
         tmp_path / "out",
     )

@@ -56,9 +56,17 @@ def risk_coverage(wrong: np.ndarray, doubt: np.ndarray) -> tuple[Floats, Floats]
     return kept / n, errors / kept
 
 
-def aurc(wrong: np.ndarray, doubt: np.ndarray) -> float:
-    """Return the mean risk over all coverages."""
-    return float(risk_coverage(wrong, doubt)[1].mean()) if len(wrong) else float("nan")
+def aurc(wrong: np.ndarray, doubt: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the mean risk over all coverages, ties as in `risk_coverage`; `weights`: how often each counts."""
+    if not len(wrong):
+        return float("nan")
+    mass = np.ones(len(wrong)) if weights is None else weights.astype(float)
+    tied = np.unique(doubt, return_inverse=True)[1]
+    risk = np.bincount(tied, mass * wrong) / np.maximum(np.bincount(tied, mass), 1e-12)
+    order = np.argsort(tied, stable=True)
+    mass, risk = mass[order], risk[tied[order]]
+    kept, lost = mass.cumsum(), (mass * risk).cumsum()
+    return float((lost / np.maximum(kept, 1e-12) * mass).sum() / max(kept[-1], 1e-12))
 
 
 def certainty_of(
@@ -110,18 +118,7 @@ def _macro(wrong: Floats, doubt: Floats, every: np.ndarray) -> Floats:
 
 
 def _aurc_drawn(wrong: Floats, doubt: np.ndarray, every: np.ndarray) -> Floats:
-    """Return the area under risk over coverage [1 + resample], all classes together; ties as in `risk_coverage`."""
-    record = np.repeat(np.arange(len(wrong)), wrong.shape[1]).reshape(wrong.shape)
+    """Return the area under risk over coverage [1 + resample], all classes together."""
     known = ~np.isnan(wrong)
-    order = np.argsort(np.asarray(doubt, float)[known], stable=True)
-    errors, owner = wrong[known][order], record[known][order]
-    if not len(order):
-        return np.full(len(every), np.nan)
-    tied = np.unique(np.asarray(doubt, float)[known][order], return_inverse=True)[1]
-    out = []
-    for weights in every:
-        mass = weights[owner].astype(float)
-        of_ties = np.bincount(tied, mass * errors) / np.maximum(np.bincount(tied, mass), 1e-12)
-        kept, lost = mass.cumsum(), (mass * of_ties[tied]).cumsum()
-        out.append(float((lost / np.maximum(kept, 1e-12) * mass).sum() / max(kept[-1], 1e-12)))
-    return np.array(out)
+    owner, flat = np.nonzero(known)[0], np.asarray(doubt, float)[known]
+    return np.array([aurc(wrong[known], flat, weights[owner]) for weights in every])
