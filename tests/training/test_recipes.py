@@ -12,8 +12,11 @@ import torch
 
 from ecglens.cohort import Cohort
 from ecglens.errors import UsageError
+from ecglens.models.lenet import initialized
+from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.pipeline import Bandpass, Resample, Standardize
 from ecglens.preprocessing.windows import Windows
+from ecglens.training.precision import PRECISIONS, at_precision
 from ecglens.training.recipes import RECIPES, STYLES, recipe_for
 from ecglens.training.train import halvings, learning_rate, train
 
@@ -90,8 +93,32 @@ def test_calibration_and_thresholds_reach_the_bundle(small_cohort: Cohort, tmp_p
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"calibration": "isotonic"}, {"thresholds": "youden"}, {"thresholds": "specificity-2"}]
+    "wrong",
+    [{"calibration": "isotonic"}, {"thresholds": "youden"}, {"thresholds": "specificity-2"}, {"precision": "half"}],
 )
 def test_what_cannot_be_calibrated_is_refused_before_training(wrong: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         replace(recipe_for("lenet"), **wrong)
+
+
+def test_bfloat16_rounds_the_forward_pass_and_nothing_else() -> None:
+    network = initialized(ARCHITECTURES["ECGNet"], {}, seed=1).eval()
+    signal = torch.randn(4, 12, 250, generator=torch.Generator().manual_seed(2))
+    exact, rounded = (at_precision(name, network, signal) for name in PRECISIONS)
+    assert exact.dtype == rounded.dtype == torch.float32
+    torch.testing.assert_close(exact, network(signal), rtol=0, atol=0)
+    assert 0 < float((rounded - exact).detach().abs().max()) < 0.05 * float(exact.detach().abs().max())
+    rounded.sum().backward()
+    assert {weight.grad.dtype for weight in network.parameters() if weight.grad is not None} == {torch.float32}
+
+
+def test_precision_is_part_of_the_recipe_and_repeats_to_the_bit(small_cohort: Cohort, tmp_path: Path) -> None:
+    usual = replace(recipe_for("lenet"), epochs=2, batch=16)
+    asked = replace(usual, precision="bfloat16")
+    assert "precision" not in usual.as_config()  # runs of before resume
+    assert asked.as_config() == usual.as_config() | {"precision": "bfloat16"}
+    plain, one, other = (
+        train(small_cohort, recipe, tmp_path / name).bundle.weights_sha256
+        for name, recipe in (("plain", usual), ("one", asked), ("other", asked))
+    )
+    assert one == other != plain

@@ -37,6 +37,9 @@ def train(
     thresholds: str = typer.Option(
         "", help="Rule of the thresholds: f1, or specificity-0.95 (any share). Default: the recipe's."
     ),
+    precision: str = typer.Option(
+        "", help="Of the forward pass: float32, bfloat16 (faster where the processor has it). Default: the recipe's."
+    ),
     folds: str = typer.Option("", help="all: cross-validation by patient, one bundle per fold."),
     seeds: int = typer.Option(1, min=1, help="Networks that differ in their seed alone; they are averaged."),
     epochs: int = typer.Option(0, min=0, help="Epochs; 0: as in the recipe."),
@@ -59,7 +62,7 @@ def train(
     # What is not asked for is not written down, so that a run can be resumed by a later version that asks for more.
     asked |= {"dataset": dataset} if dataset is not None else {}
     asked |= {"recipe_name": recipe} if recipe != "ours" else {}
-    named = {"balance": balance, "calibration": calibration, "thresholds": thresholds}
+    named = {"balance": balance, "calibration": calibration, "thresholds": thresholds, "precision": precision}
     asked |= {name: value for name, value in named.items() if value}
     asked |= {"drop_empty_classes": True} if drop_empty_classes else {}
     asked |= {"min_patients": min_patients} if min_patients else {}
@@ -94,7 +97,8 @@ def _recipe(asked: dict) -> Recipe:
     from ecglens.training.recipes import recipe_for
 
     recipe = recipe_for(asked["model"], asked.get("recipe_name", "ours"))
-    changes = {name: asked[name] for name in ("epochs", "balance", "calibration", "thresholds") if asked.get(name)}
+    named = ("epochs", "balance", "calibration", "thresholds", "precision")
+    changes = {name: asked[name] for name in named if asked.get(name)}
     if asked["min_likelihood"] is not None:
         changes["min_likelihood"] = asked["min_likelihood"]
     return replace(recipe, **changes)

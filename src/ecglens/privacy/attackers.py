@@ -26,6 +26,7 @@ from ecglens.statistics.verification import equal_error_rate, pairs
 from ecglens.training.augmentation import Augmentation, apply, draw
 from ecglens.training.loop import Lesson, learn
 from ecglens.training.loss import CosineMargin, multiclass_loss
+from ecglens.training.precision import at_precision
 from ecglens.training.recipes import Recipe
 from ecglens.training.train import learning_rate
 
@@ -133,7 +134,8 @@ def train_to_name(
         drawn = draw(recipe.augmentation, train.keys, train.signal.shape[1], train.signal.shape[2], seed, epoch)
         for batch in np.array_split(order, steps):
             x, y = apply(recipe.augmentation, drawn, train.signal, one_hot, train.keys, batch, seed, epoch)
-            yield multiclass_loss(network(torch.from_numpy(x)), torch.from_numpy(y), ones), len(batch)
+            logits = at_precision(recipe.precision, network, torch.from_numpy(x))
+            yield multiclass_loss(logits, torch.from_numpy(y), ones), len(batch)
 
     def score(_: int) -> float:
         return float((answers(network, recipe, valid.signal).argmax(axis=1) == valid.labels).mean())
@@ -170,7 +172,8 @@ def train_to_tell_apart(
                 recipe.augmentation, moved, train.signal, np.zeros((len(train.signal), 1)), train.keys, batch, seed,
                 epoch * STEPS_AN_EPOCH + step,
             )  # fmt: skip
-            yield margin(network(torch.from_numpy(x)), torch.from_numpy(people)), len(batch)
+            embeddings = at_precision(recipe.precision, network, torch.from_numpy(x))
+            yield margin(embeddings, torch.from_numpy(people)), len(batch)
 
     lesson = _lesson(recipe, STEPS_AN_EPOCH, losses, float, "kept", "the last epoch is kept:")
     learn(both, lesson, folder, journal, seed=seed, weight_decay=recipe.weight_decay, progress=progress)

@@ -13,6 +13,7 @@ from ecglens.prediction.calibration import check_choice
 from ecglens.preprocessing.pipeline import Admission, Bandpass, Preprocessing, Resample, Standardize
 from ecglens.preprocessing.windows import Windows
 from ecglens.training.augmentation import Augmentation
+from ecglens.training.precision import FLOAT32, check_precision
 
 # 0.5-40 Hz and one mean and deviation per record, at 100 Hz: what TrustECG does, and we.
 _STEPS = (Resample(100.0), Bandpass(0.5, 40.0, 2), Standardize("record"))
@@ -37,6 +38,7 @@ class Recipe:
     keep_unlabelled  keep records without a label of the task, as negatives
     calibration      how probabilities are scaled on validation (`calibration.METHODS`)
     thresholds       the rule by which validation chooses where "yes" begins (`calibration.RULES`)
+    precision        of the forward pass in training (`precision.PRECISIONS`)
     """
 
     model: str
@@ -55,13 +57,18 @@ class Recipe:
     keep_unlabelled: bool = False
     calibration: str = "platt"
     thresholds: str = "f1"
+    precision: str = FLOAT32
 
     def __post_init__(self) -> None:
         check_choice(self.calibration, self.thresholds)  # now, not when the network is trained
+        check_precision(self.precision)
 
     def as_config(self) -> dict[str, Any]:
-        """Return the recipe as JSON-ready data."""
-        return asdict(self) | {"preprocessing": self.preprocessing.as_config()}
+        """Return the recipe as JSON-ready data; the usual precision goes without saying."""
+        told = asdict(self) | {"preprocessing": self.preprocessing.as_config()}
+        if self.precision == FLOAT32:
+            told.pop("precision")
+        return told
 
 
 # What keeps networks of this size from learning two thousand patients by heart.

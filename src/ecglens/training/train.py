@@ -36,6 +36,7 @@ from ecglens.training.checkpoint import State
 from ecglens.training.classes import learnable, refuse_unlearnable
 from ecglens.training.loop import Lesson, learn
 from ecglens.training.loss import class_weights, multilabel_loss
+from ecglens.training.precision import at_precision
 from ecglens.training.recipes import Recipe
 
 FOLDS: Mapping[str, Sequence[int]] = {"train": range(1, 9), "valid": [9]}
@@ -135,7 +136,8 @@ def fit(
         for step in range(steps):
             batch = order[step * recipe.batch : (step + 1) * recipe.batch]
             x, y = apply(recipe.augmentation, drawn, signals, labels, keys, batch, seed, epoch)
-            yield multilabel_loss(network(torch.from_numpy(x)), torch.from_numpy(y), weights), len(batch)
+            logits = at_precision(recipe.precision, network, torch.from_numpy(x))
+            yield multilabel_loss(logits, torch.from_numpy(y), weights), len(batch)
 
     lesson = Lesson(
         steps, recipe.epochs, recipe.patience, losses,
