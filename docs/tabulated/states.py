@@ -7,14 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ecglens.concepts.state_doubts import DOUBTS
 from tabulated.layout import ROOT, grid, interval
 
 NOT_MEASURED = "Not measured yet: `ecglens segment-states`, then `python benchmarks/states.py NAME=DIR`."
 SPOILT = ("shift_1", "shift_4", "shift_7", "noise_20_db", "noise_10_db", "one_lead_less")
-DOUBTS = {
-    "states": "entropy of the states", "probability": "1 - highest probability",
-    "dropout_entropy": "entropy of the answers under dropout", "dropout_information": "how much these answers differ",
-}  # fmt: skip
 NOT_SIMULATED = "Not measured yet: `python benchmarks/states_truth.py`."
 
 
@@ -78,7 +75,11 @@ def stability(root: Path = ROOT) -> str:
         found = told["stability"]
         cells = [interval(found[key]) for key in SPOILT]
         networks = found["networks"]
-        other = f"{networks['value']:.2f} ({networks['pairs']} pairs)" if networks else "not tested"
+        other = (
+            f"{networks['value']:.2f} ({networks['pairs']} pairs, other {networks.get('differ', 'folds')})"
+            if networks
+            else "not tested"
+        )
         rows.append((name, _plain(found["seeds"]), _plain(found["halves"]), *cells, other))
     if not rows:
         return NOT_MEASURED
@@ -101,7 +102,7 @@ def truth(root: Path = ROOT) -> str:
     rows = [(*key, *(told.get(kind, "") for kind in kinds)) for key, told in cells.items()]
     n = found["rows"][0]
     return (
-        f"{grid(('network', 'blocks', 'states', 'truth', *kinds), rows)}\n\nAdjusted Rand index over samples of "
+        f"{grid(('network', 'blocks', 'states', 'truth', *kinds), rows)}\n\nAdjusted Rand index (of QRS the F1) over samples of "
         f"{n['n']:,} simulated records of {n['n_patients']:,} people; networks learnt {found['epochs']} epochs from "
         f"{found['people']:,} others."
     )

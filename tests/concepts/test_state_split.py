@@ -67,7 +67,7 @@ def fitted_of(bundle, blocks="last", k=3, by="soft"):
     return Fitted(grid, head, learnt.axes, learnt.reference, fit_states(learnt.vectors, k, by, n_init=2))
 
 
-@pytest.mark.parametrize("blocks", ["last", "last3"])
+@pytest.mark.parametrize("blocks", ["last", "last2", "last3"])
 @pytest.mark.parametrize("name", list(KINDS))
 def test_states_add_up_to_the_logit_that_the_bundle_gives(name, blocks):
     bundle = bundle_of(name)
@@ -177,6 +177,7 @@ def test_the_receptive_field_is_that_of_kernels_and_strides(name, field, stride)
     assert last.stride == pytest.approx(stride)
     if name == "LeNet":
         assert grid_of(bundle, "last3").fields == field
+        assert grid_of(bundle, "last2").fields == field[1:]
         # without padding, step 0 looks at samples 0 to 94: its centre is sample 47, that of step 1 sample 79
         assert last.nearest[47] == 0
         assert last.nearest[79] == 1

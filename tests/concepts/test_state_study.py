@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from ecglens import Bundle, Output, simulate_cohort
 from ecglens.bundle import TrainedOn
@@ -89,7 +91,40 @@ def test_an_average_is_split_as_a_whole(asked, cohort, tmp_path):
     raw = predict_raw(both, prepare(used, both.preprocessing).signals)
     again = table.loc[list(used.record_ids), [f"adds_{k}_MI" for k in (1, 2, 3)]].sum(axis=1) + about["reference"]["MI"]
     assert np.abs(again - raw[:, CLASSES.index("MI")]).max() < 1e-5, "states add up to the logit of the average"
-    assert "the average of 2, read side by side" in render(states_report(found))
+    page = render(states_report(found))
+    assert "the average of 2, read side by side" in page
+    assert "behind the average, each with states of its own, agree with" in page
+    assert "The mean answer of the 2 networks behind the average" in page
+    networks = about["stability"]["networks"]
+    assert (networks["pairs"], networks["differ"]) == (1, "seeds")
+    assert networks["low"] == networks["value"] == networks["high"] < 0.9, "other weights, other states"
+    assert about["certainty"]["members"] == {"networks": 2}
+    # How surely the members' disagreement finds errors, from what they answer alone.
+    signals = prepare(used, both.preprocessing).signals
+    one, other = (both.activate(predict_raw(replace(both, network=m), signals)) for m in several.members)
+
+    def bits(p):
+        return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+
+    truth = used.labels[list(CLASSES)].to_numpy()
+    decided = table.loc[list(used.record_ids), [f"called_{name}" for name in CLASSES]].to_numpy()
+    doubt = bits((one + other) / 2) - (bits(one) + bits(other)) / 2
+    areas = [
+        roc_auc_score(decided[:, j] != truth[:, j], doubt[:, j])
+        for j in range(3) if len(set(decided[:, j] != truth[:, j])) == 2
+    ]  # fmt: skip
+    assert about["certainty"]["members_information"]["auroc"]["value"] == pytest.approx(np.mean(areas), abs=1e-6)
+
+
+def test_networks_of_an_average_that_are_the_same_find_the_same_states(asked, cohort, tmp_path):
+    bundle, scored = asked
+    twins = replace(
+        bundle, network=Average([bundle.network, copy.deepcopy(bundle.network)]), architecture="", arguments={}
+    )
+    small = replace(TINY, trees=2, aligned=3, shifts=20, perturbed=1, bridged=1)
+    about = segment_states(twins, cohort, tmp_path / "run", scored=scored, size=small, k=3).about
+    assert about["stability"]["networks"]["value"] == pytest.approx(1.0)
+    assert about["certainty"]["members_information"]["auroc"]["value"] == pytest.approx(0.5), "they never differ"
 
 
 def test_own_training_people_are_fitted_on_and_strangers_scored(asked, cohort):

@@ -26,7 +26,9 @@ def segment_states(
     out: Path = typer.Option(..., help="Run folder to write: states.json, states.html, tables, arrays."),
     bundle: str = typer.Argument("pretrained", metavar="BUNDLE", help="A bundle, a run folder, or a shipped one."),
     k: str = typer.Option("auto", help="How many: auto (the fewest that are stable and tell enough), or 1 to 64."),
-    blocks: str = typer.Option("last", help="What is clustered: the last block, or the last3 on the finest grid."),
+    blocks: str = typer.Option(
+        "last", help="What is clustered: the last block, or the last2 or last3 on the finest grid."
+    ),
     by: str = typer.Option("soft", help="How: soft (k-means with calibrated membership), kmeans, or gmm."),
     records: int = typer.Option(2000, help="Records to fit on, and to score, at most."),
     dataset: Dataset = None,

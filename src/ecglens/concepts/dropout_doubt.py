@@ -46,10 +46,15 @@ def by_dropout(
     found: dict[str, Floats] = {name: np.zeros((len(signals), len(bundle.outputs))) for name in (ENTROPY, INFORMATION)}
     for i, (name, signal) in enumerate(zip(record_ids, signals, strict=True)):
         drawn = _passes(bundle, layers, signal, derived_seed(seed, "dropout", name))
-        total = entropy(drawn.mean(axis=0))
-        found[ENTROPY][i], found[INFORMATION][i] = total, total - entropy(drawn).mean(axis=0)
+        found[ENTROPY][i], found[INFORMATION][i] = disagreement(drawn)
         progress("dropout", i + 1, len(signals), "")
     return found
+
+
+def disagreement(answers: np.ndarray) -> tuple[Floats, Floats]:
+    """Return the entropy of the mean of `answers` [answer, ...], and the part that comes from answers that differ."""
+    total = entropy(answers.mean(axis=0))
+    return total, total - entropy(answers).mean(axis=0)
 
 
 def entropy(probability: np.ndarray) -> Floats:

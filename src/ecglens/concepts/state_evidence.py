@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is found of fitted states across networks and against the beat: agreement, forests, marks, mean waveforms."""
+"""What is found of fitted states across networks and against the beat: forests, marks, mean waveforms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +23,9 @@ from ecglens.concepts.state_network import (
 )  # fmt: skip
 from ecglens.concepts.state_records import Asked, Size
 from ecglens.concepts.state_result import kept
-from ecglens.concepts.state_stability import ari_figure, matched, tables_of
 from ecglens.concepts.state_surrogate import RawWindows, forest
 from ecglens.concepts.states import fit_states, runs_of
 from ecglens.errors import ContractError, InputError
-from ecglens.prediction.evaluate import people_of
 from ecglens.preprocessing.prepare import Prepared
 from ecglens.runs.draws import derived_seed
 from ecglens.runs.journal import Journal
@@ -39,8 +36,6 @@ from ecglens.waveform.delineate import delineate
 STATES, POOLED, RANDOM, RAW = "states", "pooled features", "random weights", "raw 80-ms windows"
 PROFILE_S = 0.3  # on either side of the middle of a stretch
 _PROFILE_STRETCHES = 400  # per state
-_COMMON = 100  # records on which networks are compared
-
 _SHIFTS_A_STATE = 480  # so that p reaches below 0.05 where it is corrected for all states and six parts
 
 
@@ -120,40 +115,6 @@ class Evidence:
             return {"fit": shares_by(*how, fit), "scored": shares_by(*how, score), "strips": np.stack(padded)}
 
         return kept(self.run, self.journal, f"random-{one.name}", make)
-
-
-def network_agreement(evidence: Evidence) -> tuple[dict[str, Any], list[NDArray[np.intp]]]:
-    """Return how well the networks' strips of the same records agree, and the order of states that matches the first.
-
-    One network has nothing to agree with: `networks` is None then. The records compared are of the first network's
-    fold; the others were trained on some of them.
-    """
-    k = evidence.fitted[0].states.k
-    if len(evidence.asked) == 1:
-        return {"networks": None}, [np.arange(k)]
-    rows = evidence.scores[0][:_COMMON]
-    people = people_of(evidence.prepared.cohort.take(rows))
-    signals = evidence.signals(rows)
-    strips = [
-        strips_by(one.bundle, one.bundle.network, fitted.grid, fitted.axes, fitted.states, signals)
-        for one, fitted in zip(evidence.asked, evidence.fitted, strict=True)
-    ]
-    orders = [np.arange(k)]
-    figures = []
-    for other in strips[1:]:
-        tables = tables_of(strips[0], other, k, k)
-        orders.append(matched(tables.sum(axis=0)))
-        figures.append(tables)
-    every = [
-        tables_of(strips[a], strips[b], k, k) for a in range(len(strips)) for b in range(a + 1, len(strips))
-    ]  # fmt: skip
-    found = [ari_figure(tables, people, evidence.seed) for tables in every]
-    values = [float(one["value"]) for one in found if one["value"] is not None]
-    told = {
-        "value": float(np.mean(values)) if values else None, "low": min(values, default=None),
-        "high": max(values, default=None), "n": len(rows), "pairs": len(found),
-    }  # fmt: skip
-    return {"networks": told}, orders
 
 
 def align_states(

@@ -22,7 +22,7 @@ from ecglens.models.activations import activations, blocks_of, tapping
 from ecglens.preprocessing.windows import group_by_length
 from ecglens.runs.draws import derived_seed
 
-BLOCKS = {"last": 1, "last3": 3}
+BLOCKS = {"last": 1, "last2": 2, "last3": 3}
 MOST_AXES = 32  # of the principal components that are kept
 _TOGETHER = 32  # records
 _PLACES = 4096  # turned onto axes together
@@ -60,7 +60,7 @@ class Grid:
 
 
 def grid_of(bundle: Bundle, blocks: str) -> Grid:
-    """Return the grid of the bundle's `last` block, or of its `last3`.
+    """Return the grid of the bundle's `last` block, or of its `last2` or `last3`.
 
     Raises UsageError for another name, ContractError where a block leaves fewer than two time steps of a window.
     """

@@ -7,7 +7,7 @@ One bundle: fitted on its own training people where the data have them, else on 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.concepts.state_choice import KS
 from ecglens.errors import InputError
+from ecglens.models.average import members_of, side_by_side
 from ecglens.prediction.evaluate import people_of
 from ecglens.prediction.family import bundles_of
 from ecglens.runs.draws import derived_seed, record_keys, uniform
@@ -60,13 +61,25 @@ QUICK = Size()
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One network, and places in the cohort of the records it is fitted and scored on."""
+    """One network, and places in the cohort of the records it is fitted and scored on.
+
+    members  the networks behind it where it is an average, each as a bundle with the average's calibration
+    """
 
     name: str
     bundle: Bundle
     fit: Places
     scored: Places
     fitted_on: str
+    members: tuple[Bundle, ...] = ()
+
+    def as_one(self) -> Asked:
+        """Return the same with an average as one network whose layers lie side by side, its members kept."""
+        networks = members_of(self.bundle.network)
+        return replace(
+            self, bundle=replace(self.bundle, network=side_by_side(self.bundle.network)),
+            members=tuple(replace(self.bundle, network=network) for network in networks),
+        )  # fmt: skip
 
 
 def bundle_asked(bundle: Bundle, cohort: Cohort, scored: np.ndarray, size: Size, seed: int) -> list[Asked]:

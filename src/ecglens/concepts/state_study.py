@@ -8,7 +8,7 @@ of the records, each forest, the marks. A resumed run does none of it twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import pandas as pd
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.concepts import state_records
-from ecglens.concepts.dropout_doubt import ENTROPY, INFORMATION, N_PASSES, by_dropout, dropouts_of
+from ecglens.concepts.dropout_doubt import ENTROPY, N_PASSES
 from ecglens.concepts.state_ablation import ablation_of
+from ecglens.concepts.state_agreement import network_agreement
 from ecglens.concepts.state_alignment import PARTS
-from ecglens.concepts.state_certainty import by_probability, certainty_of
+from ecglens.concepts.state_certainty import certainty_of
 from ecglens.concepts.state_choice import Choice, Sample, choose, try_k
-from ecglens.concepts.state_evidence import Evidence, align_states, network_agreement, profiles_of
+from ecglens.concepts.state_doubts import MEMBERS_ENTROPY, doubts_of
+from ecglens.concepts.state_evidence import Evidence, align_states, profiles_of
 from ecglens.concepts.state_field import Axes, grid_of
 from ecglens.concepts.state_network import Fitted, Learnt, Read, decisions, learn, read_records, strips_by
 from ecglens.concepts.state_records import Asked, Size, bundle_asked, family_asked
@@ -45,7 +47,7 @@ from ecglens.concepts.state_stability import perturbed
 from ecglens.concepts.state_surrogate import surrogate_table
 from ecglens.concepts.states import METHODS, States, check_k, fit_states, runs_of
 from ecglens.errors import UsageError
-from ecglens.models.average import members_of, side_by_side
+from ecglens.models.average import members_of
 from ecglens.prediction.evaluate import people_of
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
@@ -82,7 +84,7 @@ def segment_states(
     scored   of a bundle: bool [record], who may be scored; the others are for fitting, where the bundle knows them from
              its training; default all
     k        how many states, or "auto"
-    blocks   "last", or the "last3" together
+    blocks   "last", or the "last2" or "last3" together
     by       "soft", "kmeans", "gmm"
 
     Raises ContractError for a network whose head cannot be split or whose block keeps no time, and where a resumed run
@@ -97,7 +99,7 @@ def segment_states(
         else family_asked(tested, cohort, size, seed)
     )  # fmt: skip
     weights, members = [one.bundle.weights_sha256 for one in asked], len(members_of(asked[0].bundle.network))
-    asked = [replace(one, bundle=replace(one.bundle, network=side_by_side(one.bundle.network))) for one in asked]
+    asked = [one.as_one() for one in asked]
     bundle = asked[0].bundle
     told = dict(arguments or {}) | {
         "k": k, "blocks": blocks, "by": by, "size": asdict(size), "cohort": cohort.name,
@@ -147,7 +149,7 @@ class _Study:
         taught = [self._read(one, f, fit, "taught") for one, f, fit in zip(self.asked, fitted, fits, strict=True)]
         evidence = Evidence(self.run, self.journal, self.prepared, self.asked, fitted, fits, scores, self.size,
                             self.seed, self.progress)  # fmt: skip
-        agreement, orders = network_agreement(evidence)
+        agreement, orders = network_agreement(evidence, self.by)
         answers = evidence.answers(reads, taught, self.by)
         pooled = joined([read.permuted(order) for read, order in zip(reads, orders, strict=True)])
         rows = np.concatenate(scores)
@@ -169,9 +171,11 @@ class _Study:
         stability = dict(agreement) | self._stability(evidence, first)
         surrogate = surrogate_table(answers, decided, labels, probabilities, people, self.seed)
         fidelity = surrogate[(surrogate["features"] == "states") & (surrogate["metric"] == "fidelity")].iloc[0]
-        doubts = {"states": read.doubt, "probability": by_probability(probabilities)} | self._dropout(evidence)
-        certainty = certainty_of(decided, labels, doubts, people, self.seed)
-        certainty["dropout"] = {"passes": N_PASSES} if ENTROPY in doubts else None
+        doubts = doubts_of(evidence, read.doubt, probabilities)
+        certainty = certainty_of(decided, labels, doubts, people, self.seed) | {
+            "dropout": {"passes": N_PASSES} if ENTROPY in doubts else None,
+            "members": {"networks": len(self.asked[0].members)} if MEMBERS_ENTROPY in doubts else None,
+        }
         lengths = [self.prepared.signals[i].shape[1] for i in rows]
         self.run.write_table(
             RECORDS, record_table(used.record_ids, networks.tolist(), read, probabilities, decided, self.classes)
@@ -305,20 +309,6 @@ class _Study:
             decided.append(decisions(one.bundle, own))
             first += len(part)
         return np.concatenate(probabilities), np.concatenate(decided)
-
-    def _dropout(self, evidence: Evidence) -> dict[str, np.ndarray]:
-        """Return doubt by dropout [record, class] of all networks; nothing where one has none."""
-        if not all(dropouts_of(one.bundle.network) for one in self.asked):
-            return {}
-        parts = [self._dropout_of(one, rows) for one, rows in zip(self.asked, evidence.scores, strict=True)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in (ENTROPY, INFORMATION)}
-
-    def _dropout_of(self, one: Asked, rows: np.ndarray) -> dict[str, np.ndarray]:
-        def make() -> dict[str, np.ndarray]:
-            ids = [self.prepared.cohort.record_ids[i] for i in rows]
-            return by_dropout(one.bundle, self.signals(rows), ids, self.seed, self.progress) or {}
-
-        return self.kept(f"dropout-{one.name}", make)
 
     def _stability(self, evidence: Evidence, fitted: Fitted) -> dict[str, Any]:
         chosen = next((one for one in self.tried if one.k == fitted.states.k), None)

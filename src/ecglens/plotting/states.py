@@ -260,19 +260,17 @@ def plot_choice(sweep: Sequence[Mapping[str, Any]], chosen: int, bar: float) -> 
     return figure
 
 
-def plot_risk_coverage(certainty: Mapping[str, Any]) -> Figure:
-    """Draw the share of wrong decisions among those that are kept, for each kind of doubt."""
+def plot_risk_coverage(certainty: Mapping[str, Any], names: Mapping[str, str]) -> Figure:
+    """Draw the share of wrong decisions among those that are kept, for each kind of doubt that is in `names`."""
     with ecglens_style():
         figure = new_figure(150, 70)
         axes = figure.add_axes((0.11, 0.19, 0.52, 0.68))
-        kinds = (
-            ("states", "entropy of states"), ("probability", "1 \u2212 highest probability"),
-            ("dropout_entropy", "entropy under dropout"), ("dropout_information", "difference under dropout"),
-        )  # fmt: skip
-        for j, (key, name) in enumerate((key, name) for key, name in kinds if key in certainty):
+        for j, (key, name) in enumerate((key, name) for key, name in names.items() if key in certainty):
             colour, _ = line_style(j)
             risk = [np.nan if value is None else value for value in certainty[key]["risk"]]
-            axes.plot(certainty[key]["coverage"], risk, color=colour, ls=("-", "--", "-.", ":")[j], lw=1.6, label=name)
+            axes.plot(
+                certainty[key]["coverage"], risk, color=colour, ls=("-", "--", "-.", ":")[j % 4], lw=1.6, label=name
+            )
         if certainty["error_rate"] is not None:
             axes.axhline(certainty["error_rate"], color=QUIET, lw=0.8, ls=":", label="no order at all")
         axes.set_ylim(bottom=0)

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ecglens.concepts.dropout_doubt import ENTROPY, INFORMATION
+from ecglens.concepts.dropout_doubt import ENTROPY
+from ecglens.concepts.state_agreement import FOLDS, SEEDS
 from ecglens.concepts.state_alignment import PARTS
 from ecglens.concepts.state_choice import AS_GOOD, STABLE
+from ecglens.concepts.state_doubts import DOUBTS, MEMBERS_ENTROPY
 from ecglens.concepts.state_result import Segmented, preferred_parts, told_in_states
 from ecglens.concepts.state_split import CURVED, EXACT, MAXIMUM
 from ecglens.ecg import ECG
@@ -42,6 +44,8 @@ LIMITS = (
     "Networks with random weights find states that keep to the beat too: the shape of the trace does that. Only what "
     "goes beyond them was learnt.",
 )
+
+_DIFFER = {FOLDS: "trained on other folds", SEEDS: "behind the average, each with states of its own,"}
 
 
 def states_report(found: Segmented) -> Report:
@@ -208,17 +212,13 @@ def _beat(about: dict[str, Any]) -> Section:
 def _doubt(about: dict[str, Any]) -> Section:
     found = about["certainty"]
     figure = Figure(
-        figure_bytes(plot_risk_coverage(found)),
+        figure_bytes(plot_risk_coverage(found, DOUBTS)),
         f"{found['n_wrong']:,} of {found['n_decisions']:,} decisions are wrong.",
         "Share of wrong decisions against the share that is kept",
     )  # fmt: skip
     rows = tuple(
         (name, _interval(found[key]["auroc"]), _interval(found[key]["aurc"]))
-        for key, name in (
-            ("states", "entropy of the states behind the decision"), ("probability", "1 \u2212 highest probability"),
-            (ENTROPY, "entropy of the answers under dropout"), (INFORMATION, "how much these answers differ"),
-        )
-        if key in found
+        for key, name in DOUBTS.items() if key in found
     )  # fmt: skip
     table = Table(("Doubt by", "AUROC of finding errors", "Area under risk over coverage"), rows,
                   "0.5 finds nothing; a smaller area is better.")  # fmt: skip
@@ -231,6 +231,9 @@ def _doubt(about: dict[str, Any]) -> Section:
     else:
         words += f" The entropy of its answers in {found['dropout']['passes']} passes with dropout finds them with "
         words += f"{_interval(found[ENTROPY]['auroc'])}."
+    if found.get("members") is not None:
+        words += f" The mean answer of the {found['members']['networks']} networks behind the average has an entropy "
+        words += f"that finds them with {_interval(found[MEMBERS_ENTROPY]['auroc'])}."
     return Section("Does their uncertainty find errors?", words, (figure,), (table,))
 
 
@@ -269,11 +272,12 @@ def _stays(about: dict[str, Any]) -> Section:
         if isinstance(value, dict) and key != "networks"
     ]  # fmt: skip
     networks = stability["networks"]
-    words = "How states of another network, trained anew, agree is not tested: give a family of networks."
+    words = "How states of another network, trained anew, agree is not tested: give a family, or networks averaged."
     if networks and networks["value"] is not None:
+        which = _DIFFER[networks.get("differ", FOLDS)]
         words = (
-            f"Networks trained on other folds agree with {networks['value']:.2f} (adjusted Rand index, mean of "
-            f"{networks['pairs']} pairs, {networks['low']:.2f} to {networks['high']:.2f}): 1 the same states, 0 chance."
+            f"Networks {which} agree with {networks['value']:.2f} (adjusted Rand index, mean of {networks['pairs']} pairs, "
+            f"{networks['low']:.2f} to {networks['high']:.2f}): 1 the same states, 0 chance."
         )
     caption = (
         "Strips of the same records, as they are and spoilt: adjusted Rand index over samples, 95 % over patients."
