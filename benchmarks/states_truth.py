@@ -6,8 +6,8 @@
 Two truths: the part of the beat (P, PQ, QRS, ST, T, TP), and the part with or without a lesion (evidence above what can
 be seen in any lead). Networks learn NORM, MI and CD from some people; states are fitted on these and read off others.
 Adjusted Rand index over samples, with its interval over people, beside the same network with random weights and raw
-80-ms windows of the trace; the difference to random weights is paired by person. Beside it the F1 with which QRS is found
-by the state that finds it best; each kind of states has its own best one, and each resample.
+80-ms windows of the trace; the difference to random weights is paired by person. Beside it the F1 with which QRS is
+found by the state that finds it best; each kind of states has its own best one, and each resample.
 """
 
 from __future__ import annotations

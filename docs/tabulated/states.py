@@ -102,9 +102,9 @@ def truth(root: Path = ROOT) -> str:
     rows = [(*key, *(told.get(kind, "") for kind in kinds)) for key, told in cells.items()]
     n = found["rows"][0]
     return (
-        f"{grid(('network', 'blocks', 'states', 'truth', *kinds), rows)}\n\nAdjusted Rand index (of QRS the F1) over samples of "
-        f"{n['n']:,} simulated records of {n['n_patients']:,} people; networks learnt {found['epochs']} epochs from "
-        f"{found['people']:,} others."
+        f"{grid(('network', 'blocks', 'states', 'truth', *kinds), rows)}\n\nAdjusted Rand index (of QRS: F1) over "
+        f"samples of {n['n']:,} simulated records of {n['n_patients']:,} people; networks learnt {found['epochs']} "
+        f"epochs from {found['people']:,} others."
     )
 
 

@@ -276,8 +276,8 @@ def _stays(about: dict[str, Any]) -> Section:
     if networks and networks["value"] is not None:
         which = _DIFFER[networks.get("differ", FOLDS)]
         words = (
-            f"Networks {which} agree with {networks['value']:.2f} (adjusted Rand index, mean of {networks['pairs']} pairs, "
-            f"{networks['low']:.2f} to {networks['high']:.2f}): 1 the same states, 0 chance."
+            f"Networks {which} agree with {networks['value']:.2f} (adjusted Rand index, mean of "
+            f"{networks['pairs']} pairs, {networks['low']:.2f} to {networks['high']:.2f}): 1 the same states, 0 chance."
         )
     caption = (
         "Strips of the same records, as they are and spoilt: adjusted Rand index over samples, 95 % over patients."
