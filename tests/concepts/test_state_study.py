@@ -227,7 +227,7 @@ def test_a_resumed_run_does_nothing_twice_and_gives_the_same(found, asked, cohor
 def test_the_page_says_what_was_found(found):
     page = render(states_report(found))
     assert "exact" in page
-    assert page.count("<section") == 9
+    assert page.count("<section") == 10
     assert "random weights" in page
     assert "is not tested: give a family" in page
     assert not re.search(r">[^<]*\bnan\b[^<]*<", page, flags=re.IGNORECASE)

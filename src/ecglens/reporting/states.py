@@ -57,8 +57,8 @@ def states_report(found: Segmented) -> Report:
         f"on {about['data']}: {about['n']:,} records of {about['n_patients']:,} patients that it had not seen"
     )
     sections = (
-        _one_record(found), _profiles(found), _adds(about), _worth(about), _beat(about), _doubt(about), _number(about),
-        _stays(about), *_left_out(about), Section("Limits", text=LIMITS, method=_method(about)),
+        _one_record(found), _profiles(found), _adds(about), _worth(about), _beat(about), _whom(about), _doubt(about),
+        _number(about), _stays(about), *_left_out(about), Section("Limits", text=LIMITS, method=_method(about)),
     )  # fmt: skip
     told = found.run.read()
     made = [(name, str(value)) for name, value in told["versions"].items()]
@@ -209,6 +209,20 @@ def _beat(about: dict[str, Any]) -> Section:
     return Section("In the beat", words, (), (Table(("State", *PARTS), tuple(rows), caption),))
 
 
+def _whom(about: dict[str, Any]) -> Section:
+    women, decade = ([one["whom"][key] for one in about["states"]] for key in ("women_less_men", "per_decade"))
+    rows = tuple(
+        (str(one["id"]), f"{one['share']:.1%}", _points(by_sex), _points(by_age))
+        for one, by_sex, by_age in zip(about["states"], women, decade, strict=True)
+    )  # fmt: skip
+    caption = (
+        f"Percentage points of the time, with 95 % intervals over patients: women's share less men's "
+        f"({women[0]['n']:,} records of known sex), and per ten years of age ({decade[0]['n']:,} of known age). "
+        "Not corrected: one interval in twenty leaves out 0 by chance. Diseases differ by sex and age too."
+    )
+    return Section("In whom", "", (), (Table(("State", "Share", "Women less men", "Per ten years"), rows, caption),))
+
+
 def _doubt(about: dict[str, Any]) -> Section:
     found = about["certainty"]
     figure = Figure(
@@ -344,6 +358,14 @@ def _interval(figure: dict[str, Any] | None) -> str:
     if figure["low"] is not None:
         text += f" [{figure['low']:.3f}, {figure['high']:.3f}]"
     return text.replace("-", "\u2212")
+
+
+def _points(figure: dict[str, Any]) -> str:
+    """Return a difference of shares in percentage points."""
+    if figure["value"] is None:
+        return "n/a"
+    value, low, high = (f"{100 * figure[key]:+.1f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]".replace("-", "\u2212")
 
 
 def _signed(value: float) -> str:
