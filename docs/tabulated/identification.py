@@ -110,12 +110,13 @@ def needed(root: Path = ROOT) -> str:
 
 def _data(run: str) -> str:
     """Return the data in a run's name."""
-    return DATA[max((name for name in DATA if run.startswith(f"{name}-")), key=len)]
+    rounded = ", learnt in bfloat16" if run.endswith("-bfloat16") else ""
+    return DATA[max((name for name in DATA if run.startswith(f"{name}-")), key=len)] + rounded
 
 
 def _preparation(run: str) -> str:
-    """Return the preparation in a run's name, `RUN-MODELS-PREPARATION-SEED[-explain][-causal]`."""
-    return run.removesuffix("-causal").removesuffix("-explain").rsplit("-", 2)[-2]
+    """Return the preparation in a run's name, `RUN-MODELS-PREPARATION-SEED[-explain][-causal][-bfloat16]`."""
+    return run.removesuffix("-bfloat16").removesuffix("-causal").removesuffix("-explain").rsplit("-", 2)[-2]
 
 
 def _whole_cost(told: Mapping[str, Any], model: str) -> str:

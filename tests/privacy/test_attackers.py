@@ -108,6 +108,14 @@ def test_the_last_weights_of_an_embedding_are_kept(pupil: Pupil, tmp_path: Path)
         assert list(journal.entries("epoch")) == ["1", "2"]
 
 
+def test_both_trainings_heed_the_precision(pupil: Pupil, tmp_path: Path):
+    usual = small(1)
+    rounded = usual.at("bfloat16")
+    assert not same(apart(tmp_path / "a", pupil, usual), apart(tmp_path / "b", pupil, rounded))
+    assert not same(named(tmp_path / "c", pupil, pupil, usual), named(tmp_path / "d", pupil, pupil, rounded))
+    assert same(apart(tmp_path / "a", pupil, usual), apart(tmp_path / "e", pupil, rounded.at("float32")))
+
+
 def test_known_people_are_named_and_the_best_weights_kept(pupil: Pupil, tmp_path: Path):
     attacker = small(25, 25)
     attacker = replace(attacker, classify=replace(attacker.classify, batch=4, schedule="constant"))

@@ -225,6 +225,8 @@ def test_one_recording_as_two_peoples_stops_the_run(people: Cohort, tmp_path: Pa
 def test_what_cannot_be_asked(people: Cohort, tmp_path: Path):
     with pytest.raises(UsageError, match="model"):
         identify([people], tmp_path / "a", **HOW | {"models": ["gpt"]})
+    with pytest.raises(UsageError, match="bfloat16"):
+        identify([people], tmp_path / "a", **HOW | {"precision": "half"})
     with pytest.raises(InputError, match="closed-set"):
         identify([people_cohort(5, 1)], tmp_path / "b", **HOW)
 

@@ -34,6 +34,9 @@ def identify(
     causal: bool = typer.Option(
         False, "--causal", help="Train every attacker anew without each of five parts of the beat: 11 times as long."
     ),
+    precision: str = typer.Option(
+        "float32", help="While networks learn: float32, bfloat16 (faster where the processor has it)."
+    ),
     purpose: str = typer.Option(..., help="What for: risk-assessment, of data you are entitled to assess."),
     out: Path = typer.Option(..., help="Run folder to write: identification.json, identify.html, tables."),
     seed: Seed = 0,
@@ -47,7 +50,8 @@ def identify(
     Example: ecglens identify --data ecgiddb/ --purpose risk-assessment --out runs/risk
     """
     asked = {"task": task, "protocol": protocol, "lead": lead, "preparation": preparation, "windows": windows,
-             "folds": folds, "purpose": purpose, "explain": explain, "causal": causal}  # fmt: skip
+             "folds": folds, "purpose": purpose, "explain": explain, "causal": causal,
+             "precision": precision}  # fmt: skip
     raise typer.Exit(conclude(lambda: _identify(data, model, asked, out, seed, resume), as_json))
 
 
@@ -74,7 +78,7 @@ def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, see
         [_load(where) for where in data], out, task=asked["task"], protocol=asked["protocol"],
         models=_models(model), lead=asked["lead"], preparation=asked["preparation"], per_person=asked["windows"],
         n_folds=asked["folds"], seed=seed, resume=resume, arguments={"data": data, "purpose": asked["purpose"]},
-        explain=asked["explain"], causal=asked["causal"], progress=progress,
+        explain=asked["explain"], causal=asked["causal"], precision=asked["precision"], progress=progress,
     )  # fmt: skip
     page = out / "identify.html"
     with found.run.writing():

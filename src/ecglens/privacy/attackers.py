@@ -57,6 +57,11 @@ class Attacker:
     says: str
     beats: bool = False
 
+    def at(self, precision: str) -> Attacker:
+        """Return the same, learning at another precision (`training.precision`)."""
+        both = (replace(recipe, precision=precision) for recipe in (self.classify, self.embed))
+        return replace(self, classify=next(both), embed=next(both))
+
 
 def _named(model: str, crop: int, **how: Any) -> Recipe:
     return Recipe(model, Augmentation(crop=crop), schedule="plateau", balance="none", **how)

@@ -37,6 +37,7 @@ from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
 from ecglens.runs.stopwatch import Stopwatch
 from ecglens.statistics.figures import clean
+from ecglens.training.precision import FLOAT32, check_precision
 
 RESULT = "identification.json"
 NAMED = ("transecg", "cnn", "bilstm", *unveiled.MODELS)  # what `all` means
@@ -84,6 +85,7 @@ def identify(
     arguments: Mapping[str, Any] | None = None,
     explain: bool = False,
     causal: bool = False,
+    precision: str = FLOAT32,
     progress: Progress = silent,
 ) -> Identified:
     """Measure what attackers find out from one lead of the people in `cohorts`, on splits worth their name.
@@ -95,6 +97,7 @@ def identify(
     n_folds     parts of the people, each asked about by a network that has not seen it
     explain     what the class token of a TransECG looks at, in every window it is asked about
     causal      each attacker trained anew without each interval of the beat, and without as much elsewhere
+    precision   of the forward pass while networks learn: float32, or bfloat16 (`training.precision`)
 
     Nothing that is written says whose a record is. Raises InputError, with the protocol to use instead, where the data
     do not have what the protocol needs; LeakError where one recording stands there as two people's; UsageError for an
@@ -103,12 +106,14 @@ def identify(
     unknown = [model for model in models if model not in MODELS]
     if unknown or not models:
         raise UsageError("identify", "model", ", ".join(unknown) or "none", f"all, {', '.join(MODELS)}")
+    check_precision(precision)
     refuse_nothing_to_explain(models, explain)
     run, began = Run(Path(out)), time.monotonic()
     described = dict(arguments or {}) | {
         "task": task, "protocol": protocol, "models": list(models), "lead": lead, "preparation": preparation,
         "per_person": per_person, "n_folds": n_folds, "n_resamples": n_resamples,
     } | ({"explain": True} if explain else {}) | ({"causal": True} if causal else {})  # fmt: skip
+    described |= {"precision": precision} if precision != FLOAT32 else {}
     with run.writing():
         began_before = (run.folder / "run.json").exists()
         run = Run.create(run.folder, "identify", described, seed, resume)
@@ -144,7 +149,12 @@ def identify(
                     changed: Material, number: int, where: Path, look: Look | None = None, model: str = model
                 ) -> Heard:
                     tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}", watch)
-                    how: dict[str, Any] = {"seed": seed + number, "progress": tell, "look": look}
+                    how: dict[str, Any] = {
+                        "seed": seed + number,
+                        "progress": tell,
+                        "look": look,
+                        "precision": precision,
+                    }
                     return hear(model, changed, splits[number], labels, classes, where, **how)
 
                 heard = [

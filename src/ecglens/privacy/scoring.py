@@ -28,6 +28,7 @@ from ecglens.runs.progress import Progress
 from ecglens.runs.stopwatch import Stopwatch
 from ecglens.statistics.identification import OpenSet, Ranked, open_set, ranked
 from ecglens.statistics.verification import Trials
+from ecglens.training.precision import FLOAT32
 
 _PAIRS_AT_ONCE = 100_000  # of recordings that are compared
 
@@ -100,9 +101,9 @@ class Material:
 
 def hear(
     model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path, *, seed: int,
-    progress: Progress, look: Look | None = None,
+    progress: Progress, look: Look | None = None, precision: str = FLOAT32,
 ) -> Heard:  # fmt: skip
-    """Train an attacker on a split as its protocol wants it, and ask it."""
+    """Train an attacker on a split as its protocol wants it, networks at a `precision`, and ask it."""
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(folder / "journal.sqlite") as journal:
         watch = Stopwatch(journal)
@@ -111,7 +112,7 @@ def hear(
             watch.note()  # an epoch is finished and kept
             progress(stage, done, total, note)
 
-        how: dict[str, Any] = {"seed": seed, "progress": tell, "look": look}
+        how: dict[str, Any] = {"seed": seed, "progress": tell, "look": look, "precision": precision}
         if split.compares:
             heard = tell_apart(model, material, split, folder, journal, **how)
         else:
@@ -121,7 +122,7 @@ def hear(
 
 def tell_apart(
     model: str, material: Material, split: Split, folder: Path, journal: Journal, *, seed: int, progress: Progress,
-    look: Look | None = None,
+    look: Look | None = None, precision: str = FLOAT32,
 ) -> Heard:  # fmt: skip
     """Train on the people of a split, and compare the recordings of those it has not seen."""
     parts = (split.enrol, split.probe, split.beside)
@@ -133,7 +134,8 @@ def tell_apart(
     if model in unveiled.MODELS:
         alike, about = _compared(model, material, split, at, seed)
     else:
-        alike, network, about = _embedded(ATTACKERS[model], material, split, at, folder, journal, seed, progress)
+        attacker = ATTACKERS[model].at(precision)
+        alike, network, about = _embedded(attacker, material, split, at, folder, journal, seed, progress)
         if look is not None:
             asked = [each for each, role in zip(at, owners["role"], strict=True) if role < 2]
             look(network, np.concatenate(asked).astype(np.int64), True)
@@ -164,7 +166,7 @@ def _block(alike: Alike, rows: np.ndarray, columns: np.ndarray) -> Floats:
 
 def name(
     model: str, material: Material, split: Split, labels: pd.Series, classes: list[str], folder: Path,
-    journal: Journal, *, seed: int, progress: Progress, look: Look | None = None,
+    journal: Journal, *, seed: int, progress: Progress, look: Look | None = None, precision: str = FLOAT32,
 ) -> Heard:  # fmt: skip
     """Train on the labels of a split, and name those of its probes."""
     places = {label: i for i, label in enumerate(classes)}
@@ -177,7 +179,7 @@ def name(
         )
         scores, about = fitted.probabilities(material.features[probe], len(classes)), _readable_cost(fitted)
     else:
-        attacker = ATTACKERS[model]
+        attacker = ATTACKERS[model].at(precision)
         network = train_to_name(
             attacker, material.pupil(attacker, np.array(train), numbers[train]),
             material.pupil(attacker, np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
