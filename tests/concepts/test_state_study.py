@@ -228,6 +228,7 @@ def test_the_page_says_what_was_found(found):
     page = render(states_report(found))
     assert "exact" in page
     assert page.count("<section") == 10
+    assert "With age more of the time is in" in page
     assert "random weights" in page
     assert "is not tested: give a family" in page
     assert not re.search(r">[^<]*\bnan\b[^<]*<", page, flags=re.IGNORECASE)

@@ -263,8 +263,8 @@ def plot_choice(sweep: Sequence[Mapping[str, Any]], chosen: int, bar: float) -> 
 def plot_risk_coverage(certainty: Mapping[str, Any], names: Mapping[str, str]) -> Figure:
     """Draw the share of wrong decisions among those that are kept, for each kind of doubt that is in `names`."""
     with ecglens_style():
-        figure = new_figure(150, 70)
-        axes = figure.add_axes((0.11, 0.19, 0.52, 0.68))
+        figure = new_figure(180, 70)
+        axes = figure.add_axes((0.09, 0.19, 0.45, 0.68))
         for j, (key, name) in enumerate((key, name) for key, name in names.items() if key in certainty):
             colour, _ = line_style(j)
             risk = [np.nan if value is None else value for value in certainty[key]["risk"]]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -220,7 +221,19 @@ def _whom(about: dict[str, Any]) -> Section:
         f"({women[0]['n']:,} records of known sex), and per ten years of age ({decade[0]['n']:,} of known age). "
         "Not corrected: one interval in twenty leaves out 0 by chance. Diseases differ by sex and age too."
     )
-    return Section("In whom", "", (), (Table(("State", "Share", "Women less men", "Per ten years"), rows, caption),))
+    more, less = (_whose(about, women, sign) for sign in (1, -1))
+    grow, shrink = (_whose(about, decade, sign) for sign in (1, -1))
+    words = f"With age more of the time is in {grow}, less in {shrink}. Women have more of {more}, men of {less}."
+    return Section("In whom", words, (), (Table(("State", "Share", "Women less men", "Per ten years"), rows, caption),))
+
+
+def _whose(about: dict[str, Any], figures: Sequence[dict[str, Any]], sign: int) -> str:
+    """Name the states whose interval lies above 0 (`sign` 1) or below it (-1)."""
+    names = [
+        str(one["id"]) for one, figure in zip(about["states"], figures, strict=True)
+        if figure["value"] is not None and min(sign * figure["low"], sign * figure["high"]) > 0
+    ]  # fmt: skip
+    return f"state{'s' * (len(names) > 1)} {', '.join(names)}" if names else "none"
 
 
 def _doubt(about: dict[str, Any]) -> Section:
