@@ -48,6 +48,9 @@ class Attacker:
     embed      how it learns to tell people apart: cosine margin, a fixed number of steps
     says       what it is, and what it is not
     beats      it sees the mean beats of a window (`privacy.beats`), and its answer is the mean over them
+    part       samples of a mean beat that it sees, from and to; default all
+    members    how many networks that differ in their seed alone: embeddings side by side, class scores averaged
+    normed     comparisons are scaled by how alike each recording is to people trained on (`privacy.score_norm`)
     """
 
     architecture: str
@@ -56,6 +59,9 @@ class Attacker:
     embed: Recipe
     says: str
     beats: bool = False
+    part: tuple[int, int] = (0, BEFORE + AFTER)
+    members: int = 1
+    normed: bool = False
 
     def at(self, precision: str) -> Attacker:
         """Return the same, learning at another precision (`training.precision`)."""
@@ -76,7 +82,19 @@ def _told_apart(model: str, crop: int, steps: int, **how: Any) -> Recipe:
 # Learning rate, epochs and batch of TransECG as in its paper, where it says them (see docs/methods/identification.md).
 _TRANSECG = _named("transecg", 2000, epochs=45, batch=64, lr=1e-4, weight_decay=1e-2, patience=7)
 _TRANSECG_APART = _told_apart("transecg", 2000, 600, lr=5e-4)
-_BEAT = BEFORE + AFTER - 8  # samples of a beat that are seen at once: up to four of jitter on each side
+_JITTER = 4  # samples of a beat on each side that a crop may leave out
+_P_TO_T = (BEFORE - 55 - _JITTER, BEFORE + 105 + _JITTER)  # 0.22 s before to 0.42 s behind the centre of QRS
+
+
+def _of_beats(part: tuple[int, int], says: str, **more: Any) -> Attacker:
+    crop = part[1] - part[0] - 2 * _JITTER
+    return Attacker(
+        "CNN1d", {"widths": [32, 64, 64], "kernel": 9, "dropout": 0.3, "pooling": "none", "length": crop},
+        _named("cnn-beats", crop, epochs=40, lr=1e-3, weight_decay=1e-2, patience=8),
+        _told_apart("cnn-beats", crop, 600, lr=3e-3), says, beats=True, part=part, **more,
+    )  # fmt: skip
+
+
 ATTACKERS: dict[str, Attacker] = {
     "transecg": Attacker("TransECG", {}, _TRANSECG, _TRANSECG_APART, "TransECG (Wang et al. 2025), pre-norm"),
     "transecg-patch5": Attacker(
@@ -89,12 +107,13 @@ ATTACKERS: dict[str, Attacker] = {
         _told_apart("cnn", 1000, 1500, lr=3e-3),
         "a small convolutional network of ours",
     ),
-    "cnn-beats": Attacker(
-        "CNN1d", {"widths": [32, 64, 64], "kernel": 9, "dropout": 0.3, "pooling": "none", "length": _BEAT},
-        _named("cnn-beats", _BEAT, epochs=40, lr=1e-3, weight_decay=1e-2, patience=8),
-        _told_apart("cnn-beats", _BEAT, 600, lr=3e-3),
+    "cnn-beats": _of_beats(
+        (0, BEFORE + AFTER),
         "a small convolutional network of ours that sees mean beats, in time where hearts of other rates have them",
-        beats=True,
+    ),
+    "cnn-beats-5": _of_beats(
+        _P_TO_T, "five of cnn-beats that see P to T alone, compared on the scale of the people trained on", members=5,
+        normed=True,
     ),
     "cnn-ghazarian": Attacker(
         "CNN1d", {}, _named("cnn", 2000, epochs=40, lr=1e-3, weight_decay=1e-2, patience=8),

@@ -51,6 +51,7 @@ _SPEED = {
     "transecg-patch5": 12.0,
     "cnn": 400.0,
     "cnn-beats": 1500.0,
+    "cnn-beats-5": 300.0,
     "cnn-ghazarian": 250.0,
     "bilstm": 60.0,
 }

@@ -22,7 +22,9 @@ from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, Attacker, Pupil, answers, train_to_name, train_to_tell_apart
 from ecglens.privacy.beats import Beats, mean_beats
 from ecglens.privacy.protocols import Split
+from ecglens.privacy.score_norm import cohort_scale, normed
 from ecglens.privacy.windows import LENGTH, Windowed
+from ecglens.runs.draws import derived_seed
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
 from ecglens.runs.stopwatch import Stopwatch
@@ -86,7 +88,8 @@ class Material:
         if not attacker.beats:
             return self.seen[at], np.arange(len(at))
         each = [np.flatnonzero(self.beats.window == window) for window in at]
-        return self.beats.signal[np.concatenate(each)], np.repeat(np.arange(len(at)), [len(one) for one in each])
+        seen = self.beats.signal[..., slice(*attacker.part)]
+        return seen[np.concatenate(each)], np.repeat(np.arange(len(at)), [len(one) for one in each])
 
     def pupil(self, attacker: Attacker, at: np.ndarray, labels: np.ndarray) -> Pupil:
         """Return what an attacker learns from: the windows at `at`, whose labels these are, as it sees them."""
@@ -180,16 +183,15 @@ def name(
         scores, about = fitted.probabilities(material.features[probe], len(classes)), _readable_cost(fitted)
     else:
         attacker = ATTACKERS[model].at(precision)
-        network = train_to_name(
-            attacker, material.pupil(attacker, np.array(train), numbers[train]),
-            material.pupil(attacker, np.array(valid), numbers[valid]), len(classes), folder, journal, seed=seed,
-            progress=progress,
-        )  # fmt: skip
+        learnt, held_back = (material.pupil(attacker, np.array(part), numbers[part]) for part in (train, valid))
+        networks = _taught(attacker, folder, journal, seed, lambda where, own, number: train_to_name(
+            attacker, learnt, held_back, len(classes), where, own, seed=number, progress=progress
+        ))  # fmt: skip
         signal, place = material.shown(attacker, np.array(probe))
-        scores = softmax(_means(answers(network, attacker.classify, signal), place), axis=1)
-        about = _cost(network, attacker.classify.augmentation.crop)
+        each = [softmax(_means(answers(one, attacker.classify, signal), place), axis=1) for one in networks]
+        scores, about = np.mean(each, axis=0), _cost(networks, attacker.classify.augmentation.crop)
         if look is not None:
-            look(network, np.array(probe, np.int64), False)
+            look(networks[0], np.array(probe, np.int64), False)
     rows = material.table.iloc[probe]
     return Heard(
         scores=scores, labels=numbers[probe], people=rows["person"].to_numpy(), recordings=rows["recording"].to_numpy(),
@@ -203,15 +205,47 @@ def _embedded(
 ) -> tuple[Alike, nn.Module, dict[str, float]]:  # fmt: skip
     """Return how alike units of windows are, the cosine of their mean embeddings, and the network that embeds them."""
     learners = np.sort(np.concatenate([split.train, split.valid]))  # nothing is chosen, so nothing is held back
-    people = pd.factorize(material.table["person"].iloc[learners])[0]
-    network = train_to_tell_apart(
-        attacker, material.pupil(attacker, learners, people), folder, journal, seed=seed, progress=progress
-    )
-    each = [answers(network, attacker.embed, material.shown(attacker, part)[0], unit=True).mean(axis=0) for part in at]
-    stacked = np.stack(each)
-    stacked /= np.linalg.norm(stacked, axis=1, keepdims=True)
-    alike = _in_parts(lambda one, other: np.einsum("pf,pf->p", stacked[one], stacked[other]))
-    return alike, network, _cost(network, attacker.embed.augmentation.crop)
+    owners = material.table["person"].iloc[learners]
+    pupil = material.pupil(attacker, learners, pd.factorize(owners)[0])
+    networks = _taught(attacker, folder, journal, seed, lambda where, own, number: train_to_tell_apart(
+        attacker, pupil, where, own, seed=number, progress=progress
+    ))  # fmt: skip
+
+    def embedded(parts: list[np.ndarray]) -> Floats:
+        shown = [material.shown(attacker, part)[0] for part in parts]
+        each = [[answers(one, attacker.embed, part, unit=True).mean(axis=0) for part in shown] for one in networks]
+        return _unit(np.concatenate([_unit(np.stack(one)) for one in each], axis=1))
+
+    units = embedded(at)
+    cosine = _in_parts(lambda one, other: np.einsum("pf,pf->p", units[one], units[other]))
+    alike = cosine
+    if attacker.normed:
+        people = [learners[owners.to_numpy() == person] for person in np.unique(owners)]
+        mean, spread = cohort_scale(units, embedded(people))
+
+        def alike(one: NDArray[np.int64], other: NDArray[np.int64]) -> Floats:
+            return normed(cosine(one, other), (mean[one], spread[one]), (mean[other], spread[other]))
+
+    return alike, networks[0], _cost(networks, attacker.embed.augmentation.crop)
+
+
+def _taught(
+    attacker: Attacker, folder: Path, journal: Journal, seed: int, teach: Callable[[Path, Journal, int], nn.Module]
+) -> list[nn.Module]:
+    """Return the networks of an attacker, each taught in a folder of its own where it has several."""
+    if attacker.members == 1:
+        return [teach(folder, journal, seed)]
+    networks = []
+    for number in range(attacker.members):
+        where = folder / f"member-{number + 1}"
+        where.mkdir(exist_ok=True)
+        with Journal(where / "journal.sqlite") as own:
+            networks.append(teach(where, own, derived_seed(seed, "member", number)))
+    return networks
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def _compared(
@@ -277,8 +311,12 @@ def _means(values: Floats, place: np.ndarray) -> Floats:
     return np.asarray(np.add.reduceat(values, first) / counts[:, None])
 
 
-def _cost(network: Any, length: int) -> dict[str, float]:
-    return {"parameters": count_parameters(network), "multiply_adds": multiply_adds(network, (1, length or LENGTH))}
+def _cost(networks: list[nn.Module], length: int) -> dict[str, float]:
+    operations = multiply_adds(networks[0], (1, length or LENGTH))
+    return {
+        "parameters": sum(count_parameters(network) for network in networks),
+        "multiply_adds": operations * len(networks),
+    }  # fmt: skip
 
 
 def _readable_cost(fitted: unveiled.Readable) -> dict[str, float]:
