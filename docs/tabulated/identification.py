@@ -66,10 +66,11 @@ def strangers(root: Path = ROOT) -> str:
                 rank, kept = figures["rank1"], _preparation(run)
                 rows.append((
                     f"{_data(run)}, `--preparation {kept}`", model, f"{told['n_people']:,}",
-                    interval(figures["eer"]), interval(rank), f"{told['gallery_size']:,}", f"{rank['chance']:.3f}",
+                    interval(figures["eer"]), _each_person(figures), interval(rank),
+                    f"{told['gallery_size']:,}", f"{rank['chance']:.3f}",
                     _everybody(told, figures), _cost(told, model),
                 ))  # fmt: skip
-    header = ("data", "attacker", "people", "EER (chance 0.5)", "rank-1", "gallery", "chance",
+    header = ("data", "attacker", "people", "EER (chance 0.5)", "each person alike", "rank-1", "gallery", "chance",
               "rank-1, everybody in the gallery", "parameters, seconds")  # fmt: skip
     return grid(header, rows) if rows else NOT_RUN
 
@@ -106,6 +107,11 @@ def needed(root: Path = ROOT) -> str:
     header = ("data", "attacker", "what", "without", "with all", "loss", "loss of the control", "beyond it",
               "variance taken, by the control")  # fmt: skip
     return grid(header, rows) if rows else NOT_RUN
+
+
+def _each_person(figures: dict[str, Any]) -> str:
+    found = figures.get("eer_each_person")
+    return interval(found) if found else "not measured"
 
 
 def _data(run: str) -> str:

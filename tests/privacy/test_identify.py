@@ -63,7 +63,8 @@ def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort
     assert data["gallery_size"] == 4
     figures = data["models"]["cnn"]
     assert set(figures) == {
-        "eer", "fnmr_at_0.01", "fnmr_at_0.001", "rank1", "rank5", "rank1_everybody", "rank5_everybody",
+        "eer", "eer_each_person", "fnmr_at_0.01", "fnmr_at_0.001", "rank1", "rank5", "rank1_everybody",
+        "rank5_everybody",
     }  # fmt: skip
     assert data["gallery_everybody"] == 12
     assert figures["rank1_everybody"]["chance"] == pytest.approx(1 / 12)

@@ -142,6 +142,36 @@ def test_intervals_resample_people_of_both_kinds_of_trials():
         assert told[name].n_patients == 8
 
 
+def test_each_person_counts_alike_however_often_recorded():
+    """Recordings shown again change the rate of comparisons, not that of people; by hand on the very recordings."""
+    random = np.random.default_rng(4)
+    people = np.repeat(np.arange(12), 3)
+    similarity = random.normal(size=(36, 36)) + 1.2 * (people[:, None] == people)
+    trials = pairs(similarity, people)
+    told = verification(trials, n_resamples=50)
+    assert told["eer_each_person"].value == pytest.approx(told["eer"].value), "all were recorded as often"
+    often = np.flatnonzero((trials.first == 0) & (trials.second == 0))
+    again = np.concatenate([np.arange(len(trials.scores)), np.repeat(often, 40)])
+    more = Trials(trials.scores[again], trials.first[again], trials.second[again])
+    heard = verification(more, n_resamples=50)
+    assert heard["eer_each_person"].value == pytest.approx(told["eer"].value)
+    assert heard["eer"].value != pytest.approx(told["eer"].value, abs=0.01)
+    uneven = Trials(trials.scores[again[3:]], trials.first[again[3:]], trials.second[again[3:]])
+    thresholds = np.unique(uneven.scores)
+    refused = [
+        np.mean([(uneven.scores[(uneven.first == k) & uneven.genuine] < t).mean() for k in range(12)])
+        for t in thresholds
+    ]  # fmt: skip
+    keys = uneven.first * 100 + uneven.second
+    accepted = [
+        np.mean([(uneven.scores[keys == key] >= t).mean() for key in np.unique(keys[~uneven.genuine])])
+        for t in thresholds
+    ]  # fmt: skip
+    nearest = int(np.argmin(np.abs(np.array(refused) - accepted)))
+    expected = (refused[nearest] + accepted[nearest]) / 2
+    assert verification(uneven, n_resamples=50)["eer_each_person"].value == pytest.approx(expected, abs=0.02)
+
+
 def test_intervals_over_people_are_wider_than_over_trials_where_people_differ():
     random = np.random.default_rng(0)
     people = np.repeat(np.arange(6), 30)

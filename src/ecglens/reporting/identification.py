@@ -31,7 +31,8 @@ FIRST = {
     "age": ("balanced_accuracy", True),
 }  # fmt: skip
 TITLES = {
-    "eer": "equal error rate", "fnmr_at_0.01": "refused at 1 % strangers accepted",
+    "eer": "equal error rate", "eer_each_person": "equal error rate, each person alike",
+    "fnmr_at_0.01": "refused at 1 % strangers accepted",
     "fnmr_at_0.001": "refused at 0.1 % strangers accepted", "rank1": "found first", "rank5": "among the first five",
     "rank1_everybody": "found first in the gallery of everybody", "rank5_everybody": "... among the first five",
     "dir_at_0.1": "named, 10 % false alarms", "dir_at_0.01": "named, 1 % false alarms", "accuracy": "accuracy",

@@ -169,7 +169,7 @@ def chance(metric: str, *, gallery_size: int = 0) -> float:
     (0.5, 0.99, 0.16666666666666666, 0.01)
     """
     name, _, rate = metric.partition("_at_")
-    if name == "eer":
+    if name in ("eer", "eer_each_person"):
         return 0.5
     if name == "fnmr" and rate:
         return 1 - float(rate)

@@ -25,6 +25,8 @@ from ecglens.errors import InputError, UsageError
 from ecglens.statistics.bootstrap import Estimate
 from ecglens.statistics.people import RULE_OF_THREE, check_rate, numbered_on, people_drawn, people_estimate
 
+EACH_PERSON = "eer_each_person"
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -123,22 +125,39 @@ def verification(
 ) -> dict[str, Estimate]:
     """Return `eer` and `fnmr_at_<fmr>`, each with its interval over people, genuine and impostor trials together.
 
+    `eer` counts comparisons, so whoever was recorded twenty times counts 190 times as much as whoever was recorded
+    twice; `eer_each_person` counts people, see `person_weights`.
+
     A resample without genuine trials is left out. The intervals of rates that the number of impostor trials cannot
     tell are NaN, as are their values.
     """
     curve, n_people = _Curve(trials), int(max(trials.first.max(), trials.second.max())) + 1
     drawn = people_drawn(n_people, n_resamples, seed)
-    resampled: dict[str, list[Floats]] = {name: [] for name in ("eer", *map(_fnmr_name, fmrs))}
+    alike = person_weights(trials)
+    resampled: dict[str, list[Floats]] = {name: [] for name in ("eer", EACH_PERSON, *map(_fnmr_name, fmrs))}
     for block in np.array_split(drawn, max(1, len(drawn) * len(trials.scores) // 2_000_000)):
-        rates = curve.rates(pair_weights(trials, block))
+        weights = pair_weights(trials, block)
+        rates = curve.rates(weights)
         resampled["eer"].append(_crossing(*rates))
+        resampled[EACH_PERSON].append(_crossing(*curve.rates(weights * alike)))
         for fmr in fmrs:
             resampled[_fnmr_name(fmr)].append(_lowest_fnmr(*rates, fmr))
-    values = {"eer": equal_error_rate(trials)} | {_fnmr_name(fmr): fnmr_at(trials, fmr) for fmr in fmrs}
+    values = {"eer": equal_error_rate(trials), EACH_PERSON: float(_crossing(*curve.rates(alike[None]))[0])} | {
+        _fnmr_name(fmr): fnmr_at(trials, fmr) for fmr in fmrs
+    }
     return {
         name: people_estimate(value, np.concatenate(resampled[name]), len(trials.scores), trials.n_people, level)
         for name, value in values.items()
     }
+
+
+def person_weights(trials: Trials) -> Floats:
+    """Return how much each trial counts [trial] where each person's genuine trials count 1 together, and each two
+    people's impostor trials.
+    """
+    low, high = np.minimum(trials.first, trials.second), np.maximum(trials.first, trials.second)
+    _, which, count = np.unique(low * (int(high.max()) + 1) + high, return_inverse=True, return_counts=True)
+    return np.asarray(1 / count[which])
 
 
 def pair_weights(trials: Trials, drawn: np.ndarray) -> Floats:
