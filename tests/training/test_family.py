@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
-from ecglens.errors import ContractError, LeakError, UsageError
+from ecglens.errors import ContractError, LeakError, TableError, UsageError
 from ecglens.prediction.evaluate import evaluate, people_of
 from ecglens.prediction.family import compare, evaluate_family, folds_of
 from ecglens.prediction.predict import predict_raw
@@ -197,3 +197,74 @@ def test_folds_have_the_same_classes_with_patients_enough_in_every_training_part
     family = train_family(rare, RECIPE, tmp_path / "run", cross_validate=True, min_patients=3)
     assert {bundle.classes for bundle in family.bundles.values()} == {(*cohort.classes, "SPREAD")}
     assert "without LOCAL (fewer than 3 training patients)" in family.bundles["final"].label_rule
+
+
+@pytest.fixture(scope="module")
+def both(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    out = tmp_path_factory.mktemp("family") / "run"
+    return train_family(cohort, RECIPE, out, cross_validate=True, seeds=2)
+
+
+def test_folds_of_several_seeds_are_read_back_as_one_average(cohort: Cohort, both: Family) -> None:
+    saved = {name: Bundle.load(both.run.bundle_folder(name)) for name in both.bundles}
+    assert {name: bundle.arguments["n_members"] for name, bundle in saved.items()} == {
+        "fold-1": 2, "fold-2": 2, "fold-3": 2, "final": 6,
+    }  # fmt: skip
+    signals = prepare(cohort.where(fold=1), RECIPE.preprocessing).signals[:5]
+    parts = [predict_raw(saved[f"fold-{fold}"], signals) for fold in (1, 2, 3)]
+    np.testing.assert_allclose(predict_raw(saved["final"], signals), np.mean(parts, axis=0), atol=1e-5)
+    whole, _ = evaluate_family(both.run, cohort, n_resamples=50)
+    assert len(whole.probabilities) == len(cohort)
+
+
+def test_the_average_of_folds_has_the_medians_of_what_its_members_were_scaled_by(folds: Family) -> None:
+    final, members = folds.bundles["final"], [folds.bundles[f"fold-{k}"] for k in (1, 2, 3)]
+    for k, output in enumerate(final.outputs):
+        for what in ("temperature", "offset", "threshold"):
+            assert getattr(output, what) == np.median([getattr(one.outputs[k], what) for one in members])
+        for rule, kept in final.details["thresholds"].items():
+            assert kept[output.name] == np.median([one.details["thresholds"][rule][output.name] for one in members])
+    assert len({one.outputs[0].offset for one in members}) == 3, "and they differ"
+
+
+def test_averages_have_a_card(folds: Family, seeds: Family) -> None:
+    assert "has seen everybody" in folds.bundles["final"].card
+    assert "optimistic" in seeds.bundles["final"].card
+    assert all("not a medical device" in each.bundles["final"].card for each in (folds, seeds))
+
+
+def test_a_family_decides_by_the_rule_that_is_asked_for(cohort: Cohort, folds: Family) -> None:
+    plain, parts = evaluate_family(folds.run, cohort, n_resamples=50)
+    strict, by_fold = evaluate_family(folds.run, cohort, rule="specificity-0.95", n_resamples=50)
+    assert plain.probabilities.equals(strict.probabilities)
+    for fold, part in by_fold.items():
+        kept = folds.bundles[f"fold-{fold}"].details["thresholds"]["specificity-0.95"]
+        assert part.thresholds == {name: kept[name] for name in cohort.classes}
+    assert any(parts[k].thresholds != by_fold[k].thresholds for k in parts)
+
+
+def test_a_family_does_not_go_on_with_other_labels(cohort: Cohort, folds: Family) -> None:
+    turned = replace(cohort, labels=1 - cohort.labels)
+    before = folds.run.read()["data"]["sha256"]
+    with pytest.raises(ContractError, match="SHA-256"):
+        train_family(turned, RECIPE, folds.run.folder, cross_validate=True, resume=True)
+    assert folds.run.read()["data"]["sha256"] == before
+
+
+def test_a_class_that_one_fold_lacks_is_refused_before_anything_is_trained(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = cohort.labels.copy()
+    labels.loc[cohort.metadata["fold"] == 2, labels.columns[0]] = 0.0  # fold 2 validates the last member
+    monkeypatch.setattr(module, "train", lambda *a, **k: pytest.fail("trained"))
+    with pytest.raises(TableError, match=str(labels.columns[0])):
+        train_family(replace(cohort, labels=labels), RECIPE, tmp_path / "run", cross_validate=True)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_compared_areas_are_of_the_records_that_both_have_scored(cohort: Cohort, folds: Family) -> None:
+    whole, parts = evaluate_family(folds.run, cohort, n_resamples=50)
+    people = dict(zip(cohort.record_ids, people_of(cohort), strict=True))
+    table = compare(whole, parts[1], people).set_index("class")
+    np.testing.assert_allclose(table["value"], table["auroc_a"] - table["auroc_b"], atol=1e-12)
+    assert (table["value"] == 0).all(), "on fold 1 they are the same network"

@@ -477,3 +477,19 @@ def test_refused_data_leave_no_run_behind(small_cohort: Cohort, tiny_recipe: Rec
     with pytest.raises(TableError):
         train(replace(small_cohort, labels=small_cohort.labels.assign(RARE=0.0)), tiny_recipe, tmp_path / "run")
     assert train(small_cohort, tiny_recipe, tmp_path / "run").bundle.classes == small_cohort.classes
+
+
+def test_one_record_left_over_is_learnt_with_the_batch_before(small_cohort: Cohort, tmp_path: Path) -> None:
+    """Batch norm behind a pooled vector has nothing to normalise in a batch of one."""
+    n = len(split_for_training(small_cohort, 0)["train"])
+    recipe = replace(recipe_for("xresnet1d50"), epochs=1, batch=n - 1)
+    trained = train(small_cohort, recipe, tmp_path / "run")
+    assert trained.bundle.weights_sha256
+
+
+def test_weights_that_are_no_numbers_stop_the_training(small_cohort: Cohort, tmp_path: Path) -> None:
+    """One step an epoch: the loss was a number, what was learnt from it is none."""
+    recipe = replace(RECIPE, lr=1e30, schedule="constant", batch=1000)
+    with pytest.raises(InputError, match="no epoch was finished") as raised:
+        train(small_cohort, recipe, tmp_path / "run")
+    assert raised.value.kind == "diverged"

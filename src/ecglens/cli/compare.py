@@ -28,12 +28,15 @@ def compare(
 
 def _compare(first: str, second: str, data: str, dataset: str | None, fold: str, seed: int) -> Outcome:
     from ecglens.bundle import Bundle
-    from ecglens.cli.evaluate import load_for, score
+    from ecglens.cli.evaluate import choose_fold, load_for, score
     from ecglens.prediction.evaluate import people_of
     from ecglens.prediction.family import compare as pair
+    from ecglens.prediction.family import folds_of
 
     bundles = [Bundle.load(where) for where in (first, second)]
     cohort = load_for(bundles[0], data, dataset)  # one label rule for both
+    if not fold and not all(folds_of(where, cohort) is not None for where in (first, second)):
+        fold = choose_fold(cohort, "")[1]  # the same for both: a family alone would be scored on all its folds
     (a, _, part, _), (b, _, _, _) = (
         score(where, bundle, cohort, fold, seed) for where, bundle in zip((first, second), bundles, strict=True)
     )

@@ -64,7 +64,7 @@ def _evaluate(where: str, chosen: Choice, out: Path | None, seed: int) -> Outcom
     if chosen.thresholds:
         bundle = deciding_by(bundle, chosen.thresholds)
     cohort, mapped, special = _labelled(bundle, chosen)
-    result, by_fold, part, name = score(where, bundle, cohort, chosen.fold, seed)
+    result, by_fold, part, name = score(where, bundle, cohort, chosen.fold, seed, chosen.thresholds)
     found = result.as_dict()
     if by_fold:
         found["per_fold"] = {str(k): one.as_dict()["macro_auroc"] for k, one in by_fold.items()}
@@ -103,9 +103,9 @@ def _labelled(bundle: Bundle, chosen: Choice) -> tuple[Cohort, Mapped | None, st
 
 
 def score(
-    where: str, bundle: Bundle, cohort: Cohort, fold: str, seed: int
+    where: str, bundle: Bundle, cohort: Cohort, fold: str, seed: int, thresholds: str = ""
 ) -> tuple[Evaluation, dict[int, Evaluation], Cohort, str]:
-    """Score the bundle at `where` on a fold, a cross-validated family on its own folds.
+    """Score the bundle at `where` on a fold, a cross-validated family on its own folds by its own `thresholds`.
 
     Returns the evaluation, that of each fold (families only), the records scored, and the name of the fold.
     """
@@ -117,7 +117,7 @@ def score(
     family, part, name = choose_records(where, cohort, fold)
     if family is None:
         return score_bundle(bundle, part, seed=seed, cache=cache, progress=progress), {}, part, name
-    return *evaluate_family(family, part, seed=seed, cache=cache, progress=progress), part, name
+    return *evaluate_family(family, part, rule=thresholds, seed=seed, cache=cache, progress=progress), part, name
 
 
 def choose_records(where: str, cohort: Cohort, fold: str) -> tuple[Run | None, Cohort, str]:

@@ -18,10 +18,12 @@ from ecglens.models.resnet1d import ResNet1d
 from ecglens.models.transecg import TransECG
 from ecglens.models.xresnet1d import XResNet1d
 
+MOST_MEMBERS = 500  # of an average
+
 
 def average_of(architecture: str, arguments: Mapping[str, Any], n_members: int) -> Average:
-    """Return an average of `n_members` (2 to 32) networks of one single architecture."""
-    if architecture == "Average" or architecture not in ARCHITECTURES or not 2 <= int(n_members) <= 32:
+    """Return an average of `n_members` (2 to MOST_MEMBERS) networks of one single architecture."""
+    if architecture == "Average" or architecture not in ARCHITECTURES or not 2 <= int(n_members) <= MOST_MEMBERS:
         raise ValueError(f"an average of {n_members} x {architecture}")
     return Average([ARCHITECTURES[architecture](**arguments) for _ in range(int(n_members))])
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import ContractError, UsageError
 from ecglens.prediction.assess import assess
+from ecglens.prediction.calibration import deciding_by
 from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, people_of, prepare_strangers, score_prepared
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run
 from ecglens.statistics.bootstrap import METRICS, paired_difference, score_table
-from ecglens.statistics.metrics import decide
+from ecglens.statistics.metrics import auroc, decide
 
 _THRESHOLD_FREE = METRICS[:2]
 
@@ -48,6 +49,7 @@ def evaluate_family(
     run: Run,
     cohort: Cohort,
     *,
+    rule: str = "",
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
     cache: Cache | None = None,
@@ -55,13 +57,16 @@ def evaluate_family(
 ) -> tuple[Evaluation, dict[int, Evaluation]]:
     """Score each record of `cohort` with the bundle trained without its fold: all together, and fold by fold.
 
+    rule   by which each network's thresholds were chosen (`calibration.RULES`); default its own
+
     Discrimination of all together ranks probabilities of different networks among each other, which costs a little;
     decisions are each network's own, at its own thresholds. Raises ContractError where the run is no family of folds
     or the cohort another one, LeakError where a bundle has seen a patient of its own fold.
     """
     known = _with_folds(run, cohort)
     parts: dict[int, Evaluation] = {}
-    for fold, bundle, part in bundles_of(run, known):
+    for fold, own, part in bundles_of(run, known):
+        bundle = deciding_by(own, rule) if rule else own
         strangers = prepare_strangers(bundle, part, cache=cache, progress=progress)
         parts[fold] = score_prepared(bundle, strangers, n_resamples=n_resamples, seed=seed, progress=progress)
     return _together(known, parts, n_resamples, seed), parts
@@ -114,10 +119,14 @@ def compare(a: Evaluation, b: Evaluation, people: Mapping[str, str], *, seed: in
     first, second = (e.probabilities.loc[shared].to_numpy() for e in (a, b))
     patients = [people[record] for record in shared]
     columns = {name: [k] for k, name in enumerate(a.labels.columns)} | {"macro": list(range(labels.shape[1]))}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    told: list[int] = []  # classes that can be estimated, before the last row, which is their mean
     for name, chosen in columns.items():
         found = paired_difference(labels[:, chosen], first[:, chosen], second[:, chosen], patients, seed=seed)
-        rows.append({"class": name, **found.as_dict(), "auroc_a": _auroc(a, name), "auroc_b": _auroc(b, name)})
+        told += chosen if len(chosen) == 1 and not np.isnan(found.value) else []
+        of = told if name == "macro" else [k for k in chosen if k in told]
+        each = {f"auroc_{which}": _mean_auroc(labels, said, of) for which, said in (("a", first), ("b", second))}
+        rows.append({"class": name, **found.as_dict(), **each})
     return pd.DataFrame(rows)
 
 
@@ -162,6 +171,8 @@ def _decisions(part: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(columns, index=part.probabilities.index)
 
 
-def _auroc(evaluation: Evaluation, name: str) -> float:
-    rows = evaluation.scores
-    return float(rows.loc[(rows["class"] == name) & (rows["metric"] == "auroc"), "value"].iloc[0])
+def _mean_auroc(labels: np.ndarray, said: np.ndarray, columns: Sequence[int]) -> float:
+    """Return the mean AUROC of the columns on records whose label is known; NaN of none."""
+    known = [~np.isnan(labels[:, k]) for k in columns]
+    each = [auroc(labels[here, k], said[here, k]) for k, here in zip(columns, known, strict=True)]
+    return float(np.mean(each)) if each else float("nan")

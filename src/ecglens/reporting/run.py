@@ -189,7 +189,7 @@ def _provenance(run: Run, about: Mapping[str, Any]) -> tuple[tuple[str, str], ..
     repeat = " ".join(
         f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')} {v}"
         for k, v in arguments.items()
-        if v not in (0, "", None)
+        if v is not None and v is not False and v != "" and (k, v) != ("epochs", 0)
     )
     return (
         ("repeat", f"ecglens train {repeat} --seed {about['seed']} --out {run.folder.name}"),

@@ -13,10 +13,11 @@ from ecglens.statistics.figures import interval, number
 _METRICS = ("auroc", "average_precision", "f1")
 
 
-def model_card(bundle: Bundle, valid: Mapping[str, Any], tested: Mapping[str, Any] | None = None) -> str:
+def model_card(bundle: Bundle, valid: Mapping[str, Any] | None, tested: Mapping[str, Any] | None = None) -> str:
     """Return the card of a bundle as Markdown, every figure with its interval and N.
 
-    valid    figures on the records that chose epoch and thresholds, as `Evaluation.as_dict` gives them
+    valid    figures on the records that chose epoch and thresholds, as `Evaluation.as_dict` gives them; None for the
+             average of folds, which has seen everybody
     tested   figures on held-out patients, alike, or None where it was not tested yet
     """
     prepared = ", ".join(str(step["step"]) for step in bundle.preprocessing.as_config()["record_steps"])
@@ -52,9 +53,7 @@ Research software, not a medical device: not for diagnosis or treatment.
 
 ## Chosen on validation records
 
-Epoch, thresholds (largest F1), temperatures and offsets were chosen on the validation records: macro AUROC
-{interval(valid["macro_auroc"])}, N = {valid["n"]} records of {valid["n_patients"]} patients. **These figures are
-optimistic, because the records chose the model.**
+{_chosen(valid)}
 
 | output | kind | threshold | temperature | offset |
 | --- | --- | --- | --- | --- |
@@ -69,6 +68,16 @@ Made from resting ECGs of one source. Other devices, sites and populations are u
 """
 
 
+def _chosen(valid: Mapping[str, Any] | None) -> str:
+    if valid is None:
+        return """Each member's epoch, thresholds, temperatures and offsets were chosen on a fold that it was not
+trained on; those given here are their medians. The average has seen everybody, so it has no figure of its own:
+`ecglens evaluate RUN --fold all` scores each member on the fold that it has not seen."""
+    return f"""Epoch, thresholds (largest F1), temperatures and offsets were chosen on the validation records:
+macro AUROC {interval(valid["macro_auroc"])}, N = {valid["n"]} records of {valid["n_patients"]} patients. **These
+figures are optimistic, because the records chose the model.**"""
+
+
 def _level(bundle: Bundle) -> str:
     """Say what the probabilities of this bundle may be taken for."""
     if bundle.details.get("calibration") == "platt":
@@ -81,7 +90,7 @@ label; a temperature corrects how sure the network is, not that level. Use the t
 def _architecture(bundle: Bundle) -> str:
     if bundle.architecture != "Average":
         return bundle.architecture
-    return f"mean of {bundle.arguments['n_members']} {bundle.arguments['architecture']} networks, by seed"
+    return f"mean of {bundle.arguments['n_members']} {bundle.arguments['architecture']} networks"
 
 
 def _test_section(tested: Mapping[str, Any] | None) -> str:

@@ -20,15 +20,18 @@ import pandas as pd
 from ecglens.bundle import Bundle, TrainedOn
 from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import UsageError
-from ecglens.models.average import Average
-from ecglens.prediction.calibration import calibrate
+from ecglens.models.average import Average, members_of
+from ecglens.models.registry import MOST_MEMBERS
+from ecglens.prediction.calibration import calibrate, thresholds_of
+from ecglens.prediction.evaluate import score_prepared
 from ecglens.preprocessing.prepare import Prepared, describe_exclusions, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run, hash_of
+from ecglens.training.card import model_card
 from ecglens.training.classes import learnable
 from ecglens.training.recipes import Recipe
-from ecglens.training.train import FOLDS, train
+from ecglens.training.train import FOLDS, split_for_training, train
 
 N_FOLDS = 10  # drawn where a cohort has none
 
@@ -80,13 +83,22 @@ def train_family(
         raise UsageError("train", "family", "one seed, no folds", "several seeds, or --folds all")
     cohort = with_folds(cohort, seed)
     members = _members(cohort, cross_validate, seeds, seed)
+    if len(members) > MOST_MEMBERS:
+        raise UsageError("train", "networks", len(members), f"up to {MOST_MEMBERS}", "fewer --seeds")
     if drop_empty_classes or min_patients:  # before the first member is trained: all have the same outputs
         cohort = learnable(cohort, [cohort.split("fold", folds=member.folds) for member in members], min_patients)
+    for member in members:
+        split_for_training(cohort, seed, member.folds)  # refuses now what the last member could not learn
     run = Run(Path(out))
     with run.writing():
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "members": [m.name for m in members]}
         run = Run.create(run.folder, "train-family", described, seed, resume)
         everybody = prepare(cohort, recipe.preprocessing, cache=cache, progress=progress)
+        known = run.read()
+        about = _about_data(everybody)
+        before = known.get("data", {}).get("sha256") or known.get("data_sha256")
+        run.refuse_other_data(before, about["sha256"], "signals and labels")
+        run.note(data_sha256=about["sha256"])
         groups: dict[str, list[Bundle]] = {}
         for number, member in enumerate(members):
             where = run.folder / "members" / member.name
@@ -102,7 +114,7 @@ def train_family(
             bundles={name: bundle.weights_sha256 for name, bundle in bundles.items()},
             members=[_about(run, member) for member in members],
             folds={record: int(fold) for record, fold in cohort.metadata["fold"].items()},
-            data=_about_data(everybody, excluded),
+            data=about | {"excluded": describe_exclusions((*cohort.excluded, *excluded))},
             weights_sha256=bundles["final"].weights_sha256,
             finished=True,
         )
@@ -112,10 +124,12 @@ def train_family(
 def average(bundles: Sequence[Bundle], name: str, trained_on: TrainedOn) -> Bundle:
     """Return one bundle whose logits are the mean of those of `bundles`, which must agree in all but their weights.
 
+    bundles      of one network each, or averages of as many: then of all networks behind them
     trained_on   everybody whom a member has seen; salts differ, so this cannot be read off the members
 
-    Temperatures and thresholds are the medians of the members', until they are fitted on records that no member
-    was trained on. Raises UsageError where outputs, preparation, architecture or label rule differ.
+    Temperatures, offsets and thresholds (by every rule) are the medians of the members', until they are fitted on
+    records that no member was trained on. Raises UsageError where outputs, preparation, architecture or label rule
+    differ.
     """
     first = bundles[0]
     for other in bundles[1:]:
@@ -128,21 +142,35 @@ def average(bundles: Sequence[Bundle], name: str, trained_on: TrainedOn) -> Bund
         replace(
             output,
             temperature=float(np.median([b.outputs[k].temperature for b in bundles])),
+            offset=float(np.median([b.outputs[k].offset for b in bundles])),
             threshold=_median([b.outputs[k].threshold for b in bundles]),
         )
         for k, output in enumerate(first.outputs)
     )
+    networks = [network for bundle in bundles for network in members_of(bundle.network)]
+    one = {"architecture": first.architecture, "arguments": first.arguments}
+    if first.architecture == "Average":
+        one = {name: first.arguments[name] for name in one}
+    rules = [thresholds_of(bundle) for bundle in bundles]
+    thresholds = {
+        rule: {name: _median([each[rule][name] for each in rules]) for name in first.classes}
+        for rule in rules[0] if all(rule in each for each in rules)
+    }  # fmt: skip
+    epochs = [bundle.details.get("best_epoch") for bundle in bundles]
     return replace(
         first,
-        network=Average([bundle.network for bundle in bundles]),
+        network=Average(networks),
         architecture="Average",
-        arguments={"architecture": first.architecture, "arguments": first.arguments, "n_members": len(bundles)},
+        arguments=one | {"n_members": len(networks)},
         outputs=outputs,
         name=name,
         trained_on=trained_on,
         card="",
-        details={**first.details, "members": [bundle.weights_sha256 for bundle in bundles]},
-    )
+        details={
+            **first.details, "members": [bundle.weights_sha256 for bundle in bundles], "thresholds": thresholds,
+            "best_epoch": epochs,
+        },
+    )  # fmt: skip
 
 
 def with_folds(cohort: Cohort, seed: int, n_folds: int = N_FOLDS) -> Cohort:
@@ -196,15 +224,14 @@ def _about(run: Run, member: _Member) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _about_data(everybody: Prepared, excluded: Sequence[Excluded]) -> dict[str, Any]:
+def _about_data(everybody: Prepared) -> dict[str, Any]:
     cohort = everybody.cohort
-    left_out = describe_exclusions((*cohort.excluded, *excluded))
     return {
         "name": cohort.name, "label_rule": cohort.label_rule, "classes": list(cohort.classes),
         "sha256": hash_of([everybody.fingerprints, cohort.labels.to_csv(index=False)]),
         "n_records": {"all folds": len(cohort)}, "n_patients": {"all folds": cohort.n_patients},
         "labels": {"all folds": cohort.labels.sum().astype(int).to_dict()},
-        "excluded": left_out, "citation": cohort.citation,
+        "citation": cohort.citation,
     }  # fmt: skip
 
 
@@ -225,7 +252,14 @@ def _joined(
         return replace(own[0], name=f"{own[0].name}, {name}")
     folds = next(member.folds for member in members if member.group == name)
     joined = average(own, f"{own[0].name}, {name}, mean of {len(own)} seeds", own[0].trained_on)
-    return calibrate(joined, _folds(everybody, folds["valid"]), method=recipe.calibration, rule=recipe.thresholds)
+    return _calibrated(joined, _folds(everybody, folds["valid"]), recipe)
+
+
+def _calibrated(joined: Bundle, valid: Prepared, recipe: Recipe) -> Bundle:
+    """Return an average calibrated on the records that chose its members' epochs, with its card."""
+    bundle = calibrate(joined, valid, method=recipe.calibration, rule=recipe.thresholds)
+    figures = score_prepared(bundle, valid, n_resamples=2000, seed=0).as_dict()
+    return replace(bundle, card=model_card(bundle, figures))
 
 
 def _final(
@@ -235,11 +269,18 @@ def _final(
     name = f"mean of {len(own)} {'folds' if cross_validate else 'seeds'}"
     if not cross_validate:
         valid = _folds(everybody, members[0].folds["valid"])
-        joined = average(own, name, own[0].trained_on)
-        return calibrate(joined, valid, method=recipe.calibration, rule=recipe.thresholds)
+        return _calibrated(average(own, name, own[0].trained_on), valid, recipe)
     salt = hash_of([bundle.weights_sha256 for bundle in own])[:16]
     seen = TrainedOn.of(salt, train=(everybody.cohort.patient_keys, everybody.fingerprints))
-    return average(own, name, seen)
+    joined = average(own, name, seen)
+    whole = {"all folds": len(everybody.cohort)}, {"all folds": everybody.cohort.n_patients}
+    details = dict(joined.details) | {
+        "n_records": whole[0],
+        "n_patients": whole[1],
+        "selected_on": "each fold on another",
+    }
+    joined = replace(joined, details=details)
+    return replace(joined, card=model_card(joined, None))
 
 
 def _folds(everybody: Prepared, folds: Sequence[int]) -> Prepared:

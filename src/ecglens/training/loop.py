@@ -61,7 +61,9 @@ def learn(
         epoch = state.epoch + 1
         loss = _epoch(network, lesson, optimizer, epoch, [entry[lesson.measure] for entry in state.history], seed)
         _refuse_divergence(loss, epoch, folder)
+        _refuse_divergence(_largest(network), epoch, folder, "largest weight after")
         score = lesson.score(epoch)
+        _refuse_divergence(score, epoch, folder, f"{lesson.words} after")
         state.epoch = epoch
         state.history.append({"epoch": epoch, "train_loss": loss, lesson.measure: score})
         if score > state.best_score:
@@ -94,9 +96,17 @@ def _epoch(
     return total / n
 
 
-def _refuse_divergence(loss: float, epoch: int, folder: Path) -> None:
-    if not math.isfinite(loss):
+def _largest(network: nn.Module) -> float:
+    """Return the largest size of a weight or running statistic; infinite or NaN where one is."""
+    sizes = [value.detach().double().abs().max() for value in network.state_dict().values() if value.numel()]
+    return float(torch.stack(sizes).max())  # which is NaN where one is
+
+
+def _refuse_divergence(value: float, epoch: int, folder: Path, what: str = "training loss in") -> None:
+    if not math.isfinite(value):
         raise InputError(
-            folder, f"training loss in epoch {epoch}", loss, "finite",
-            f"lower the learning rate; the checkpoint of epoch {epoch - 1} is kept", kind="diverged",
+            folder, f"{what} epoch {epoch}", value, "finite",
+            "train it with a lower learning rate (`Recipe.lr`); "
+            + (f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "no epoch was finished"),
+            kind="diverged",
         )  # fmt: skip

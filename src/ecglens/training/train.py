@@ -128,13 +128,13 @@ def fit(
     keys = record_keys(train.cohort.record_ids)
     weights = torch.from_numpy(class_weights(labels, recipe.balance)).float()
     network = _network(recipe, signals.shape[1], labels.shape[1], seed)
-    steps = math.ceil(len(signals) / recipe.batch)
+    steps = max(1, math.ceil((len(signals) - 1) / recipe.batch))  # batch norm cannot learn from one record alone
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         order = np.argsort(uniform(seed, f"order/{epoch}", keys, 1)[:, 0])
         drawn = draw(recipe.augmentation, keys, signals.shape[1], signals.shape[2], seed, epoch)
         for step in range(steps):
-            batch = order[step * recipe.batch : (step + 1) * recipe.batch]
+            batch = order[step * recipe.batch : (step + 1) * recipe.batch if step < steps - 1 else None]
             x, y = apply(recipe.augmentation, drawn, signals, labels, keys, batch, seed, epoch)
             logits = at_precision(recipe.precision, network, torch.from_numpy(x))
             yield multilabel_loss(logits, torch.from_numpy(y), weights), len(batch)
@@ -179,10 +179,15 @@ def one_cycle(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def macro_auroc(network: nn.Module, recipe: Recipe, valid: Prepared) -> float:
-    """Return the mean AUROC over the classes that can be estimated, windows averaged as in prediction."""
+    """Return the mean AUROC over the classes that can be estimated, windows averaged as in prediction.
+
+    NaN where the network's answers are no numbers any more.
+    """
     names = valid.cohort.classes
     bundle = Bundle(network, tuple(Output(name) for name in names), recipe.preprocessing, valid.fs)
     raw = predict_raw(bundle, valid.signals)
+    if not np.isfinite(raw).all():
+        return float("nan")
     labels = valid.cohort.labels.to_numpy()
     return float(np.nanmean([auroc(labels[:, k], raw[:, k]) for k in range(len(names))]))
 
