@@ -329,7 +329,7 @@ def test_a_record_told_in_states_adds_up():
         "r-1", "MI", 1.0, -0.5, np.array([1.2, 0.4, -0.1]), np.array([0.5, 0.25, 0.25]), ["QRS", "", ""]
     )
     assert "Record r-1:" in told
-    assert "\u22120.50 for MI; state 1 (mostly QRS) adds +1.20 in 50% of the time" in told
+    assert "\u22120.50 for MI; state 1 (more often in QRS) adds +1.20 with a membership of 50%" in told
     assert "state 2 adds +0.40" in told
     assert "all others \u22120.10" in told
     assert told.endswith("Together +1.00.")

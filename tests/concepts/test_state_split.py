@@ -10,7 +10,7 @@ from torch import nn
 
 from ecglens import Bundle, Output
 from ecglens.concepts.state_field import grid_of, held_by, stacked
-from ecglens.concepts.state_network import Fitted, learn, read_records, with_random_weights
+from ecglens.concepts.state_network import Fitted, laid_out, learn, read_records, with_random_weights
 from ecglens.concepts.state_split import (
     CURVED,
     EXACT,
@@ -21,7 +21,7 @@ from ecglens.concepts.state_split import (
     head_of,
     onto_last,
 )  # fmt: skip
-from ecglens.concepts.states import States, fit_states
+from ecglens.concepts.states import States, entropy, fit_states
 from ecglens.errors import ContractError, UsageError
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
@@ -185,6 +185,23 @@ def test_the_receptive_field_is_that_of_kernels_and_strides(name, field, stride)
         assert last.nearest[64] == 1
     else:
         assert last.fields[-1] == bundle.network.receptive_field
+
+
+def test_nothing_is_seen_beyond_the_window():
+    assert grid_of(bundle_of("ResNet1d", Windows(120, 60)), "last").fields == (120,)  # alone it would see 249
+
+
+def test_windows_that_contradict_each_other_are_uncertain():
+    """Where windows overlap, the uncertainty of a sample is that of the mean of their memberships."""
+    bundle = bundle_of("ResNet1d")  # whose windows do not begin at the same part of a step
+    fitted = fitted_of(bundle)
+    read = read_records(bundle, bundle.network, fitted, signals(2))
+    (_, windows, held), *_ = held_by(bundle, bundle.network, signals(1), fitted.grid.layers)
+    p, u = fitted.states.assign(fitted.axes.of(stacked(fitted.grid, held)))
+    mean = laid_out(bundle, fitted.grid, p.reshape(windows, *p.shape[1:]), 610)
+    own = laid_out(bundle, fitted.grid, u.reshape(windows, -1, 1), 610)[:, 0]
+    np.testing.assert_allclose(read.doubts[0, :610], entropy(mean), atol=1e-5)
+    assert (read.doubts[0, :610] - own).max() > 1e-3, "and some do contradict"
 
 
 def test_a_head_that_attends_cannot_be_split():

@@ -97,7 +97,7 @@ def test_an_average_is_split_as_a_whole(asked, cohort, tmp_path):
     assert "The mean answer of the 2 networks behind the average" in page
     networks = about["stability"]["networks"]
     assert (networks["pairs"], networks["differ"]) == (1, "seeds")
-    assert networks["low"] == networks["value"] == networks["high"] < 0.9, "other weights, other states"
+    assert networks["least"] == networks["value"] == networks["greatest"] < 0.9, "other weights, other states"
     assert about["certainty"]["members"] == {"networks": 2}
     # How surely the members' disagreement finds errors, from what they answer alone.
     signals = prepare(used, both.preprocessing).signals
@@ -186,6 +186,9 @@ def test_the_result_adds_up(found, asked, cohort):
     assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
     of_mi = table.loc[[r for r in table.index if cohort.labels.loc[r, "MI"] == 1], "adds_1_MI"]
     assert about["states"][0]["contribution"]["MI"]["value"] == pytest.approx(of_mi.mean())
+    strength = about["states"][0]["strength"]["MI"]
+    assert strength["value"] == pytest.approx(table["adds_1_MI"].sum() / table["share_1"].sum(), rel=1e-4)
+    assert strength["low"] < strength["value"] < strength["high"]
 
 
 def test_sequences_cover_each_record_once(found):
@@ -349,3 +352,12 @@ def test_the_verb_from_folder_to_page(cli, tiny_folder, data_folder, tmp_path, m
             "segment-states", tiny_folder, "--data", "simulated", "--fold", "all", "--out", out, "--k", k
         )
         assert (code, told["error"]["kind"]) == (2, "usage")
+
+
+def test_a_number_that_the_data_refuse_leaves_nothing_behind(asked, cohort, tmp_path):
+    bundle, scored = asked
+    few = replace(TINY, fit=10, places=60)
+    with pytest.raises(InputError):
+        segment_states(bundle, cohort, tmp_path / "run", scored=scored, size=few, k=40)
+    small = replace(TINY, trees=2, aligned=3, shifts=20, perturbed=1, bridged=1)
+    assert segment_states(bundle, cohort, tmp_path / "run", scored=scored, size=small, k=3).about["k"] == 3

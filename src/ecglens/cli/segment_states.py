@@ -140,9 +140,9 @@ def _in_words(found: Segmented, page: Path) -> str:
         f"A forest that knows only the states' shares calls {fidelity['value']:.1%} [{fidelity['low']:.1%}, "
         f"{fidelity['high']:.1%}] of the classes as the network does\n\n"
     )
-    table = columns(("state", "share", "entropy", "mostly in", *(f"adds to {name}" for name in classes)), rows)
+    table = columns(("state", "share", "entropy", "more often in", *(f"adds to {name}" for name in classes)), rows)
     stable = about["stability"]["stable"]
-    words = {True: "", False: "\nNo number of states was stable: other seeds find other ones.", None: ""}[stable]
+    words = "\nNo number of states was stable: other seeds or other people give other ones." if stable is False else ""
     split = {"exact": "The split of the logit over states is exact."}.get(
         about["split"], f"The split of the logit over states is {about['split']} (gap up to {about['gap']:.2g})."
     )

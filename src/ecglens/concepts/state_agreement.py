@@ -72,6 +72,6 @@ def _told(evidence: Evidence, strips: list[Strips], k: int, people: list[str]) -
     found = [ari_figure(tables_of(one, other, k, k), people, evidence.seed) for one, other in combinations(strips, 2)]
     values = [float(one["value"]) for one in found if one["value"] is not None]
     return {
-        "value": float(np.mean(values)) if values else None, "low": min(values, default=None),
-        "high": max(values, default=None), "n": len(people), "pairs": len(found),
+        "value": float(np.mean(values)) if values else None, "least": min(values, default=None),
+        "greatest": max(values, default=None), "n": len(people), "pairs": len(found),
     }  # fmt: skip

@@ -125,7 +125,7 @@ def align_states(
     Marks are the cohort's own where it has them (simulated ECGs), else our delineation. Raises InputError where no
     record has beats.
     """
-    chosen = np.arange(len(rows))[:: max(1, len(rows) // evidence.size.aligned)][: evidence.size.aligned]
+    chosen = evenly(len(rows), evidence.size.aligned)
     parts, without = [], []
     cohort = evidence.prepared.cohort
     for number, i in enumerate(chosen):
@@ -184,9 +184,19 @@ def _random_nmi(
     return float(np.mean(values)) if values else None
 
 
+def evenly(n: int, most: int) -> NDArray[np.intp]:
+    """Return at most `most` of `n` places, spread over all of them.
+
+    >>> evenly(6, 4).tolist(), evenly(3, 4).tolist()
+    ([0, 2, 3, 5], [0, 1, 2])
+    """
+    return np.arange(n) if n <= most else np.rint(np.linspace(0, n - 1, most)).astype(np.intp)
+
+
 def profiles_of(evidence: Evidence, read: Read, rows: NDArray[np.intp]) -> None:
     """Write the mean waveform round the middle of each state's stretches: `arrays/profiles.npy` [state, lead, time].
 
+    Of up to 400 stretches a state, from records in an order drawn by the seed, so that no part of them comes first.
     In mV as recorded, at the rate of the grid, 0.3 s on either side; where the state is: `arrays/profile-share.npy`
     [state, time], the share of these stretches in which the state lasts that long. NaN for a state without stretches.
     """
@@ -195,8 +205,8 @@ def profiles_of(evidence: Evidence, read: Read, rows: NDArray[np.intp]) -> None:
     leads = list(evidence.asked[0].bundle.preprocessing.leads)
     total, present = np.zeros((k, len(leads), 2 * half + 1)), np.zeros((k, 2 * half + 1))
     count = np.zeros(k)
-    chosen = np.arange(len(rows))[:: max(1, len(rows) // evidence.size.aligned)][: evidence.size.aligned]
-    for i in chosen:
+    chosen = evenly(len(rows), evidence.size.aligned)
+    for i in np.random.default_rng(derived_seed(evidence.seed, "profiles")).permutation(chosen):
         if (count >= _PROFILE_STRETCHES).all():
             break
         row = int(rows[i])

@@ -87,7 +87,8 @@ def grid_of(bundle: Bundle, blocks: str) -> Grid:
         centre, stride = window / finest / 2 - 0.5, window / finest
     centres = centre + stride * np.arange(finest)
     nearest = np.abs(np.arange(window)[:, None] - centres).argmin(axis=1)
-    return Grid(layers, take, nearest, tuple(field for _, _, field in seen), float(stride))
+    fields = tuple(min(field, window) for _, _, field in seen)  # nothing is seen beyond the window
+    return Grid(layers, take, nearest, fields, float(stride))
 
 
 def _looks_at(network: nn.Module, layer: str, n_leads: int) -> tuple[float, float, int]:

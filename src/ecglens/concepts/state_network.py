@@ -20,7 +20,7 @@ from ecglens.bundle import Bundle
 from ecglens.concepts.state_certainty import decision_doubt
 from ecglens.concepts.state_field import Axes, Grid, held_by, stacked
 from ecglens.concepts.state_split import Head, contributions, evidence, onto_last
-from ecglens.concepts.states import States, on_samples, strip_of
+from ecglens.concepts.states import States, entropy, on_samples, strip_of
 from ecglens.errors import ContractError
 from ecglens.models.average import side_by_side
 from ecglens.models.registry import build_network
@@ -67,7 +67,7 @@ class Read:
     uncertainty    [record]: mean over places
     undecided      [record, state]: sum over places of membership times uncertainty, over the number of places
     pooled         [record, pooled]: what the head reads, mean over windows
-    strips         [record, sample]: likeliest state, -1 for none; doubts: its uncertainty
+    strips         [record, sample]: likeliest state, -1 for none; doubts: entropy of the mean membership over windows
     """
 
     shares: Floats
@@ -149,8 +149,10 @@ def read_records(
         placed, unsure = p.reshape(*shape, *p.shape[1:]), u.reshape(*shape, -1, 1)
         for i, row in enumerate(chunk):
             n_samples = signals[row].shape[1]
-            found.strips[row, :n_samples] = strip_of(laid_out(bundle, grid, placed[i], n_samples))
-            found.doubts[row, :n_samples] = laid_out(bundle, grid, unsure[i], n_samples)[:, 0]
+            membership = laid_out(bundle, grid, placed[i], n_samples)
+            found.strips[row, :n_samples] = strip_of(membership)
+            of_steps = laid_out(bundle, grid, unsure[i], n_samples)[:, 0]
+            found.doubts[row, :n_samples] = np.maximum(entropy(membership), of_steps)  # windows may contradict
         done += len(chunk)
         progress(stage, done, n, "")
     return found

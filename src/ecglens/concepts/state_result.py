@@ -85,24 +85,37 @@ def states_of(
 
     labels   [record, class] 1, 0, NaN
 
-    `contribution` is the mean over the records that have the class; `share_by_class` likewise.
+    `contribution` is the mean over the records that have the class; `share_by_class` likewise. What a state speaks for
+    is its `strength`: what it would add to the logit of a record that were wholly in it, from all records.
     """
     weights = patient_weights(people, N_RESAMPLES, seed).astype(np.float64)
     corrected = holm(alignment.p_values)
     out = []
     for k in range(read.shares.shape[1]):
         total = read.shares[:, k].sum()
-        contribution, held = {}, {}
+        contribution, held, strength = {}, {}, {}
         for j, name in enumerate(classes):
             has = labels[:, j] == 1
             contribution[name] = mean_figure(read.contributions[:, k, j], has, weights)
             held[name] = mean_figure(read.shares[:, k], has, weights)
+            strength[name] = ratio_figure(read.contributions[:, k, j], read.shares[:, k], weights)
         out.append({
             "id": k + 1, "share": json_number(float(read.shares[:, k].mean())),
             "entropy": json_number(float(read.undecided[:, k].sum() / total)) if total > 0 else None,
-            "segments": _segments(alignment, corrected, k), "contribution": contribution, "share_by_class": held,
+            "segments": _segments(alignment, corrected, k), "contribution": contribution, "strength": strength,
+            "share_by_class": held,
         })  # fmt: skip
     return out
+
+
+def ratio_figure(values: np.ndarray, shares: np.ndarray, weights: NDArray[np.float64]) -> dict[str, Any]:
+    """Return sum of values over sum of shares [record], with its interval over patients; None without any share."""
+    if shares.sum() <= 0:
+        return {"value": None, "low": None, "high": None, "n": len(values)}
+    mass = weights @ shares
+    low, high, _ = interval(np.where(mass > 0, weights @ values / np.maximum(mass, 1e-12), np.nan))
+    value = float(values.sum() / shares.sum())
+    return {"value": value, "low": json_number(low), "high": json_number(high), "n": len(values)}
 
 
 def mean_figure(values: np.ndarray, here: np.ndarray, weights: NDArray[np.float64]) -> dict[str, Any]:
@@ -156,15 +169,15 @@ def told_in_states(
     record: str, target: str, logit: float, reference: float, adds: np.ndarray, shares: np.ndarray,
     mostly: Sequence[str],
 ) -> str:  # fmt: skip
-    """Say one record in states: what an average ECG gets, what each state adds to it, and where the state mostly is.
+    """Say one record in states: what an average ECG gets, and what each state adds to it.
 
-    adds, shares   [state]; mostly: the part of the beat that each state prefers, "" for none
+    adds, shares   [state]; mostly: the part of the beat that each state is more often in, "" for none
     """
     order = [int(k) for k in np.argsort(-np.abs(adds))]
     named = [k for k in order if abs(adds[k]) >= 0.1 * np.abs(adds).sum()][:4] or order[:1]
     parts = [
-        f"state {k + 1}{f' (mostly {mostly[k]})' if mostly[k] else ''} adds {_signed(adds[k])} "
-        f"in {shares[k]:.0%} of the time"
+        f"state {k + 1}{f' (more often in {mostly[k]})' if mostly[k] else ''} adds {_signed(adds[k])} "
+        f"with a membership of {shares[k]:.0%}"
         for k in named
     ]
     rest = float(sum(adds[k] for k in order if k not in named))

@@ -7,6 +7,7 @@ of the records, each forest, the marks. A resumed run does none of it twice.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -47,7 +48,7 @@ from ecglens.concepts.state_split import head_of
 from ecglens.concepts.state_stability import perturbed
 from ecglens.concepts.state_surrogate import surrogate_table
 from ecglens.concepts.states import METHODS, States, check_k, fit_states, runs_of
-from ecglens.errors import UsageError
+from ecglens.errors import ContractError, InputError, UsageError
 from ecglens.models.average import members_of
 from ecglens.prediction.evaluate import people_of
 from ecglens.preprocessing.prepare import Prepared, prepare
@@ -109,12 +110,18 @@ def segment_states(
     # What cannot be done is said before anything is written or read.
     head_of(bundle.network, bundle.name, len(bundle.preprocessing.leads), bundle.preprocessing.windows.length)
     grid_of(bundle, blocks)
+    fresh = not (Path(folder) / "run.json").exists()
     run = Run.create(Path(folder), "segment-states", told, seed, resume)
-    with run.writing(), run.journal() as journal:
-        if not run.read().get("finished"):
-            wanted = np.unique(np.concatenate([np.concatenate([one.fit, one.scored]) for one in asked]))
-            prepared = prepare(cohort.take(wanted), bundle.preprocessing, cache=cache, progress=progress)
-            _Study(run, journal, cohort, prepared, asked, (k, blocks, by), size, seed, progress).do()
+    try:
+        with run.writing(), run.journal() as journal:
+            if not run.read().get("finished"):
+                wanted = np.unique(np.concatenate([np.concatenate([one.fit, one.scored]) for one in asked]))
+                prepared = prepare(cohort.take(wanted), bundle.preprocessing, cache=cache, progress=progress)
+                _Study(run, journal, cohort, prepared, asked, (k, blocks, by), size, seed, progress).do()
+    except (InputError, ContractError):
+        if fresh and not (run.folder / "arrays").exists():  # nothing is finished: it can be asked otherwise
+            shutil.rmtree(run.folder)
+        raise
     return Segmented.open(run.folder)
 
 
@@ -280,8 +287,6 @@ class _Study:
 
     @staticmethod
     def _possible(vectors: np.ndarray, k: int) -> bool:
-        from ecglens.errors import InputError
-
         try:
             check_k(vectors[: len(vectors) // 2], k)  # halves of the people are clustered too
         except InputError:

@@ -190,35 +190,42 @@ def _bars(axes: Axes, figures: Mapping[str, Mapping[str, float | None]], classes
     )
 
 
-def plot_contributions(states: Sequence[Mapping[str, Any]], mostly: Sequence[str]) -> Figure:
-    """Draw what each state (rows) adds to the logit of each class (columns) in its records, with intervals.
+STRENGTH = "What a record would gain that were wholly in the state"
+CONTRIBUTION = "What each state adds to the logit, in records that have the class"
 
-    mostly   the part of the beat that a state prefers, or ""
+
+def plot_contributions(
+    states: Sequence[Mapping[str, Any]], mostly: Sequence[str], what: str = "contribution"
+) -> Figure:  # fmt: skip
+    """Draw what each state (rows) adds to the logit of each class (columns), with intervals.
+
+    mostly   the part of the beat that a state is more often in, or ""
+    what     "contribution", in records that have the class, or "strength", of a whole record, from all records
     """
-    classes = list(states[0]["contribution"])
+    classes = list(states[0][what])
     left, wide, high, top, foot = 34.0, 27.0, 9.0, 18.0, 9.0
     width, height = max(left + wide * len(classes) + 4, 150.0), top + high * len(states) + foot
-    values = [[one["contribution"][name]["value"] for name in classes] for one in states]
+    values = [[one[what][name]["value"] for name in classes] for one in states]
     most = max((abs(v) for line in values for v in line if v is not None), default=1.0) or 1.0
     with ecglens_style():
         figure = new_figure(width, height)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.set_axis_off()
-        axes.text(4, 5.5, "What each state adds to the logit, in records that have the class", size=11, weight="bold",
-                  va="center")  # fmt: skip
+        title = CONTRIBUTION if what == "contribution" else STRENGTH
+        axes.text(4, 5.5, title, size=11, weight="bold", va="center")
         for j, name in enumerate(classes):
-            n = states[0]["contribution"][name]["n"]
+            n = states[0][what][name]["n"]
             axes.text(
                 left + wide * (j + 0.5), 13, f"{printable(name, 12)}  N = {n:,}", size=8.5, ha="center", va="center"
             )
         for r, one in enumerate(states):
             y = top + high * r
             axes.text(4, y + high / 2, f"{one['id']}", size=11, weight="bold", va="center", color=state_colour(r))
-            axes.text(left - 3, y + high / 2, mostly[r] and f"mostly {mostly[r]}", size=8, ha="right", va="center",
+            axes.text(left - 3, y + high / 2, mostly[r] and f"more in {mostly[r]}", size=8, ha="right", va="center",
                       color=QUIET)  # fmt: skip
             for j, name in enumerate(classes):
-                _cell(axes, left + wide * j, y, wide, high, one["contribution"][name], most)
+                _cell(axes, left + wide * j, y, wide, high, one[what][name], most)
         note = "Beyond what average features give; orange speaks for the class, blue against it; 95 % over patients."
         axes.text(4, height - 4, note, size=7.5, color=QUIET, va="center")
     return figure

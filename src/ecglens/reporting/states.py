@@ -65,6 +65,7 @@ def states_report(found: Segmented) -> Report:
     made = [(name, str(value)) for name, value in told["versions"].items()]
     made = [
         ("seed", str(told["seed"])),
+        ("scored", f"fold {told['arguments'].get('fold') or 'all'} of {about['data']}"),
         ("weights", ", ".join(one[:16] for one in told["arguments"]["weights_sha256"])),
         *made,
     ]
@@ -114,9 +115,12 @@ def _profiles(found: Segmented) -> Section:
     named = [
         (one["id"], part) for one, part in zip(about["states"], preferred_parts(about["states"]), strict=True) if part
     ]
-    text = "No state keeps to a part of the beat beyond what shifted strips do."
+    text = "No state is in one part of the beat at least 1.5 times as often as shifted strips are."
     if named:
-        text = f"These keep to a part of the beat: {', '.join(f'state {k} to {part}' for k, part in named)}."
+        text = (
+            "At least 1.5 times as often in a part of the beat as by chance, which may still be a small part of a "
+            f"state's time: {', '.join(f'state {k} in {part}' for k, part in named)}."
+        )
     shown = min(MOST_PROFILES, about["k"])
     caption = (
         f"{'All' if shown == about['k'] else f'The {shown} most frequent'} states. Left: mean of up to 400 stretches "
@@ -131,25 +135,33 @@ def _profiles(found: Segmented) -> Section:
 
 def _adds(about: dict[str, Any]) -> Section:
     mostly = preferred_parts(about["states"])
-    picture = plot_contributions(about["states"], mostly)
+    strength, picture = (plot_contributions(about["states"], mostly, what) for what in ("strength", "contribution"))
     best = max(
         ((abs(cell["value"]), one["id"], name, cell) for one in about["states"]
-         for name, cell in one["contribution"].items() if cell["value"] is not None),
+         for name, cell in one["strength"].items() if cell["value"] is not None),
         default=None,
     )  # fmt: skip
     words = ""
     if best:
         _, state, name, cell = best
         words = (
-            f"State {state} moves most: {_signed(cell['value'])} of the logit of {name} in its {cell['n']:,} records."
+            f"A record wholly in state {state} would gain {_signed(cell['value'])} of the logit of {name}: the most."
         )
     average = ", ".join(f"{name} {_signed(value)}" for name, value in about["reference"].items())
     gap = f" Left over: at most {about['gap']:.2g} of a logit." if about["split"] != EXACT else (
         f" Largest difference found: {about['gap']:.1g}."
     )  # fmt: skip
-    figure = Figure(
-        figure_bytes(picture), "Each record's logit is that of average features plus the sum of its states.",
-        "Table of states by classes: what each state adds to the logit",
+    figures = (
+        Figure(
+            figure_bytes(strength), "What a state speaks for, from all records, whatever their class.",
+            "Table of states by classes: what a record wholly in the state would gain",
+        ),
+        Figure(
+            figure_bytes(picture),
+            "How often a state is there, times how strongly it speaks there: each record's logit is that of average "
+            "features plus the sum of its states. In records without the class it may be otherwise.",
+            "Table of states by classes: what each state adds to the logit in records of the class",
+        ),
     )  # fmt: skip
     ablation = about["ablation"]
     rows = tuple(
@@ -161,11 +173,22 @@ def _adds(about: dict[str, Any]) -> Section:
     test = Table(
         ("The state is taken away", "Correlation with what it adds [95 %]", "Records"), rows,
         "Is what a state adds what the logit loses without it? With average features the two differ by at most "
-        f"{ablation['largest_difference']:.2g} of a logit.",
+        f"{ablation['largest_difference']:.2g} of a logit.{_honest(ablation)}",
     )  # fmt: skip
-    return Section("What they add", words, (figure,), (test,), (
+    return Section("What they add", words, figures, (test,), (
         SPLIT[about["split"]] + gap, f"Logits of average features: {average}.",
     ))  # fmt: skip
+
+
+def _honest(ablation: dict[str, Any]) -> str:
+    """Say it where the trace itself does not bear out what the features promise."""
+    own, elsewhere = ablation["input"], ablation["shifted"]
+    if None in (own["value"], elsewhere["low"]) or own["value"] > (elsewhere["high"] or 1.0):
+        return ""
+    return (
+        " In the trace it is not so: lines through a state's stretches change the logit as it promises no more than "
+        "lines elsewhere do, since a step sees more than its own stretch."
+    )
 
 
 def _worth(about: dict[str, Any]) -> Section:
@@ -264,6 +287,13 @@ def _doubt(about: dict[str, Any]) -> Section:
     return Section("Does their uncertainty find errors?", words, (figure,), (table,))
 
 
+def _unsteady(about: dict[str, Any]) -> str:
+    """Say what the number of states that was taken does not stand."""
+    kinds = (("seeds", "another seed"), ("halves", "another half of the people"))
+    fails = [words for key, words in kinds if (about["stability"][key] or 0) < STABLE]
+    return " or ".join(fails).capitalize()
+
+
 def _number(about: dict[str, Any]) -> Section:
     sweep = about["sweep"]
     if not sweep:
@@ -284,7 +314,7 @@ def _number(about: dict[str, Any]) -> Section:
     else:
         words = (
             f"No number of states is stable (agreement of {STABLE:g} over seeds and over halves of the people); "
-            f"{about['k']} come nearest. Another seed finds other states: their names mean little."
+            f"{about['k']} come nearest. {_unsteady(about)} finds other states: their names mean little."
         )
     figure = Figure(figure_bytes(plot_choice(sweep, about["k"], STABLE)), "All numbers that were tried.",
                     "Agreement and fidelity against the number of states")  # fmt: skip
@@ -304,7 +334,7 @@ def _stays(about: dict[str, Any]) -> Section:
         which = _DIFFER[networks.get("differ", FOLDS)]
         words = (
             f"Networks {which} agree with {networks['value']:.2f} (adjusted Rand index, mean of "
-            f"{networks['pairs']} pairs, {networks['low']:.2f} to {networks['high']:.2f}): 1 the same states, 0 chance."
+            f"{networks['pairs']} pairs, {networks['least']:.2f} to {networks['greatest']:.2f}): 1 the same, 0 chance."
         )
     caption = (
         "Strips of the same records, as they are and spoilt: adjusted Rand index over samples, 95 % over patients."
