@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tabulated.layout import ROOT, grid, interval
 
@@ -24,17 +25,31 @@ def subtypes(root: Path = ROOT) -> str:
         best = f"{interval(bound['accuracy'])} ({bound['method']}, {bound['k']})" if bound else ""
         halves = "n/a" if chosen["halves"] is None else f"{chosen['halves']:.2f}"
         rows.append((
-            row["name"], f"{row['group']}, {row['n']:,}", row["by"], f"{chosen['method']}, {chosen['k']}",
-            f"{halves} ({'stable' if chosen['stable'] else 'not stable'})", *labels, best,
+            row["name"], f"{row['group']}, {row['n']:,}", _by(row), f"{chosen['method']}, {chosen['k']}",
+            f"{halves} ({'stable' if chosen['stable'] else 'not stable'})", _made_of(row, "network"),
+            _made_of(row, "explained"), *labels, best,
         ))  # fmt: skip
-    header = ("networks", "group, records", "by", "chosen", "halves", "accuracy", "adjusted Rand", "majority",
-              "upper bound: accuracy")  # fmt: skip
+    header = ("networks", "group, records", "by", "chosen", "halves", "goes with the network",
+              "with the class explained", "accuracy", "adjusted Rand", "majority", "upper bound: accuracy")  # fmt: skip
     counts = {f"{name} {n:,}" for row in found for name, n in row.get("per_class", {}).items()}
     rules = "; ".join(dict.fromkeys(row["label_rule"] for row in found))
     return (
         f"{grid(header, rows)}\n\nEach record by the network that has not seen it; records with exactly one sub-label: "
         f"{', '.join(sorted(counts)) or 'none'}. Label rules: {rules}."
     )
+
+
+def _by(row: dict[str, Any]) -> str:
+    fixed = row["by"] == "attributions" and row["target"] != "called"
+    return f"{row['by']} for {row['target']}" if fixed else row["by"]
+
+
+def _made_of(row: dict[str, Any], what: str) -> str:
+    """Return how closely clusters go with what was done to the records: Cramer's V and p."""
+    found = row.get("made_of")
+    if found is None or (found[what] is None and row["by"] == "attributions" and what == "network"):
+        return "not tested"
+    return "" if found[what] is None else f"{found[what]['v']:.2f} (p {found[what]['p']:.2g})"
 
 
 def asmi(root: Path = ROOT) -> str:

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats.contingency import association
 
 from ecglens import Bundle, Output, simulate_cohort
 from ecglens.bundle import TrainedOn
 from ecglens.concepts import subtype_study
 from ecglens.concepts.subtype_beats import cells_that_differ, mean_beats
+from ecglens.concepts.subtype_covariates import goes_with
 from ecglens.concepts.subtype_study import Subtyped, find_subtypes
-from ecglens.concepts.subtype_vectors import Reader, gather, mean_beat, turned
+from ecglens.concepts.subtype_vectors import Reader, alike, gather, mean_beat, turned
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
 from ecglens.models.average import Average
 from ecglens.models.lenet import initialized
@@ -198,3 +200,38 @@ def test_the_verb_from_folder_to_page(cli, tiny_folder, tmp_path):
     assert (out / "subtypes.html").exists()
     code, told, _ = cli(*asked, "XYZ")
     assert (code, told["error"]["kind"]) == (2, "usage")
+
+
+def test_maps_of_networks_of_other_sizes_are_made_alike():
+    """One network's gradients are ten times the other's, about another mean: planted clusters lie across both."""
+    generator = np.random.default_rng(5)
+    networks, truth = np.arange(120) % 2, np.arange(120) // 2 % 2
+    maps = generator.normal(size=(120, 3, 10)) + 4.0 * truth[:, None, None]
+    spoilt = np.where(networks[:, None, None] == 1, 10 * maps + 50, maps)
+    mended = alike(spoilt, networks)
+    sizes = [np.linalg.norm(mended[networks == k] - mended[networks == k].mean(axis=0)) for k in (0, 1)]
+    assert sizes[0] == pytest.approx(sizes[1])
+    np.testing.assert_allclose(mended.mean(axis=0), spoilt.mean(axis=0))
+    for k in (0, 1):  # within a network nothing but one size and one mean has changed
+        one, other = (each[networks == k].reshape(60, -1) for each in (maps, mended))
+        assert np.corrcoef(one.ravel() - one.mean(), other.ravel() - other.mean())[0, 1] > 0.99
+    np.testing.assert_array_equal(alike(maps, np.zeros(120, int)), maps)
+
+
+def test_clusters_that_are_the_networks_are_known_as_such():
+    generator = np.random.default_rng(6)
+    people = [str(k // 2) for k in range(200)]
+    networks = np.arange(200) // 2 % 5
+    same = goes_with((networks > 2).astype(int), networks, people, n_deals=199)
+    assert (same["v"], same["p"], same["groups"]) == (pytest.approx(1.0), 1 / 200, 5)
+    other = goes_with(generator.integers(0, 2, 200), networks, people, n_deals=199)
+    assert other["v"] < 0.3
+    assert other["p"] > 0.01
+    assert goes_with(networks, np.zeros(200, int), people) is None
+
+
+def test_cramers_v_is_that_of_scipy():
+    one, other = np.random.default_rng(7).integers(0, 3, 90), np.random.default_rng(8).integers(0, 4, 90)
+    table = np.histogram2d(one, other, (3, 4))[0]
+    told = goes_with(one, other, [str(k) for k in range(90)], n_deals=9)
+    assert told["v"] == pytest.approx(association(table.astype(int), method="cramer"))

@@ -74,6 +74,31 @@ def largest_differences(
     return found
 
 
+def goes_with(
+    labels: Labels, other: np.ndarray, people: Sequence[str], seed: int = 0, n_deals: int = N_DEALS
+) -> dict[str, Any] | None:
+    """Return how closely clusters go with another grouping [record]: Cramer's V, and the share of deals as close.
+
+    0: not at all; 1: one tells the other. None where the other has one group.
+    """
+    groups = np.unique(other, return_inverse=True)[1]
+    if groups.max() < 1 or labels.max() < 1:
+        return None
+    value = _cramer(labels, groups)
+    deals = _deals(labels, people, n_deals, derived_seed(seed, "goes with"))
+    as_close = 1 + sum(_cramer(dealt, groups) >= value - 1e-12 for dealt in deals)
+    return {"v": value, "p": as_close / (1 + n_deals), "groups": int(groups.max()) + 1}
+
+
+def _cramer(one: Labels, other: Labels) -> float:
+    """Return Cramer's V of two groupings (1946): the root of chi-squared over n (k - 1)."""
+    table = np.zeros((int(one.max()) + 1, int(other.max()) + 1))
+    np.add.at(table, (one, other), 1)
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    chi = ((table - expected) ** 2 / np.maximum(expected, 1e-12)).sum()
+    return float(np.sqrt(chi / (table.sum() * max(1, min(table.shape) - 1))))
+
+
 def _drawn_mean(every: np.ndarray, values: np.ndarray, inside: np.ndarray) -> Floats:
     """Return the mean of values [record] over the records inside, for each row of weights [resample, record]."""
     here = inside & ~np.isnan(values)

@@ -16,7 +16,7 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
 from ecglens.concepts.state_result import kept
 from ecglens.concepts.subtype_beats import cells_that_differ, mean_beats
-from ecglens.concepts.subtype_covariates import cluster_means, largest_differences
+from ecglens.concepts.subtype_covariates import cluster_means, goes_with, largest_differences
 from ecglens.concepts.subtype_vectors import BY, CALLED, Reader, Vectors, gather
 from ecglens.concepts.subtypes import (
     KS,
@@ -133,7 +133,11 @@ def find_subtypes(
         differences = largest_differences(best.labels, covariates, people, seed)
         told_apart = [one | {"clusters": " > ".join(map(str, one["clusters"] or []))} for one in differences]
         run.write_table(DIFFERENCES, pd.DataFrame(told_apart))
-        _write(run, used, vectors.probabilities, best, known, embedding, classes)
+        made_of = {
+            what: goes_with(best.labels, other, people, seed)
+            for what, other in (("network", vectors.networks), ("explained", vectors.targets))
+        }
+        _write(run, used, vectors, best, known, embedding, classes)
         means, bands = mean_beats(vectors.beats, best.labels, people, seed)
         run.write_array("beats", means)
         run.write_array("beats-band", bands)
@@ -144,6 +148,7 @@ def find_subtypes(
             "bic_of_one_normal": one_normal,
             "components": points.shape[1],
             "clusters": _clusters(covariates, classes, best, people, seed), "differences": differences,
+            "made_of": made_of,
             **_scored(candidates, best, known, people, seed), "grid": [one.as_dict() for one in candidates],
             "cells": cells, "records": str(run.folder / "tables" / f"{RECORDS}.csv"), "n": len(used),
             "n_patients": len(set(people)), "without_beats": len(prepared.cohort) - len(vectors.rows),
@@ -224,11 +229,12 @@ def _embedded(points: np.ndarray, seed: int) -> NDArray[np.float32]:
 
 
 def _write(
-    run: Run, used: Cohort, probabilities: np.ndarray, best: Candidate, known: tuple[list[str], NDArray[np.intp]],
+    run: Run, used: Cohort, vectors: Vectors, best: Candidate, known: tuple[list[str], NDArray[np.intp]],
     embedding: np.ndarray, classes: Sequence[str],
 ) -> None:  # fmt: skip
     names, truth = known
     table = {"record_id": used.record_ids, "cluster": best.labels + 1, "x": embedding[:, 0], "y": embedding[:, 1]}
     table["sublabel"] = [names[k] if k >= 0 else "" for k in truth]
-    table |= {f"probability_{name}": probabilities[:, j] for j, name in enumerate(classes)}
+    table |= {"network": vectors.networks + 1, "explained": [classes[k] if k >= 0 else "" for k in vectors.targets]}
+    table |= {f"probability_{name}": vectors.probabilities[:, j] for j, name in enumerate(classes)}
     run.write_table(RECORDS, pd.DataFrame(table))

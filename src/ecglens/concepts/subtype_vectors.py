@@ -8,7 +8,8 @@ features      the last block's mean over windows and steps [channel]; of an aver
 Records of a family are read by the network that has not seen them. Features of different networks have no common axes;
 each network's are turned onto the first one's by the rotation that fits best on the whole group (Schoenemann 1966,
 Psychometrika 31:1), after both are centred and scaled. No label enters, but the rotation is fitted on records that the
-network may have been trained on.
+network may have been trained on. Gradients of different networks have other sizes and another mean; each network's maps
+are centred and scaled to those of all, since folds are dealt by chance and no fold's records should differ from others.
 """
 
 from __future__ import annotations
@@ -54,12 +55,16 @@ class Vectors:
     beats          mean beat of the signal as recorded, in mV [record, lead, phase]
     probabilities  [record, class]
     rows           of the prepared group; records without a whole beat are left out
+    networks       number of the network that read each record [record]
+    targets        number of the class whose logit was explained [record]; -1 where nothing was
     """
 
     values: Floats
     beats: Floats
     probabilities: Floats
     rows: NDArray[np.intp]
+    networks: NDArray[np.intp]
+    targets: NDArray[np.intp]
 
 
 def gather(
@@ -79,11 +84,14 @@ def gather(
         progress("beats", i + 1, n, "")
     probabilities = np.zeros((n, len(readers[0].bundle.outputs)))
     values: list[np.ndarray | None] = [None] * n
+    networks, targets = np.zeros(n, np.intp), np.full(n, -1, np.intp)
     for number, reader in enumerate(readers, 1):
         raw = predict_raw(reader.bundle, [signals[i] for i in reader.rows])
         probabilities[reader.rows] = reader.bundle.activate(raw)
+        networks[reader.rows] = number - 1
         if by == "attributions":
             rows = _targets(reader.bundle, probabilities[reader.rows], target)
+            targets[reader.rows] = rows.argmax(axis=1)
             for i, row in zip(reader.rows, rows, strict=True):
                 values[i] = mean_beat(_map(reader.bundle, signals[i], row, fs), peaks[i], fs, fs)
         progress(by, number, len(readers), "")
@@ -92,10 +100,27 @@ def gather(
     if by == "features":
         values = list(_common_features(readers, signals))
     kept = np.array([i for i in range(n) if values[i] is not None and beats[i] is not None], dtype=np.intp)
+    made = np.array([values[i] for i in kept], dtype=float)
     return Vectors(
-        np.array([values[i] for i in kept], dtype=float), np.array([beats[i] for i in kept], dtype=float),
-        probabilities[kept], kept,
+        alike(made, networks[kept]) if by == "attributions" else made,
+        np.array([beats[i] for i in kept], dtype=float), probabilities[kept], kept, networks[kept], targets[kept],
     )  # fmt: skip
+
+
+def alike(maps: Floats, networks: np.ndarray) -> Floats:
+    """Return maps [record, ...] of several networks with one mean and one size: those of all maps."""
+    out, several = np.array(maps), len(np.unique(networks)) > 1
+    size = _size(maps - maps.mean(axis=0)) if several else 1.0
+    for network in np.unique(networks) if several else ():
+        own = networks == network
+        centred = maps[own] - maps[own].mean(axis=0)
+        out[own] = centred * (size / max(_size(centred), 1e-12)) + maps.mean(axis=0)
+    return out
+
+
+def _size(maps: Floats) -> float:
+    """Return the root of the mean square of maps, per record."""
+    return float(np.sqrt(np.mean(np.sum(maps.reshape(len(maps), -1) ** 2, axis=1))))
 
 
 def mean_beat(values: np.ndarray, peaks: np.ndarray, fs: float, grid_fs: float) -> Floats | None:

@@ -16,6 +16,7 @@ from ecglens.report import Figure, Report, Section, Table
 from ecglens.statistics.figures import interval
 
 PAGE = "subtypes.html"
+MADE_OF = {"network": "the network that read the record", "explained": "the class whose logit was explained"}
 LIMITS = (
     "Clusters are always found, also in a cloud that has none: only those that come back in other people mean much.",
     "t-SNE draws groups where there are none and hides others; nothing was computed from it.",
@@ -73,7 +74,18 @@ def _clusters(about: dict[str, Any]) -> Section:
     means = Table(names, rows, "Means with 95 % intervals over patients.")
     sure = [one for one in about["differences"] if one["p"] is not None and one["p"] < 0.05]
     words += f" They differ in {len(sure)} of {len(about['differences'])} covariates (p < 0.05, Holm)."
+    words += "".join(_made_of(about["made_of"][what], name) for what, name in MADE_OF.items())
     return Section("What they are", words, (), (means, _in_whom(about["differences"])))
+
+
+def _made_of(told: dict[str, Any] | None, name: str) -> str:
+    """Say whether the clusters may be something that was done to the records, not something in them."""
+    if told is None:
+        return ""
+    seen = f"(Cramer's V {told['v']:.2f}, p {_p(told['p'])})"
+    if told["p"] >= 0.05:
+        return f" They do not go with {name} {seen}."
+    return f" They go with {name} {seen}: as far as they do, they are no groups of patients."
 
 
 def _in_whom(differences: list[dict[str, Any]]) -> Table:
