@@ -5,7 +5,7 @@
     ecglens find-subtypes FAMILY --data PTBXL --group MI --truth AMI,IMI --by signals --out SUBTYPES
     python benchmarks/cluster_pictures.py [--states NAME=STATES ...] [--subtypes NAME=SUBTYPES ...] [--out docs/_static]
 
-States: profiles, and what each adds to each class. Sub-types: the plane, and mean beats with where they differ.
+States: profiles, and what each speaks for. Sub-types: the plane, and mean beats with where they differ.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def of_states(folder: Path) -> Iterator[tuple[str, Figure]]:
     states, told, arrays = found.about["states"], found.run.read()["profiles"], folder / "arrays"
     profiles, presence = (np.load(arrays / f"{name}.npy") for name in ("profiles", "profile-share"))
     yield "profiles", plot_state_profiles(profiles, presence, told["fs"], told["leads"], states)
-    yield "contributions", plot_contributions(states, preferred_parts(states))
+    yield "strengths", plot_contributions(states, preferred_parts(states), "strength")
 
 
 def of_subtypes(folder: Path) -> Iterator[tuple[str, Figure]]:

@@ -24,7 +24,7 @@ def states(root: Path = ROOT) -> str:
             name, f"{told['n']:,} of {told['n_patients']:,}", str(told["k"]),
             {True: "yes", False: "no", None: "not tried"}[told["stability"]["stable"]],
             _percent(told["fidelity"]), f"{beat['nmi']:.3f}", _three(beat.get("random_nmi")), f"{beat['chance']:.3f}",
-            told["split"], f"{told['gap']:.1g}", f"{max(told['grid']['receptive_field_ms']):,.0f} ms",
+            told["split"], f"{told['gap']:.1g}", f"{_sees(told['grid']):,.0f} ms",
         ))  # fmt: skip
     if not rows:
         return NOT_MEASURED
@@ -111,6 +111,11 @@ def truth(root: Path = ROOT) -> str:
 def _told(root: Path) -> dict[str, Any]:
     path = root / "benchmarks" / "states.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def _sees(told: dict[str, Any]) -> float:
+    """Return the receptive field in ms: nothing is seen beyond the window."""
+    return float(min(max(told["receptive_field_ms"]), told["window_ms"]))
 
 
 def _percent(figure: dict[str, float]) -> str:

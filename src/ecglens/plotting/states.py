@@ -127,10 +127,10 @@ def plot_state_profiles(
                 _waveform(axes, profiles[k, list(leads).index(lead)], presence[k], fs, ends, bottom, k)
             _lifts(panels[-3], states[k]["segments"], bottom)
             _bars(panels[-2], states[k]["share_by_class"], classes, bottom, share)
-            _bars(panels[-1], states[k]["contribution"], classes, bottom, 0.0)
+            _bars(panels[-1], states[k]["strength"], classes, bottom, 0.0)
             if r == 0:
                 titles = (*(f"{lead}, mV" for lead in shown), "in the beat, times its time", "share, by class",
-                          "adds to the logit, in the class")  # fmt: skip
+                          "whole record: logit")  # fmt: skip
                 for axes, title in zip(panels, titles, strict=True):
                     axes.set_title(title, size=8, pad=4)
         figure.text(3 / width, 1 - 5 / height, "What the states are like", size=11, weight="bold", va="center")

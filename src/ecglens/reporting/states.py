@@ -126,7 +126,8 @@ def _profiles(found: Segmented) -> Section:
         f"{'All' if shown == about['k'] else f'The {shown} most frequent'} states. Left: mean of up to 400 stretches "
         "around their middle; the tint is how many last that long. Blue bars: differs from shifted strips "
         "(p < 0.05, Holm). "
-        "Dots: means with 95 % intervals over patients; the dashed line is the state's share in all records, or 0."
+        "Dots: means with 95 % intervals over patients (dashed: the state's share in all records), and what a record "
+        "wholly in the state would gain."
     )
     return Section(
         "What the states are like", text, (Figure(figure_bytes(picture), caption, "Profiles of the states"),)
@@ -145,7 +146,7 @@ def _adds(about: dict[str, Any]) -> Section:
     if best:
         _, state, name, cell = best
         words = (
-            f"A record wholly in state {state} would gain {_signed(cell['value'])} of the logit of {name}: the most."
+            f"A record wholly in state {state} would be moved most: {_signed(cell['value'])} of the logit of {name}."
         )
     average = ", ".join(f"{name} {_signed(value)}" for name, value in about["reference"].items())
     gap = f" Left over: at most {about['gap']:.2g} of a logit." if about["split"] != EXACT else (
