@@ -52,6 +52,12 @@ EXPERIMENTS = {
     "ecgnet-class": _of("--model", "ecgnet-class", peer="ecgnet"),
     "lenet-seeds": _of("--model", "lenet", "--seeds", "5", peer="lenet"),
     "lenet-folds": _of("--model", "lenet", *FOLDS, fold="all"),
+    "lenet-again-folds": _of("--model", "lenet", *FOLDS, fold="all"),  # on another machine: what rounding does
+    "resnet1d-folds": _of("--model", "resnet1d", "--epochs", "12", *FOLDS, fold="all", peer="lenet-folds"),
+    "ecgnet-folds": _of("--model", "ecgnet", "--epochs", "12", *HALF, *FOLDS, fold="all", peer="lenet-folds"),
+    "ecgnet-lead-folds": _of(
+        "--model", "ecgnet-lead", "--epochs", "12", *HALF, *FOLDS, fold="all", peer="ecgnet-folds"
+    ),
     "lenet-wide-folds": _of("--model", "lenet-wide", *FOLDS, fold="all", peer="lenet-folds"),
     "lenet-seeds-folds": _of("--model", "lenet", *FOLDS, "--seeds", "5", fold="all", peer="lenet-folds"),
     "xresnet1d50-folds": _of("--model", "xresnet1d50", "--epochs", "12", *FOLDS, fold="all", peer="lenet-folds"),

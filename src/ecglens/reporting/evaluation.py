@@ -231,8 +231,17 @@ def _decisions(told: Mapping[str, Any], where: str) -> Section | None:
 
 def _worth(curve: Mapping[str, Sequence[float]]) -> str:
     """Say between which thresholds the gain is surely above 0."""
-    sure = [t for t, low in zip(curve["threshold"], curve["gain_low"], strict=True) if low is not None and low > 0]
-    return f"{min(sure):.0%} to {max(sure):.0%}" if sure else "nowhere for sure"
+    stretches: list[list[float]] = []
+    open_ = False
+    for t, low in zip(curve["threshold"], curve["gain_low"], strict=True):
+        sure = low is not None and low > 0
+        if sure and open_:
+            stretches[-1][1] = t
+        elif sure:
+            stretches.append([t, t])
+        open_ = sure
+    told = [f"{a:.0%} to {b:.0%}" if b > a else f"{a:.0%}" for a, b in stretches]
+    return ", ".join(told) if told else "nowhere for sure"
 
 
 def _points_table(told: Mapping[str, Any]) -> Table:
@@ -268,7 +277,8 @@ def _together(told: Mapping[str, Any], where: str) -> Section | None:
                     "Labels that come together in truth"),
             _figure(plot_cooccurrence(classes, called, totals, "was called"),
                     f"Rows: records with the label; columns: called at the validation thresholds. {_n(told)}. The "
-                    "diagonal is the sensitivity; beside it, what exceeds the first table was called without cause.",
+                    "diagonal is the sensitivity; beside it, calls that the first table does not bear out are wrong, "
+                    "but wrong and missed ones may cancel.",
                     "Labels and calls that come together"),
         ),
     )  # fmt: skip
