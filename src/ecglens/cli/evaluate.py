@@ -116,8 +116,30 @@ def score(
     cache, progress = Cache(default_cache()), ProgressLine()
     family, part, name = choose_records(where, cohort, fold)
     if family is None:
+        if name == "all" and cohort.metadata["fold"].isna().all():
+            part, name = strangers_to(bundle, part)
         return score_bundle(bundle, part, seed=seed, cache=cache, progress=progress), {}, part, name
     return *evaluate_family(family, part, rule=thresholds, seed=seed, cache=cache, progress=progress), part, name
+
+
+def strangers_to(bundle: Bundle, cohort: Cohort) -> tuple[Cohort, str]:
+    """Return the records of people who neither trained nor chose the bundle, and the name of that part.
+
+    Data without folds were divided by patient when the bundle was trained: who was held out then is known by the
+    others. All are returned where it knows none, or nobody else: then scoring refuses them.
+    """
+    from dataclasses import replace
+
+    from ecglens.cohort import Excluded
+
+    roles = {role: bundle.trained_on.holds(role, cohort.patient_keys) for role in ("train", "valid")}
+    known = [any(each) for each in zip(*roles.values(), strict=True)]
+    if not any(known) or all(known):
+        return cohort, "all"
+    kept = cohort.take([i for i, seen in enumerate(known) if not seen])
+    did = "the patient trained this bundle, or chose its epoch and thresholds"
+    left = tuple(Excluded(r, "own_patient", did) for r, seen in zip(cohort.record_ids, known, strict=True) if seen)
+    return replace(kept, excluded=(*kept.excluded, *left)), "unseen"
 
 
 def choose_records(where: str, cohort: Cohort, fold: str) -> tuple[Run | None, Cohort, str]:

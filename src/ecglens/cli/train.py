@@ -114,13 +114,13 @@ def _family(cohort: Cohort, recipe: Recipe, out: Path, asked: dict, how: dict) -
     names = list(family.bundles)
     text = f"Trained {len(names) - 1} bundles of {recipe.model} on {cohort.name}: {', '.join(names)}."
     text += f"\nLabel rule: {family.bundles['final'].label_rule}"
-    fold = "all" if asked["folds"] else "10"
+    fold = " --fold all" if asked["folds"] else ""
     text += _left_out(family.excluded, family.run)
     result = {
         "run": str(out), "bundles": {name: str(family.run.bundle_folder(name)) for name in names},
         "excluded": [asdict(entry) for entry in family.excluded],
     }  # fmt: skip
-    next_step = f"ecglens evaluate {out} {_same_data(asked)} --fold {fold}"
+    next_step = f"ecglens evaluate {out} {_same_data(asked)}{fold}"
     return Outcome(result, text, next_step, PARTLY if family.excluded else 0)
 
 
