@@ -9,6 +9,7 @@ from typing import Any
 
 from tabulated.layout import ROOT, grid, interval
 
+GROUPS = ("MI", "AMI,IMI", "AMI,IMI alone")  # in the order of the table
 NOT_MEASURED = "Not measured yet: `ecglens find-subtypes`, then `python benchmarks/subtypes.py NAME=DIR`."
 
 
@@ -19,6 +20,8 @@ def subtypes(root: Path = ROOT) -> str:
         return NOT_MEASURED
     rows = []
     found = json.loads(path.read_text(encoding="utf-8"))
+    groups = list(GROUPS)
+    found.sort(key=lambda row: (groups.index(row["group"]), "15" in row["name"], row["by"], row["target"]))
     for row in found:
         chosen, bound = row["chosen"], row["upper_bound"]
         labels = [interval(row["accuracy"]), interval(row["ari"]), f"{row['majority']:.3f}"] if bound else [""] * 3
