@@ -112,7 +112,9 @@ def clusters_of(difference: dict[str, Any]) -> str:
 
 def _labels(about: dict[str, Any]) -> Section:
     if about["accuracy"] is None:
-        return Section("What labels say", "No sub-labels were given to compare with.")
+        given = ", ".join(about["sublabels"])
+        why = f"Fewer than two of {given} occur alone in the group" if given else "No sub-labels were given"
+        return Section("What labels say", f"{why}: nothing to compare with.")
     bound = about["upper_bound"]
     rows = (
         ("chosen without labels", about["chosen"]["method"], str(about["chosen"]["k"]), interval(about["accuracy"]),
