@@ -268,3 +268,4 @@ def test_compared_areas_are_of_the_records_that_both_have_scored(cohort: Cohort,
     table = compare(whole, parts[1], people).set_index("class")
     np.testing.assert_allclose(table["value"], table["auroc_a"] - table["auroc_b"], atol=1e-12)
     assert (table["value"] == 0).all(), "on fold 1 they are the same network"
+    assert not table["method"].drop("macro").str.contains("mean of").any()

@@ -126,7 +126,9 @@ def compare(a: Evaluation, b: Evaluation, people: Mapping[str, str], *, seed: in
         told += chosen if len(chosen) == 1 and not np.isnan(found.value) else []
         of = told if name == "macro" else [k for k in chosen if k in told]
         each = {f"auroc_{which}": _mean_auroc(labels, said, of) for which, said in (("a", first), ("b", second))}
-        rows.append({"class": name, **found.as_dict(), **each})
+        row = found.as_dict()
+        row["method"] = row["method"] if name == "macro" else row["method"].partition("; mean of")[0]
+        rows.append({"class": name, **row, **each})
     return pd.DataFrame(rows)
 
 
