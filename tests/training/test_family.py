@@ -243,6 +243,20 @@ def test_a_family_decides_by_the_rule_that_is_asked_for(cohort: Cohort, folds: F
     assert any(parts[k].thresholds != by_fold[k].thresholds for k in parts)
 
 
+def test_operating_points_of_a_family_are_each_networks_own(cohort: Cohort, folds: Family) -> None:
+    whole, parts = evaluate_family(folds.run, cohort, n_resamples=50)
+    points = whole.as_dict()["operating_points"]
+    assert {point["rule"] for point in points} == set(folds.bundles["fold-1"].details["thresholds"])
+    for point in points:
+        name, called = point["class"], []
+        for fold, part in parts.items():
+            cut = folds.bundles[f"fold-{fold}"].details["thresholds"][point["rule"]][name]
+            called.append((part.probabilities[name] >= cut) & (part.labels[name] == 1))
+        share = sum(int(each.sum()) for each in called) / whole.labels[name].sum()
+        assert point["sensitivity"]["value"] == pytest.approx(share)
+        assert point["threshold"] is None
+
+
 def test_a_family_does_not_go_on_with_other_labels(cohort: Cohort, folds: Family) -> None:
     turned = replace(cohort, labels=1 - cohort.labels)
     before = folds.run.read()["data"]["sha256"]

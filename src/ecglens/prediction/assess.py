@@ -95,6 +95,7 @@ def assess(
     points: Mapping[str, Mapping[str, float | None]] | None = None,
     *,
     decided: pd.DataFrame | None = None,
+    decided_by: Mapping[str, pd.DataFrame] | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Assessment:
@@ -107,6 +108,7 @@ def assess(
     points                  {rule: {class: threshold}}: further operating points, from validation records
     decided                 [record x class] 1 or 0, where thresholds differ from record to record (a family's); then
                             `thresholds` say nothing
+    decided_by              {rule: alike}: the further operating points then, in place of `points`
     """
     classes = tuple(str(name) for name in labels.columns)
     truth, said = labels.to_numpy(float), probabilities.to_numpy(float)
@@ -123,7 +125,9 @@ def assess(
         calibration_table(truth, said, classes, people, **draws),
         _reliability(truth, said, classes, people),
         decision_curve(truth, said, classes, people, n_resamples=n_resamples, seed=seed),
-        _operating_points(truth, said, classes, people, points or {}, draws),
+        _operating_points(truth, said, classes, people, points or {}, draws)
+        if decided_by is None
+        else _decided_points(truth, classes, people, decided_by, draws),
         groups,
         cooccurrence(truth, called),
         classes,
@@ -138,6 +142,21 @@ def _reliability(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], pe
     ]
     names = ("class", "mean_probability", "observed", "low", "high", "n", "n_positive", "n_patients")
     return pd.DataFrame(rows, columns=list(names))
+
+
+def _decided_points(
+    truth: np.ndarray, classes: Sequence[str], people: Sequence[str], decided_by: Mapping[str, pd.DataFrame],
+    draws: Mapping[str, int],
+) -> pd.DataFrame:  # fmt: skip
+    """Return the same of decisions that several networks have made, each at its own thresholds of a rule."""
+    halves = dict.fromkeys(classes, 0.5)
+    tables = [
+        _operating_points(truth, table.to_numpy(float), classes, people, {rule: halves}, draws).assign(threshold=np.nan)
+        for rule, table in decided_by.items()
+    ]
+    return (
+        pd.concat(tables, ignore_index=True) if tables else _operating_points(truth, truth, classes, people, {}, draws)
+    )
 
 
 def _operating_points(

@@ -15,7 +15,7 @@ from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import ContractError, UsageError
 from ecglens.prediction.assess import assess
-from ecglens.prediction.calibration import deciding_by
+from ecglens.prediction.calibration import deciding_by, thresholds_of
 from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, people_of, prepare_strangers, score_prepared
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
@@ -65,11 +65,15 @@ def evaluate_family(
     """
     known = _with_folds(run, cohort)
     parts: dict[int, Evaluation] = {}
+    by_rule: dict[str, list[pd.DataFrame]] = {}
     for fold, own, part in bundles_of(run, known):
         bundle = deciding_by(own, rule) if rule else own
         strangers = prepare_strangers(bundle, part, cache=cache, progress=progress)
         parts[fold] = score_prepared(bundle, strangers, n_resamples=n_resamples, seed=seed, progress=progress)
-    return _together(known, parts, n_resamples, seed), parts
+        for name, cuts in thresholds_of(bundle).items():
+            by_rule.setdefault(name, []).append(_decisions(parts[fold].probabilities, cuts))
+    decided_by = {name: pd.concat(tables) for name, tables in by_rule.items() if len(tables) == len(parts)}
+    return _together(known, parts, decided_by, n_resamples, seed), parts
 
 
 def bundles_of(run: Run, cohort: Cohort) -> Iterator[tuple[int, Bundle, Cohort]]:
@@ -136,10 +140,12 @@ def _is_cross_validated(about: Mapping[str, Any]) -> bool:
     return any(name.startswith("fold-") for name in about.get("bundles", {}))
 
 
-def _together(cohort: Cohort, parts: Mapping[int, Evaluation], n_resamples: int, seed: int) -> Evaluation:
+def _together(
+    cohort: Cohort, parts: Mapping[int, Evaluation], decided_by: Mapping[str, pd.DataFrame], n_resamples: int, seed: int
+) -> Evaluation:  # fmt: skip
     probabilities = pd.concat([part.probabilities for part in parts.values()])
     labels = pd.concat([part.labels for part in parts.values()])
-    decided = pd.concat([_decisions(part) for part in parts.values()])
+    decided = pd.concat([_decisions(part.probabilities, part.thresholds) for part in parts.values()])
     place = {record: i for i, record in enumerate(cohort.record_ids)}
     used = cohort.take([place[record] for record in labels.index])
     people = people_of(used)
@@ -155,7 +161,7 @@ def _together(cohort: Cohort, parts: Mapping[int, Evaluation], n_resamples: int,
     known = labels.notna().any(axis=1).to_numpy()
     assessment = assess(
         labels, probabilities, people, used.metadata, [None] * labels.shape[1], decided=decided,
-        n_resamples=n_resamples, seed=seed,
+        decided_by=decided_by, n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
     return Evaluation(
         scores, probabilities, labels, dict.fromkeys(labels.columns), cohort.label_rule, int(known.sum()),
@@ -164,13 +170,13 @@ def _together(cohort: Cohort, parts: Mapping[int, Evaluation], n_resamples: int,
     )  # fmt: skip
 
 
-def _decisions(part: Evaluation) -> pd.DataFrame:
+def _decisions(probabilities: pd.DataFrame, cuts: Mapping[str, float | None]) -> pd.DataFrame:
+    """Return 1 or 0 [record x class] at thresholds by class; never 1 where there is none."""
     columns = {}
-    for name in part.probabilities.columns:
-        cut = part.thresholds[name]
-        values = part.probabilities[name].to_numpy()
-        columns[name] = decide(values, np.inf if cut is None else cut).astype(float)
-    return pd.DataFrame(columns, index=part.probabilities.index)
+    for name in probabilities.columns:
+        cut = cuts[str(name)]
+        columns[name] = decide(probabilities[name].to_numpy(), np.inf if cut is None else cut).astype(float)
+    return pd.DataFrame(columns, index=probabilities.index)
 
 
 def _mean_auroc(labels: np.ndarray, said: np.ndarray, columns: Sequence[int]) -> float:
