@@ -182,6 +182,10 @@ def test_the_result_adds_up(found, asked, cohort):
         adds = table[[f"adds_{k + 1}_{name}" for k in range(about["k"])]].sum(axis=1)
         again = adds.loc[list(used.record_ids)].to_numpy() + about["reference"][name]
         assert np.abs(again - raw[:, j]).max() < 1e-5, "states add up to the logit that predict gives"
+    mi = [record for record in table.index if cohort.labels.loc[record, "MI"] == 1]
+    assert about["uncertainty"]["MI"]["value"] == pytest.approx(table.loc[mi, "uncertainty"].mean(), abs=1e-5)
+    assert about["uncertainty"]["all"]["value"] == pytest.approx(table["uncertainty"].mean(), abs=1e-5)
+    assert about["uncertainty"]["MI"]["n"] == len(mi)
     shares = table[[f"share_{k + 1}" for k in range(about["k"])]]
     assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
     of_mi = table.loc[[r for r in table.index if cohort.labels.loc[r, "MI"] == 1], "adds_1_MI"]

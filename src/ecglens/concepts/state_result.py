@@ -108,6 +108,15 @@ def states_of(
     return out
 
 
+def uncertainty_by_class(
+    read: Read, labels: np.ndarray, classes: Sequence[str], people: Sequence[str], seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return the mean uncertainty of the records that have each class, and of all, with intervals over patients."""
+    weights = patient_weights(people, N_RESAMPLES, seed).astype(np.float64)
+    whom = {name: labels[:, j] == 1 for j, name in enumerate(classes)} | {"all": np.ones(len(labels), bool)}
+    return {name: mean_figure(read.uncertainty, here, weights) for name, here in whom.items()}
+
+
 def ratio_figure(values: np.ndarray, shares: np.ndarray, weights: NDArray[np.float64]) -> dict[str, Any]:
     """Return sum of values over sum of shares [record], with its interval over patients; None without any share."""
     if shares.sum() <= 0:

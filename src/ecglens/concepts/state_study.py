@@ -42,6 +42,7 @@ from ecglens.concepts.state_result import (
     record_table,
     sequence_table,
     states_of,
+    uncertainty_by_class,
     undecided,
 )  # fmt: skip
 from ecglens.concepts.state_split import head_of
@@ -211,6 +212,7 @@ class _Study:
             "undecided": undecided(read), "split": first.head.kind, "gap": float(np.abs(read.gap).max()),
             "reference": dict(zip(self.classes, reference.tolist(), strict=True)),
             "surrogate": surrogate.to_dict("records"), "certainty": certainty,
+            "uncertainty": uncertainty_by_class(read, labels, self.classes, people, self.seed),
             "alignment": alignment.information() | {
                 "random_nmi": random_nmi, "n": alignment.n_records, "without_beats": without,
                 "samples": int(alignment.counts.sum()),

@@ -273,6 +273,11 @@ def _doubt(about: dict[str, Any]) -> Section:
     )  # fmt: skip
     table = Table(("Doubt by", "AUROC of finding errors", "Area under risk over coverage"), rows,
                   "0.5 finds nothing; a smaller area is better.")  # fmt: skip
+    by_class = Table(
+        ("Records with", "Mean entropy [95 %]", "Records"),
+        tuple((name, _interval(one), f"{one['n']:,}") for name, one in about["uncertainty"].items()),
+        "How undecided the states of a record are, 0 to 1: mean over its places, intervals over patients.",
+    )
     difference = found["difference"]
     words = f"Entropy of states finds errors with an AUROC of {_interval(found['states']['auroc'])}"
     words += f", the probability itself with {_interval(found['probability']['auroc'])}"
@@ -285,7 +290,7 @@ def _doubt(about: dict[str, Any]) -> Section:
     if found.get("members") is not None:
         words += f" The mean answer of the {found['members']['networks']} networks behind the average has an entropy "
         words += f"that finds them with {_interval(found[MEMBERS_ENTROPY]['auroc'])}."
-    return Section("Does their uncertainty find errors?", words, (figure,), (table,))
+    return Section("Does their uncertainty find errors?", words, (figure,), (table, by_class))
 
 
 def _unsteady(about: dict[str, Any]) -> str:
