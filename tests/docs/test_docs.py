@@ -85,8 +85,8 @@ def test_options_of_the_program_itself_stand_in_the_reference():
 DYNAMIC = {
     "labels", "probabilities", "decisions", "thresholds", "share_by_lead", "versions", "sex", "folds", "missing",
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
-    "contribution", "strength", "uncertainty", "share_by_class", "segments", "reference", "time", "criteria", "contradictions",
-    "sampling_rates", "leads", "flagged", "notes",
+    "contribution", "strength", "uncertainty", "share_by_class", "segments", "reference", "time", "criteria",
+    "contradictions", "sampling_rates", "leads", "flagged", "notes",
     "within_database", "leave_one_database_out",
 }  # fmt: skip
 
