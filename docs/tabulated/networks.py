@@ -49,10 +49,10 @@ def networks(root: Path = ROOT) -> str:
             continue
         told = alone or everybody
         assert told is not None
-        members = 5 if name == "lenet-seeds" else 1
         chosen = interval(alone["valid"]) if alone and alone.get("valid") else ""
         gain = _gain(everybody, "macro")
-        size = f"{members} x {told['parameters']:,}" if members > 1 else f"{told['parameters']:,}"
+        seeds = _asked(told, "--seeds")
+        size = f"{seeds} x " * bool(seeds) + f"{told['parameters']:,}"
         rows.append((title, size, chosen, *_pair(alone), *_pair(everybody), gain))
     header = (
         "network",
@@ -136,10 +136,15 @@ def _pair(row: Mapping[str, Any] | None) -> tuple[str, str]:
 
 def _otherwise(row: Mapping[str, Any]) -> str:
     """Say where a network was trained otherwise than its recipe says."""
-    words = row["command"].split()
-    told = [f"{words[words.index('--epochs') + 1]} epochs"] if "--epochs" in words else []
-    told += [words[words.index("--precision") + 1]] if "--precision" in words else []
+    epochs, precision = _asked(row, "--epochs"), _asked(row, "--precision")
+    told = [f"{epochs} epochs"] * bool(epochs) + [precision] * bool(precision)
     return f" ({', '.join(told)})" if told else ""
+
+
+def _asked(row: Mapping[str, Any], option: str) -> str:
+    """Return what the command asked for by an option; empty where it left it to the recipe."""
+    words = row["command"].split()
+    return words[words.index(option) + 1] if option in words else ""
 
 
 def _gain(row: Mapping[str, Any] | None, label: str) -> str:

@@ -20,8 +20,7 @@ def subtypes(root: Path = ROOT) -> str:
         return NOT_MEASURED
     rows = []
     found = json.loads(path.read_text(encoding="utf-8"))
-    groups = list(GROUPS)
-    found.sort(key=lambda row: (groups.index(row["group"]), "15" in row["name"], row["by"], row["target"]))
+    found.sort(key=lambda row: (GROUPS.index(row["group"]), "15" in row["name"], row["by"], row["target"]))
     for row in found:
         chosen, bound = row["chosen"], row["upper_bound"]
         labels = [interval(row["accuracy"]), interval(row["ari"]), f"{row['majority']:.3f}"] if bound else [""] * 3
@@ -49,10 +48,8 @@ def _by(row: dict[str, Any]) -> str:
 
 def _made_of(row: dict[str, Any], what: str) -> str:
     """Return how closely clusters go with what was done to the records: Cramer's V and p."""
-    found = row.get("made_of")
-    if found is None or (found[what] is None and row["by"] == "attributions" and what == "network"):
-        return "not tested"
-    return "" if found[what] is None else f"{found[what]['v']:.2f} (p {found[what]['p']:.2g})"
+    found = row["made_of"][what]
+    return "" if found is None else f"{found['v']:.2f} (p {found['p']:.2g})"
 
 
 def asmi(root: Path = ROOT) -> str:

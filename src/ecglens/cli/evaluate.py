@@ -132,8 +132,8 @@ def strangers_to(bundle: Bundle, cohort: Cohort) -> tuple[Cohort, str]:
 
     from ecglens.cohort import Excluded
 
-    roles = {role: bundle.trained_on.holds(role, cohort.patient_keys) for role in ("train", "valid")}
-    known = [any(each) for each in zip(*roles.values(), strict=True)]
+    roles = (bundle.trained_on.holds(role, cohort.patient_keys) for role in ("train", "valid"))
+    known = [any(each) for each in zip(*roles, strict=True)]
     if not any(known) or all(known):
         return cohort, "all"
     kept = cohort.take([i for i, seen in enumerate(known) if not seen])

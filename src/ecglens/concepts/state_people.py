@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.statistics.bootstrap import drawn_figure, patient_weights
@@ -15,6 +16,12 @@ N_RESAMPLES = 1000
 DECADE = 10.0  # years
 
 Floats = NDArray[np.float64]
+
+
+def sex_and_age(metadata: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Return who is a woman (1, 0) and how old everybody is, in years [record]; NaN where unknown."""
+    female = metadata["sex"].map({"female": 1.0, "male": 0.0}).to_numpy(float)
+    return np.asarray(female), np.asarray(pd.to_numeric(metadata["age"], errors="coerce").to_numpy(float))
 
 
 def whom_of(

@@ -129,15 +129,7 @@ def ratio_figure(values: np.ndarray, shares: np.ndarray, weights: NDArray[np.flo
 
 def mean_figure(values: np.ndarray, here: np.ndarray, weights: NDArray[np.float64]) -> dict[str, Any]:
     """Return the mean of values [record] over the records that are `here`, with its interval over patients."""
-    if not here.any():
-        return {"value": None, "low": None, "high": None, "n": 0}
-    own = weights[:, here]
-    mass = own.sum(axis=1)
-    drawn = np.where(mass > 0, own @ values[here] / np.maximum(mass, 1e-12), np.nan)
-    low, high, _ = interval(drawn)
-    return {
-        "value": float(values[here].mean()), "low": json_number(low), "high": json_number(high), "n": int(here.sum())
-    }  # fmt: skip
+    return ratio_figure(np.where(here, values, 0.0), here.astype(float), weights) | {"n": int(here.sum())}
 
 
 def _segments(alignment: Alignment, corrected: np.ndarray, k: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from ecglens.concepts.state_doubts import MEMBERS_ENTROPY, doubts_of
 from ecglens.concepts.state_evidence import Evidence, align_states, profiles_of
 from ecglens.concepts.state_field import Axes, grid_of
 from ecglens.concepts.state_network import Fitted, Learnt, Read, decisions, learn, read_records, strips_by
-from ecglens.concepts.state_people import whom_of
+from ecglens.concepts.state_people import sex_and_age, whom_of
 from ecglens.concepts.state_records import Asked, Size, bundle_asked, family_asked
 from ecglens.concepts.state_result import (
     RECORDS,
@@ -179,7 +179,7 @@ class _Study:
             told | {"whom": whom}
             for told, whom in zip(
                 states_of(read, alignment, labels, self.classes, people, self.seed),
-                whom_of(read.shares, *_sex_and_age(used.metadata), people, self.seed), strict=True,
+                whom_of(read.shares, *sex_and_age(used.metadata), people, self.seed), strict=True,
             )
         ]  # fmt: skip
         first = fitted[0]
@@ -388,12 +388,6 @@ class _Study:
             "certainty": float(1 - read.doubt[at, target]), "right": bool(alone.any()),
             "mostly": preferred_parts(states),
         })  # fmt: skip
-
-
-def _sex_and_age(metadata: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return who is a woman (1, 0) and how old [record], NaN where unknown."""
-    female = metadata["sex"].map({"female": 1.0, "male": 0.0}).to_numpy(float)
-    return female, pd.to_numeric(metadata["age"], errors="coerce").to_numpy(float)
 
 
 def _choice(row: Mapping[str, Any]) -> Choice:

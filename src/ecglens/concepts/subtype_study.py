@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ecglens.bundle import Bundle
 from ecglens.cohort import Cohort
+from ecglens.concepts.state_people import sex_and_age
 from ecglens.concepts.state_result import kept
 from ecglens.concepts.subtype_beats import cells_that_differ, mean_beats
 from ecglens.concepts.subtype_covariates import cluster_means, goes_with, largest_differences
@@ -200,8 +201,8 @@ def _scored(
 def _covariates(used: Cohort, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
     """Return what clusters are compared by, beside what they were made of: [record], NaN unknown."""
     metadata = used.metadata
-    sex = metadata["sex"].map({"female": 1.0, "male": 0.0}).to_numpy(float)
-    covariates = {"share_female": sex, "age": pd.to_numeric(metadata["age"], errors="coerce").to_numpy(float)}
+    female, age = sex_and_age(metadata)
+    covariates = {"share_female": female, "age": age}
     device = metadata["device"].astype(object)
     if device.notna().any():
         common = str(device.dropna().mode().iloc[0])

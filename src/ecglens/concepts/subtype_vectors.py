@@ -109,12 +109,15 @@ def gather(
 
 def alike(maps: Floats, networks: np.ndarray) -> Floats:
     """Return maps [record, ...] of several networks with one mean and one size: those of all maps."""
-    out, several = np.array(maps), len(np.unique(networks)) > 1
-    size = _size(maps - maps.mean(axis=0)) if several else 1.0
-    for network in np.unique(networks) if several else ():
-        own = networks == network
+    names = np.unique(networks)
+    if len(names) < 2:
+        return maps
+    mean, out = maps.mean(axis=0), np.empty_like(maps)
+    size = _size(maps - mean)
+    for name in names:
+        own = networks == name
         centred = maps[own] - maps[own].mean(axis=0)
-        out[own] = centred * (size / max(_size(centred), 1e-12)) + maps.mean(axis=0)
+        out[own] = centred * (size / max(_size(centred), 1e-12)) + mean
     return out
 
 

@@ -190,17 +190,19 @@ def _bars(axes: Axes, figures: Mapping[str, Mapping[str, float | None]], classes
     )
 
 
-STRENGTH = "What a record would gain that were wholly in the state"
-CONTRIBUTION = "What each state adds to the logit, in records that have the class"
+ADDED = {
+    "contribution": "What each state adds to the logit, in records that have the class",
+    "strength": "What a record would gain that were wholly in the state",
+}
 
 
 def plot_contributions(
-    states: Sequence[Mapping[str, Any]], mostly: Sequence[str], what: str = "contribution"
+    states: Sequence[Mapping[str, Any]], mostly: Sequence[str], what: str
 ) -> Figure:  # fmt: skip
     """Draw what each state (rows) adds to the logit of each class (columns), with intervals.
 
     mostly   the part of the beat that a state is more often in, or ""
-    what     "contribution", in records that have the class, or "strength", of a whole record, from all records
+    what     of `ADDED`
     """
     classes = list(states[0][what])
     left, wide, high, top, foot = 34.0, 27.0, 9.0, 18.0, 9.0
@@ -212,8 +214,7 @@ def plot_contributions(
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.set_axis_off()
-        title = CONTRIBUTION if what == "contribution" else STRENGTH
-        axes.text(4, 5.5, title, size=11, weight="bold", va="center")
+        axes.text(4, 5.5, ADDED[what], size=11, weight="bold", va="center")
         for j, name in enumerate(classes):
             n = states[0][what][name]["n"]
             axes.text(

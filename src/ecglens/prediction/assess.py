@@ -121,13 +121,15 @@ def assess(
         called = decided.to_numpy(float)
         at = subgroup_table(truth, called, classes, people, metadata, [0.5] * len(classes), **draws)
         groups = groups.where(groups["metric"] == "auroc", at)  # both have the same rows
+    asked: dict[str, tuple[np.ndarray, list[float | None] | None]]
+    asked = {rule: (said, [cuts[name] for name in classes]) for rule, cuts in (points or {}).items()}
+    if decided_by is not None:
+        asked = {rule: (table.to_numpy(float), None) for rule, table in decided_by.items()}
     return Assessment(
         calibration_table(truth, said, classes, people, **draws),
         _reliability(truth, said, classes, people),
         decision_curve(truth, said, classes, people, n_resamples=n_resamples, seed=seed),
-        _operating_points(truth, said, classes, people, points or {}, draws)
-        if decided_by is None
-        else _decided_points(truth, classes, people, decided_by, draws),
+        _operating_points(truth, classes, people, asked, draws),
         groups,
         cooccurrence(truth, called),
         classes,
@@ -144,34 +146,21 @@ def _reliability(truth: np.ndarray, said: np.ndarray, classes: Sequence[str], pe
     return pd.DataFrame(rows, columns=list(names))
 
 
-def _decided_points(
-    truth: np.ndarray, classes: Sequence[str], people: Sequence[str], decided_by: Mapping[str, pd.DataFrame],
-    draws: Mapping[str, int],
-) -> pd.DataFrame:  # fmt: skip
-    """Return the same of decisions that several networks have made, each at its own thresholds of a rule."""
-    halves = dict.fromkeys(classes, 0.5)
-    tables = [
-        _operating_points(truth, table.to_numpy(float), classes, people, {rule: halves}, draws).assign(threshold=np.nan)
-        for rule, table in decided_by.items()
-    ]
-    return (
-        pd.concat(tables, ignore_index=True) if tables else _operating_points(truth, truth, classes, people, {}, draws)
-    )
-
-
 def _operating_points(
     truth: np.ndarray,
-    said: np.ndarray,
     classes: Sequence[str],
     people: Sequence[str],
-    points: Mapping[str, Mapping[str, float | None]],
+    asked: Mapping[str, tuple[np.ndarray, Sequence[float | None] | None]],
     draws: Mapping[str, int],
 ) -> pd.DataFrame:
-    """Return the figures of the decisions that each rule's thresholds make."""
+    """Return the figures of the decisions that each rule makes.
+
+    asked   by rule: probabilities [record, class] and a threshold per class; or decisions, 1 or 0, and None
+    """
     tables = []
-    for rule, cuts in points.items():
-        table = score_table(truth, said, classes, people, [cuts[name] for name in classes], **draws)
-        table = table[table["metric"].isin(_AT_A_POINT) & (table["class"] != MACRO)]
-        tables.append(table.assign(rule=rule))
+    for rule, (said, cuts) in asked.items():
+        table = score_table(truth, said, classes, people, cuts or [0.5] * len(classes), **draws)
+        table = table[table["metric"].isin(_AT_A_POINT) & (table["class"] != MACRO)].assign(rule=rule)
+        tables.append(table if cuts else table.assign(threshold=np.nan))
     columns = ["rule", "class", "metric", "value", "low", "high", "threshold", "n", "n_positive", "method"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)

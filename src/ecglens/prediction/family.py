@@ -20,7 +20,7 @@ from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, people_of, prep
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run
-from ecglens.statistics.bootstrap import METRICS, paired_difference, score_table
+from ecglens.statistics.bootstrap import METRICS, Estimate, paired_difference, score_table
 from ecglens.statistics.metrics import auroc, decide
 
 _THRESHOLD_FREE = METRICS[:2]
@@ -122,18 +122,24 @@ def compare(a: Evaluation, b: Evaluation, people: Mapping[str, str], *, seed: in
         )
     first, second = (e.probabilities.loc[shared].to_numpy() for e in (a, b))
     patients = [people[record] for record in shared]
-    columns = {name: [k] for k, name in enumerate(a.labels.columns)} | {"macro": list(range(labels.shape[1]))}
-    rows: list[dict[str, Any]] = []
-    told: list[int] = []  # classes that can be estimated, before the last row, which is their mean
-    for name, chosen in columns.items():
-        found = paired_difference(labels[:, chosen], first[:, chosen], second[:, chosen], patients, seed=seed)
-        told += chosen if len(chosen) == 1 and not np.isnan(found.value) else []
-        of = told if name == "macro" else [k for k in chosen if k in told]
-        each = {f"auroc_{which}": _mean_auroc(labels, said, of) for which, said in (("a", first), ("b", second))}
-        row = found.as_dict()
-        row["method"] = row["method"] if name == "macro" else row["method"].partition("; mean of")[0]
-        rows.append({"class": name, **row, **each})
-    return pd.DataFrame(rows)
+    every = range(labels.shape[1])
+    differences = [_difference(labels, first, second, [k], patients, seed) for k in every]
+    known = [k for k in every if not np.isnan(differences[k].value)]
+    told = [*differences, _difference(labels, first, second, list(every), patients, seed)]
+    columns = [*([k] if k in known else [] for k in every), known]
+    return pd.DataFrame([
+        {
+            "class": name, **difference.as_dict(),
+            "auroc_a": _mean_auroc(labels, first, of), "auroc_b": _mean_auroc(labels, second, of),
+        }
+        for name, difference, of in zip((*a.labels.columns, "macro"), told, columns, strict=True)
+    ])  # fmt: skip
+
+
+def _difference(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, of: list[int], patients: Sequence[str], seed: int
+) -> Estimate:
+    return paired_difference(labels[:, of], first[:, of], second[:, of], patients, seed=seed)
 
 
 def _is_cross_validated(about: Mapping[str, Any]) -> bool:

@@ -65,8 +65,8 @@ class Attacker:
 
     def at(self, precision: str) -> Attacker:
         """Return the same, learning at another precision (`training.precision`)."""
-        both = (replace(recipe, precision=precision) for recipe in (self.classify, self.embed))
-        return replace(self, classify=next(both), embed=next(both))
+        classify, embed = (replace(recipe, precision=precision) for recipe in (self.classify, self.embed))
+        return replace(self, classify=classify, embed=embed)
 
 
 def _named(model: str, crop: int, **how: Any) -> Recipe:

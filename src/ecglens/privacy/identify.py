@@ -150,13 +150,10 @@ def identify(
                     changed: Material, number: int, where: Path, look: Look | None = None, model: str = model
                 ) -> Heard:
                     tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}", watch)
-                    how: dict[str, Any] = {
-                        "seed": seed + number,
-                        "progress": tell,
-                        "look": look,
-                        "precision": precision,
-                    }
-                    return hear(model, changed, splits[number], labels, classes, where, **how)
+                    return hear(
+                        model, changed, splits[number], labels, classes, where, seed=seed + number, progress=tell,
+                        look=look, precision=precision,
+                    )  # fmt: skip
 
                 heard = [
                     ask(material, number, work / model / split.name, explaining.look(model, split))

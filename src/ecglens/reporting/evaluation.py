@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -231,16 +232,11 @@ def _decisions(told: Mapping[str, Any], where: str) -> Section | None:
 
 def _worth(curve: Mapping[str, Sequence[float]]) -> str:
     """Say between which thresholds the gain is surely above 0."""
-    stretches: list[list[float]] = []
-    open_ = False
-    for t, low in zip(curve["threshold"], curve["gain_low"], strict=True):
-        sure = low is not None and low > 0
-        if sure and open_:
-            stretches[-1][1] = t
-        elif sure:
-            stretches.append([t, t])
-        open_ = sure
-    told = [f"{a:.0%} to {b:.0%}" if b > a else f"{a:.0%}" for a, b in stretches]
+    gains = zip(curve["threshold"], curve["gain_low"], strict=True)
+    stretches = [
+        [t for t, _ in run] for sure, run in groupby(gains, lambda one: one[1] is not None and one[1] > 0) if sure
+    ]
+    told = [f"{run[0]:.0%}" + f" to {run[-1]:.0%}" * (len(run) > 1) for run in stretches]
     return ", ".join(told) if told else "nowhere for sure"
 
 

@@ -287,7 +287,7 @@ def _doubt(about: dict[str, Any]) -> Section:
     else:
         words += f" The entropy of its answers in {found['dropout']['passes']} passes with dropout finds them with "
         words += f"{_interval(found[ENTROPY]['auroc'])}."
-    if found.get("members") is not None:
+    if found["members"] is not None:
         words += f" The mean answer of the {found['members']['networks']} networks behind the average has an entropy "
         words += f"that finds them with {_interval(found[MEMBERS_ENTROPY]['auroc'])}."
     return Section("Does their uncertainty find errors?", words, (figure,), (table, by_class))
@@ -337,7 +337,7 @@ def _stays(about: dict[str, Any]) -> Section:
     networks = stability["networks"]
     words = "How states of another network, trained anew, agree is not tested: give a family, or networks averaged."
     if networks and networks["value"] is not None:
-        which = _DIFFER[networks.get("differ", FOLDS)]
+        which = _DIFFER[networks["differ"]]
         words = (
             f"Networks {which} agree with {networks['value']:.2f} (adjusted Rand index, mean of "
             f"{networks['pairs']} pairs, {networks['least']:.2f} to {networks['greatest']:.2f}): 1 the same, 0 chance."

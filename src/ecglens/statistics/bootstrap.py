@@ -203,8 +203,9 @@ def paired_difference(
     weights = patient_weights(task.patients, n_resamples, seed)
     value = float(_macro_auroc(task, usable)[0] - _macro_auroc(other, usable)[0])
     drawn = interval(_macro_auroc(task, usable, weights) - _macro_auroc(other, usable, weights), level)
-    which = _which(names, np.isin(np.arange(len(names)), usable))
-    method = f"paired {_method(level, drawn.usable, n_resamples)}; {which}"
+    method = f"paired {_method(level, drawn.usable, n_resamples)}"
+    if len(names) > 1:
+        method += f"; {_which(names, np.isin(np.arange(len(names)), usable))}"
     return Estimate(value, drawn.low, drawn.high, n, n_patients, method)
 
 

@@ -94,11 +94,9 @@ def train_family(
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "members": [m.name for m in members]}
         run = Run.create(run.folder, "train-family", described, seed, resume)
         everybody = prepare(cohort, recipe.preprocessing, cache=cache, progress=progress)
-        known = run.read()
-        about = _about_data(everybody)
-        before = known.get("data", {}).get("sha256") or known.get("data_sha256")
-        run.refuse_other_data(before, about["sha256"], "signals and labels")
-        run.note(data_sha256=about["sha256"])
+        data = _about_data(everybody)
+        run.refuse_other_data(run.read().get("data", {}).get("sha256"), data["sha256"], "signals and labels")
+        run.note(data=data)
         groups: dict[str, list[Bundle]] = {}
         for number, member in enumerate(members):
             where = run.folder / "members" / member.name
@@ -114,7 +112,7 @@ def train_family(
             bundles={name: bundle.weights_sha256 for name, bundle in bundles.items()},
             members=[_about(run, member) for member in members],
             folds={record: int(fold) for record, fold in cohort.metadata["fold"].items()},
-            data=about | {"excluded": describe_exclusions((*cohort.excluded, *excluded))},
+            data=data | {"excluded": describe_exclusions((*cohort.excluded, *excluded))},
             weights_sha256=bundles["final"].weights_sha256,
             finished=True,
         )
@@ -273,12 +271,10 @@ def _final(
     salt = hash_of([bundle.weights_sha256 for bundle in own])[:16]
     seen = TrainedOn.of(salt, train=(everybody.cohort.patient_keys, everybody.fingerprints))
     joined = average(own, name, seen)
-    whole = {"all folds": len(everybody.cohort)}, {"all folds": everybody.cohort.n_patients}
     details = dict(joined.details) | {
-        "n_records": whole[0],
-        "n_patients": whole[1],
+        "n_records": {"all folds": len(everybody.cohort)}, "n_patients": {"all folds": everybody.cohort.n_patients},
         "selected_on": "each fold on another",
-    }
+    }  # fmt: skip
     joined = replace(joined, details=details)
     return replace(joined, card=model_card(joined, None))
 
