@@ -84,7 +84,7 @@ def _made_of(told: dict[str, Any] | None, name: str) -> str:
         return ""
     seen = f"(Cramer's V {told['v']:.2f}, p {_p(told['p'])})"
     if told["p"] >= 0.05:
-        return f" They do not go with {name} {seen}."
+        return f" With {name} they go no more than dealt-out clusters do {seen}."
     return f" They go with {name} {seen}: as far as they do, they are no groups of patients."
 
 
