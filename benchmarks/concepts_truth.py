@@ -46,7 +46,7 @@ from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.draws import derived_seed
 from ecglens.runs.files import write_bytes, write_json
 from ecglens.simulation.cohort import simulate_cohort
-from ecglens.statistics.proportion import wilson
+from ecglens.statistics.boundary import wilson
 from ecglens.training.recipes import PREPROCESSING
 from ecglens.waveform.rpeaks import detect_r_peaks
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ecglens.statistics.proportion import wilson
+from ecglens.statistics.boundary import wilson
 from tabulated.layout import grid, measured
 
 NOT_RUN = "not run"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ecglens.statistics.proportion import wilson
+from ecglens.statistics.boundary import wilson
 
 ROOT = Path(__file__).parents[2]
 

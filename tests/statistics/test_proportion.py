@@ -8,7 +8,8 @@ from scipy.stats import binomtest
 
 from ecglens.errors import UsageError
 from ecglens.statistics.bootstrap import interval, patient_weights
-from ecglens.statistics.proportion import Z_95, proportion, wilson
+from ecglens.statistics.boundary import Z_95, wilson
+from ecglens.statistics.proportion import proportion
 
 
 @pytest.mark.parametrize(("positive", "n"), [(0, 10), (1, 10), (10, 10), (37, 2000), (1000, 2000)])

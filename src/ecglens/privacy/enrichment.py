@@ -124,7 +124,7 @@ def rank_agreement(one: Floats, other: Floats, people: np.ndarray, *, n_resample
     if not (size > 0).any():
         return Estimate(np.nan, np.nan, np.nan, 0, 0, "no window with all intervals")
     agreement = (ranks[0] * ranks[1]).sum(axis=1)[size > 0] / size[size > 0]
-    return mean_over_people(agreement, people[known][size > 0], n_resamples=n_resamples, seed=seed)
+    return mean_over_people(agreement, people[known][size > 0], n_resamples=n_resamples, seed=seed, share=False)
 
 
 def concordance(values: Floats, people: np.ndarray, *, n_resamples: int, seed: int) -> Estimate:

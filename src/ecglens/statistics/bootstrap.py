@@ -4,6 +4,7 @@
 Records of one patient resemble each other, so patients are resampled, each with all of their records; resampling
 records would give intervals that are too narrow. Intervals are percentiles of the resampled figures (Efron and
 Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; for clusters Field and Welsh, JRSS B 69 (2007) 369).
+A figure of a class that is 0 or 1 is the same in every resample, and has Wilson's interval instead (see `boundary`).
 
 >>> labels, scores = np.array([[0.0], [0], [1], [1], [0], [1]]), np.array([[0.1], [0.4], [0.35], [0.8], [0.2], [0.7]])
 >>> table = score_table(labels, scores, ["MI"], ["a", "b", "c", "d", "e", "f"], [0.3], n_resamples=200)
@@ -26,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecglens.errors import InputError, UsageError
 from ecglens.statistics import metrics
+from ecglens.statistics.boundary import Bound, at_the_boundary, check_level
 from ecglens.statistics.figures import json_number
 from ecglens.statistics.metrics import Floats
 
@@ -84,6 +86,7 @@ class _Scores(NamedTuple):
     positive: NDArray[np.bool_]  # [record]
     threshold: float
     notes: list[str]  # [metric] what is to be said beside the interval
+    bounds: list[Bound | None]  # [metric] of figures that are 0 or 1, which resampling cannot tell
 
 
 class _Task(NamedTuple):
@@ -122,8 +125,7 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
     `level` is the coverage asked for, between 0 and 1. At least 2 / (1 - level) usable resamples are needed (40 for
     95 %), so that each tail holds one; with fewer the bounds are NaN, since they would be the extremes of few draws.
     """
-    if not 0 < level < 1:
-        raise UsageError("level", "value", level, "between 0 and 1, both excluded", "for 95 % give 0.95")
+    check_level(level)
     drawn = np.asarray(values, dtype=np.float64)
     drawn = drawn[~np.isnan(drawn)]
     # 2 / (1 - 0.95) is 40.000000000000036 in floating point
@@ -171,7 +173,7 @@ def score_table(
     if task.labels.shape[1] != len(names):
         raise UsageError("classes", "length", len(names), f"one name for each of {task.labels.shape[1]} columns")
     weights = patient_weights(task.patients, n_resamples, seed)
-    parts = [_score_class(task, i, cut, weights) for i, cut in enumerate(cuts)]
+    parts = [_score_class(task, i, cut, weights, level) for i, cut in enumerate(cuts)]
     rows = [row for name, part in zip(names, parts, strict=True) for row in _rows(name, part, task.patients, level)]
     rows += _rows(MACRO, _score_macro(names, parts), task.patients, level)
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -212,7 +214,7 @@ def paired_difference(
 # --------------------------------------------------------------------------------------------------- one class, macro
 
 
-def _score_class(task: _Task, column: int, threshold: float, weights: NDArray) -> _Scores:
+def _score_class(task: _Task, column: int, threshold: float, weights: NDArray, level: float) -> _Scores:
     """Return the figures of one class, as they stand and in every resample."""
     labels, scores = task.labels[:, column], task.scores[:, column]
     known, positive = ~np.isnan(labels), labels == 1
@@ -221,7 +223,7 @@ def _score_class(task: _Task, column: int, threshold: float, weights: NDArray) -
         empty = np.full(len(METRICS), np.nan)
         resampled = np.full((len(METRICS), len(weights)), np.nan)
         notes = [f"not estimable ({reason})"] * len(METRICS)
-        return _Scores(empty, resampled, empty, empty, known, positive, threshold, notes)
+        return _Scores(empty, resampled, empty, empty, known, positive, threshold, notes, [None] * len(METRICS))
     values = _figures(labels, scores, threshold)[:, 0]
     yes_rate = float(np.mean(metrics.decide(scores[known], threshold))) if not np.isnan(threshold) else np.nan
     chance, baseline = _references(float(np.mean(positive[known])), yes_rate)
@@ -229,7 +231,12 @@ def _score_class(task: _Task, column: int, threshold: float, weights: NDArray) -
     if np.isnan(threshold):
         notes = ["" if metric in METRICS[:2] else "not estimable (no threshold)" for metric in METRICS]
     resampled = _figures(labels, scores, threshold, weights)
-    return _Scores(values, resampled, chance, baseline, known, positive, threshold, notes)
+    said = metrics.decide(scores, threshold)
+    bounds = [
+        at_the_boundary(metric, value, labels, said, task.patients, level)
+        for metric, value in zip(METRICS, values.tolist(), strict=True)
+    ]
+    return _Scores(values, resampled, chance, baseline, known, positive, threshold, notes, bounds)
 
 
 def _figures(labels: Floats, scores: NDArray, threshold: float, weights: NDArray | None = None) -> Floats:
@@ -270,7 +277,17 @@ def _score_macro(names: Sequence[str], parts: Sequence[_Scores]) -> _Scores:
         reduce(np.logical_or, (getattr(p, name) for p in used), nobody) for name in ("known", "positive")
     )
     notes = [_which(names, usable[:, m]) for m in range(len(METRICS))]
-    return _Scores(values, resampled, chance, baseline, known, positive, np.nan, notes)
+    bounds = [_bound_of_mean([p.bounds[m] for p in used if not np.isnan(p.values[m])]) for m in range(len(METRICS))]
+    return _Scores(values, resampled, chance, baseline, known, positive, np.nan, notes, bounds)
+
+
+def _bound_of_mean(bounds: Sequence[Bound | None]) -> Bound | None:
+    """Return the mean of the bounds of classes that all stand at 0 or 1; None where one of them was resampled."""
+    known = [bound for bound in bounds if bound]
+    if not known or len(known) < len(bounds):
+        return None
+    low, high = (float(np.mean([bound[side] for bound in known])) for side in (0, 1))
+    return Bound(low, high, "mean of the classes' bounds, each by Wilson")
 
 
 def _mean_of_usable(stack: Floats, usable: NDArray[np.bool_]) -> Floats:
@@ -316,9 +333,13 @@ def _rows(name: str, part: _Scores, patients: NDArray[np.intp], level: float) ->
         # a figure that does not exist has no interval, even where resamples happened to give one
         drawn = interval(part.resampled[m] if not np.isnan(value) else [], level)
         words = [part.notes[m]] if part.notes[m] else []
-        if not np.isnan(value):
+        bound = part.bounds[m]
+        if bound:
+            words.insert(0, bound.method)
+        elif not np.isnan(value):
             words.insert(0, _method(level, drawn.usable, part.resampled.shape[1]))
-        figures = {"value": value, "low": drawn.low, "high": drawn.high}
+        low, high = (bound.low, bound.high) if bound else drawn[:2]
+        figures = {"value": value, "low": low, "high": high}
         references = {"chance": float(part.chance[m]), "baseline": float(part.baseline[m])}
         at = {"threshold": part.threshold if m >= 2 else np.nan, "method": "; ".join(words)}
         rows.append({"class": name, "metric": metric} | figures | counts | references | at)

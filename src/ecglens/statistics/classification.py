@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ecglens.errors import UsageError
-from ecglens.statistics.bootstrap import Estimate, interval
+from ecglens.statistics.bootstrap import Estimate
 from ecglens.statistics.metrics import auroc, roc_points
-from ecglens.statistics.people import people_drawn
+from ecglens.statistics.people import people_drawn, people_estimate
 
 
 class RocCurve(NamedTuple):
@@ -77,10 +77,12 @@ def classification(
         resampled["auroc"] = _aurocs(scores, labels, drawn[:, numbers].astype(np.uint8)).mean(axis=0)
     occurring = int(np.count_nonzero(np.bincount(labels, minlength=n_classes)))
     told = {}
+    rarest = len(tables)
+    if not people_are_classes(tables):
+        rarest = min(int(n) for n in np.count_nonzero(tables.sum(axis=2), axis=0) if n)
     for name in FIGURES:
-        bounds = interval(resampled[name], level)
-        method = f"{level:.0%} percentile interval, {bounds.usable} of {n_resamples} resamples of people"
-        told[name] = Estimate(float(values[name][0]), bounds.low, bounds.high, len(scores), len(tables), method)
+        value, draws = float(values[name][0]), len(tables) if name == "accuracy" else rarest
+        told[name] = people_estimate(value, resampled[name], len(scores), len(tables), level, draws)
     commonest = float(np.bincount(labels).max() / len(labels))
     chances = dict.fromkeys(FIGURES, 1 / occurring) | {"accuracy": commonest, "auroc": 0.5}
     return told, chances

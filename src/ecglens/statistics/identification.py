@@ -159,7 +159,8 @@ def detection_and_identification(
     enough = (~found.known).sum() * far >= RULE_OF_THREE
     value = _dir_at(found, np.ones((1, len(numbers))), far)[0] if enough else np.nan
     resampled = _dir_at(found, drawn, far) if enough else np.full(n_resamples, np.nan)
-    return people_estimate(float(value), resampled, int(found.known.sum()), len(np.unique(numbers)), level)
+    sought = len(np.unique(numbers[found.known]))
+    return people_estimate(float(value), resampled, int(found.known.sum()), len(np.unique(numbers)), level, sought)
 
 
 def chance(metric: str, *, gallery_size: int = 0) -> float:

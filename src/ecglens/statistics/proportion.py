@@ -24,23 +24,7 @@ from numpy.typing import ArrayLike
 
 from ecglens.errors import UsageError
 from ecglens.statistics.bootstrap import Estimate
-
-Z_95 = 1.959963984540054  # standard normal quantile at 0.975
-
-
-def wilson(positive: float, n: float, z: float = Z_95) -> tuple[float, float]:
-    """Return Wilson's interval for `positive` out of `n` independent draws; `n` need not be whole.
-
-    >>> [round(bound, 4) for bound in wilson(0, 10)]
-    [0.0, 0.2775]
-    """
-    if not 0 <= positive <= n or n <= 0:
-        raise UsageError("wilson", "positive, n", f"{positive} of {n}", "0 <= positive <= n, n > 0")
-    p, spread = positive / n, z * z / n
-    centre, half = p + spread / 2, z * np.sqrt(p * (1 - p) / n + spread / (4 * n))
-    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
-    # At the ends the formula gives 0 and 1 up to rounding.
-    return (0.0 if positive == 0 else float(low)), (1.0 if positive == n else float(high))
+from ecglens.statistics.boundary import wilson
 
 
 def proportion(positive: ArrayLike, patient_ids: Sequence[Hashable]) -> Estimate:

@@ -145,8 +145,9 @@ def verification(
     values = {"eer": equal_error_rate(trials), EACH_PERSON: float(_crossing(*curve.rates(alike[None]))[0])} | {
         _fnmr_name(fmr): fnmr_at(trials, fmr) for fmr in fmrs
     }
+    n, twice = len(trials.scores), len(np.unique(trials.first[trials.genuine]))
     return {
-        name: people_estimate(value, np.concatenate(resampled[name]), len(trials.scores), trials.n_people, level)
+        name: people_estimate(value, np.concatenate(resampled[name]), n, trials.n_people, level, twice)
         for name, value in values.items()
     }
 
