@@ -111,9 +111,9 @@ def coverage(root: Path = ROOT) -> str:
     table = grid(("figure", "resampling patients", "resampling records"), rows)
     return (
         f"{table}\n\n{found[0]['cohorts']:,} simulated cohorts of 60 patients with four records each. Exact 95 % "
-        f"intervals would give {low:.1%} to {high:.1%} in 95 of 100 such runs. Macro figures are of three classes: one "
-        "that half of the patients have, a scarce one (a quarter, about 15 patients) and a rare one (a tenth, about 6); "
-        "the difference is of two networks' macro AUROC, paired."
+        f"intervals would give {low:.1%} to {high:.1%} in 95 of 100 such runs. Macro figures are of three classes: "
+        "one that half of the patients have, a scarce one (a quarter, about 15 patients) and a rare one (a tenth, "
+        "about 6); the difference is of two networks' macro AUROC, paired."
     )
 
 

@@ -479,6 +479,17 @@ def test_clean_makes_json_of_numbers() -> None:
     assert json.dumps(clean(dirty), allow_nan=False)
 
 
+def test_time_left_counts_only_what_was_done_since_the_work_was_resumed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([100.0, 160.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    line = console.ProgressLine(every=1.0)
+    line("training", 31, 50)  # the first epoch since the work was taken up again, after an unknown time
+    line("training", 32, 50)
+    assert capsys.readouterr().err == "training 32/50, 18 min 0 s left\n"
+
+
 def test_progress_goes_to_stderr_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     line = console.ProgressLine(every=1e9)
     for k in range(1, 101):

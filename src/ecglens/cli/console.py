@@ -112,16 +112,18 @@ class ProgressLine:
         """`every`: seconds between lines where stderr is no terminal."""
         self.terminal, self.every = sys.stderr.isatty(), every
         self.stage, self.began, self.said = "", 0.0, 0.0
+        self.before = 0  # done when the stage was first heard of: resumed work took no time here
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Draw how far `stage` is."""
         now = time.monotonic()
         if stage != self.stage:
-            self.stage, self.began, self.said = stage, now, 0.0 if self.terminal else now
+            self.stage, self.began, self.said, self.before = stage, now, 0.0 if self.terminal else now, done
         finished = done >= total
         if not finished and now - self.said < (0.1 if self.terminal else self.every):
             return
-        left = "" if finished or done == 0 else f", {clock((now - self.began) * (total - done) / done)} left"
+        new = done - self.before
+        left = "" if finished or new <= 0 else f", {clock((now - self.began) * (total - done) / new)} left"
         line = f"{stage} {done}/{total}{left}" + (f"  {note}" if note else "")
         end = "\n" if finished or not self.terminal else ""
         say(f"\r\x1b[2K{line}" if self.terminal else line, end)

@@ -11,7 +11,7 @@ import typer
 
 from ecglens.cli.arguments import Data, Dataset, Json, Seed
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, columns, conclude
-from ecglens.statistics.figures import interval, number
+from ecglens.statistics.figures import interval, interval_methods, number
 
 if TYPE_CHECKING:
     from ecglens.bundle import Bundle
@@ -256,7 +256,7 @@ def _in_words(bundle: Bundle, cohort: Cohort, fold: str, found: dict) -> str:
         f"N = {found['n']} records of {found['n_patients']} patients (chance 0.5)\n"
         f"Label rule: {found['label_rule']}\n\n"
         + columns(("class", "n+", "AUROC", "average precision", "F1", "sensitivity", "specificity"), rows)
-        + f"\n\nIntervals: {found['macro_auroc']['method']}. Thresholds were fitted on validation patients."
+        + f"\n\nIntervals: {interval_methods(found)}. Thresholds were fitted on validation patients."
         f"{warning}\nTrivial baseline (one answer for all), F1: {always}{_trust_in_words(found)}"
     )
 

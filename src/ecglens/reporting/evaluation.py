@@ -14,7 +14,7 @@ from ecglens.plotting.calibration import plot_cooccurrence, plot_decision_curves
 from ecglens.plotting.curves import plot_confusion, plot_intervals, plot_precision_recall, plot_roc
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Section, Table
-from ecglens.statistics.figures import interval, number
+from ecglens.statistics.figures import interval, interval_methods, number
 from ecglens.statistics.metrics import confusion, decide, pr_points, roc_points
 
 PANELS = 6  # classes that get a panel of their own, the most frequent ones
@@ -51,9 +51,9 @@ def _how_good(told: dict[str, Any], where: str) -> Section:
         (_figure(dots, caption, "AUROC per class"),),
         _score_tables(told),
         (*told.get("warnings", []), *_mapped(told)),
-        method=f"Intervals: {macro['method']}, resampling patients, not records. Thresholds come from validation "
-        f"patients and were not changed here. Label rule: {told['label_rule']}. Baseline is the better of the two "
-        "answers that never look at the ECG (yes to all, no to all).",
+        method=f"Intervals: {interval_methods(told)}; resampling patients, not records. Thresholds come from "
+        f"validation patients and were not changed here. Label rule: {told['label_rule']}. Baseline is the better of the "
+        "two answers that never look at the ECG (yes to all, no to all).",
     )
 
 

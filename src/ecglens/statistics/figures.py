@@ -28,6 +28,13 @@ def interval(figure: Mapping[str, Any]) -> str:
     return number(value) if value is None or low is None else f"{value:.3f} [{low:.3f}, {figure['high']:.3f}]"
 
 
+def interval_methods(told: Mapping[str, Any]) -> str:
+    """Return how the intervals of an evaluation were got: by resampling, and those of figures of 0 or 1 otherwise."""
+    figures = [figure for one in told["per_class"].values() for figure in one.values() if isinstance(figure, Mapping)]
+    ends = any("Wilson" in str(figure.get("method")) for figure in figures)
+    return str(told["macro_auroc"]["method"]) + ("; of a class's figure of 0 or 1 Wilson's, over its patients" * ends)
+
+
 def json_number(value: Any) -> Any:
     """Return a cell of a table as it stands in JSON: NaN and infinity are null, words stay words."""
     if isinstance(value, str):

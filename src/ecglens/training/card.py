@@ -8,7 +8,7 @@ from typing import Any
 
 from ecglens.bundle import Bundle
 from ecglens.models.lenet import count_parameters
-from ecglens.statistics.figures import interval, number
+from ecglens.statistics.figures import interval, interval_methods, number
 
 _METRICS = ("auroc", "average_precision", "f1")
 
@@ -104,7 +104,7 @@ def _test_section(tested: Mapping[str, Any] | None) -> str:
     return f"""## Test on held-out patients
 
 N = {tested["n"]} records of {tested["n_patients"]} patients. Label rule: {tested["label_rule"]}.
-Values with 95 % intervals by bootstrap over patients: {tested["macro_auroc"]["method"]}. Chance for AUROC is 0.5, for
+Values with 95 % intervals by bootstrap over patients: {interval_methods(tested)}. Chance for AUROC is 0.5, for
 average precision the share of records with the label (n+ / N).
 
 | class | n+ | AUROC | average precision | F1 |
