@@ -67,6 +67,15 @@ def test_a_second_run_needs_resume_and_the_same_arguments(tmp_path: Path) -> Non
     assert (tmp_path / "run.json").read_bytes() == before
 
 
+def test_arguments_whose_content_the_caller_compares_may_be_written_otherwise(tmp_path: Path) -> None:
+    create(tmp_path, data="/here")
+    arguments = create(tmp_path, resume=True, data="/here").read()["arguments"]
+    moved = arguments | {"data": "../there"}
+    assert Run.create(tmp_path, "train", moved, 7, True, by_content=("data",)).folder == tmp_path
+    with pytest.raises(ContractError, match="limit"):
+        Run.create(tmp_path, "train", moved | {"limit": 5}, 7, True, by_content=("data",))
+
+
 def test_notes_are_added_and_facts_stay(tmp_path: Path) -> None:
     run = create(tmp_path)
     run.note(data="abc", n=3)

@@ -52,8 +52,8 @@ def _how_good(told: dict[str, Any], where: str) -> Section:
         _score_tables(told),
         (*told.get("warnings", []), *_mapped(told)),
         method=f"Intervals: {interval_methods(told)}; resampling patients, not records. Thresholds come from "
-        f"validation patients and were not changed here. Label rule: {told['label_rule']}. Baseline is the better of the "
-        "two answers that never look at the ECG (yes to all, no to all).",
+        f"validation patients and were not changed here. Label rule: {told['label_rule']}. Baseline is the better of "
+        "the two answers that never look at the ECG (yes to all, no to all).",
     )
 
 

@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,13 @@ class Run:
     folder: Path
 
     @classmethod
-    def create(cls, folder: Path, verb: str, arguments: Mapping[str, Any], seed: int, resume: bool = False) -> Run:
+    def create(
+        cls, folder: Path, verb: str, arguments: Mapping[str, Any], seed: int, resume: bool = False,
+        by_content: Collection[str] = (),
+    ) -> Run:  # fmt: skip
         """Make a run folder, or with `resume` take up one whose arguments are the same.
+
+        by_content   arguments that may be written otherwise: paths, of which the caller compares what is there
 
         Raises UsageError where the folder holds another run, ContractError where resumed arguments differ.
         """
@@ -46,9 +51,12 @@ class Run:
                     folder, "run folder", "a run", "a new folder", "choose another --out, or give --resume"
                 )
             before = run.read()
+            told, asked = (
+                {name: value for name, value in one.items() if name not in by_content}
+                for one in (before.get("arguments", {}), _plain(arguments))
+            )
             differing = _differences(
-                {"verb": before.get("verb"), "seed": before.get("seed")} | before.get("arguments", {}),
-                {"verb": verb, "seed": seed} | _plain(arguments),
+                {"verb": before.get("verb"), "seed": before.get("seed")} | told, {"verb": verb, "seed": seed} | asked
             )
             if differing:
                 raise ContractError(

@@ -92,7 +92,7 @@ def train_family(
     run = Run(Path(out))
     with run.writing():
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "members": [m.name for m in members]}
-        run = Run.create(run.folder, "train-family", described, seed, resume)
+        run = Run.create(run.folder, "train-family", described, seed, resume, by_content=("data",))
         everybody = prepare(cohort, recipe.preprocessing, cache=cache, progress=progress)
         data = _about_data(everybody)
         run.refuse_other_data(run.read().get("data", {}).get("sha256"), data["sha256"], "signals and labels")

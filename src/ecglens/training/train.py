@@ -90,7 +90,7 @@ def train(
         if folds is not FOLDS:
             described["folds"] = {name: list(chosen) for name, chosen in folds.items()}
         began_before = (run.folder / "run.json").exists()
-        run = Run.create(run.folder, "train", described, seed, resume)
+        run = Run.create(run.folder, "train", described, seed, resume, by_content=("data",))
         if not began_before:
             cleanup.callback(run.discard)  # data that are refused leave no run behind
         if drop_empty_classes or min_patients:
