@@ -9,6 +9,7 @@
     python benchmarks/identification.py repeat-dates --data PTBXL  (62 people with two dates)
     python benchmarks/identification.py sex     --data PTBXL
     python benchmarks/identification.py age     --data PTBXL
+    python benchmarks/identification.py sex-on-mitdb --data MITDB  (paper, closed, sex, age on ecgid, mitdb or ludb)
     ... --explain (where TransECG looks), --causal (attackers trained without each part of the beat: 11 times as long)
 
 Each writes a run folder with its page below `--out`, says how long it will take, goes on where it was cut off, and adds
@@ -45,7 +46,8 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", choices=RUNS)
+    elsewhere = [f"{run}-on-{data}" for run in ("paper", "closed", "sex", "age") for data in ("ecgid", "mitdb", "ludb")]
+    parser.add_argument("run", choices=[*RUNS, *elsewhere])
     parser.add_argument("--data", required=True, help="folder of the data set")
     parser.add_argument("--models", help="attackers, joined by comma; default: as in RUNS")
     parser.add_argument("--lead", default="auto")
@@ -56,7 +58,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--out", type=Path, default=Path("runs/identification"))
     asked = parser.parse_args()
-    how = dict(RUNS[asked.run])
+    how = dict(RUNS[asked.run.partition("-on-")[0]])
     models = (asked.models or how.pop("models")).split(",")
     how.pop("models", None)
     parts = [part for part in ("explain", "causal") if getattr(asked, part)]

@@ -15,6 +15,11 @@ NOT_RUN = "Not measured yet: `python benchmarks/identification.py`."
 DATA = {"ecgid": "ECG-ID", "dates": "ECG-ID, other dates", "repeats": "PTB-XL, repeats",
         "repeat-dates": "PTB-XL, other dates", "paper": "mitdb",
         "closed": "mitdb", "sex": "PTB-XL", "age": "PTB-XL"}  # fmt: skip
+DATA |= {
+    f"{run}-on-{short}": name
+    for run in ("paper", "closed", "sex", "age")
+    for short, name in (("ecgid", "ECG-ID"), ("mitdb", "mitdb"), ("ludb", "LUDB"))
+}
 # Table I of the paper, accuracy: 87 people (its count), four databases, random windows or no overlap of people.
 PUBLISHED = {
     "person": {"transecg": 0.886, "unveiled (best)": 0.819, "cnn": 0.842, "lstm": 0.855},
