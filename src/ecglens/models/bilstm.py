@@ -2,7 +2,8 @@
 """A recurrent network that reads one lead both ways and fuses late (after Kim and Pyun, Sensors 20 (2020) 3069).
 
 Their layer sizes are not known to us: two layers of 128 units a direction stand in, each direction with a head of its
-own whose logits are added. A convolution of stride 4 shortens the input first. It is no replication.
+own whose logits are added. A convolution of stride 4 shortens the input first. A direction says the mean of its states:
+by the last of 500 alone it had learnt to name 9 % of windows after 11 epochs. It is no replication.
 """
 
 from __future__ import annotations
@@ -35,5 +36,5 @@ class BiLSTM(nn.Module):
         """Return [batch, output] of `signal` [batch, lead, time]."""
         steps = self.stem(signal).transpose(1, 2)
         ways = (steps, torch.flip(steps, dims=(1,)))
-        ends = [lstm(way)[0][:, -1] for lstm, way in zip(self.blocks, ways, strict=True)]
-        return self.head[0](ends[0]) + self.head[1](ends[1])
+        means = [lstm(way)[0].mean(dim=1) for lstm, way in zip(self.blocks, ways, strict=True)]
+        return self.head[0](means[0]) + self.head[1](means[1])
