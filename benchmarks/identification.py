@@ -9,6 +9,7 @@
     python benchmarks/identification.py repeat-dates --data PTBXL  (62 people with two dates)
     python benchmarks/identification.py sex     --data PTBXL
     python benchmarks/identification.py age     --data PTBXL
+    python benchmarks/identification.py open    --data ECGIDDB  (a quarter of those looked for are in no gallery)
     python benchmarks/identification.py sex-on-mitdb --data MITDB  (paper, closed, sex, age on ecgid, mitdb or ludb)
     ... --explain (where TransECG looks), --causal (attackers trained without each part of the beat: 11 times as long)
 
@@ -41,7 +42,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "repeat-dates": {"protocol": "cross-session", "n_folds": 2, "models": "cnn"},
     "sex": {"task": "sex", "models": "cnn"},
     "age": {"task": "age", "models": "cnn"},
+    "open": {"protocol": "open-set", "n_folds": 3, "models": "cnn-beats-5"},
 }
+FOLDS = {"age-on-mitdb": 3, "age-on-ludb": 4}  # as many as the smallest age group has people
 
 
 def main() -> None:
@@ -59,6 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/identification"))
     asked = parser.parse_args()
     how = dict(RUNS[asked.run.partition("-on-")[0]])
+    how |= {"n_folds": FOLDS[asked.run]} if asked.run in FOLDS else {}
     models = (asked.models or how.pop("models")).split(",")
     how.pop("models", None)
     parts = [part for part in ("explain", "causal") if getattr(asked, part)]

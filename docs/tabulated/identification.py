@@ -14,7 +14,8 @@ from tabulated.layout import ROOT, grid, interval
 NOT_RUN = "Not measured yet: `python benchmarks/identification.py`."
 DATA = {"ecgid": "ECG-ID", "dates": "ECG-ID, other dates", "repeats": "PTB-XL, repeats",
         "repeat-dates": "PTB-XL, other dates", "paper": "mitdb",
-        "closed": "mitdb", "sex": "PTB-XL", "age": "PTB-XL"}  # fmt: skip
+        "closed": "mitdb", "sex": "PTB-XL", "age": "PTB-XL",
+        "open": "ECG-ID, open set"}  # fmt: skip
 DATA |= {
     f"{run}-on-{short}": name
     for run in ("paper", "closed", "sex", "age")
