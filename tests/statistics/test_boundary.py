@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from ecglens.errors import UsageError
-from ecglens.statistics.bootstrap import interval, patient_weights, score_table
+from ecglens.statistics.bootstrap import interval, paired_difference, patient_weights, score_table
 from ecglens.statistics.boundary import all_or_none
 from ecglens.statistics.classification import classification
 from ecglens.statistics.identification import Ranked, identification
@@ -66,7 +66,20 @@ def test_macro_of_perfect_classes_is_the_mean_of_their_bounds_and_else_resampled
     assert cells["macro", "sensitivity"]["low"] == pytest.approx(np.mean(lows))
     scores[3, 1] = 0.95  # B is no longer perfect
     table = score_table(labels, scores, ["A", "B"], [*"abcde"], [0.5, 0.5], n_resamples=100)
-    assert "percentile" in table[(table["class"] == "macro") & (table["metric"] == "auroc")].iloc[0]["method"]
+    how = table[(table["class"] == "macro") & (table["metric"] == "auroc")].iloc[0]["method"]
+    assert "percentile" in how
+    assert how.endswith("mean of all 2 classes; as if A stood at 0 or 1 for certain")
+
+
+def test_two_perfect_networks_have_a_difference_of_which_resampling_knows_nothing():
+    labels, patients = np.array([1.0, 1, 0, 0, 0]), [*"abcde"]
+    one, other = np.array([0.9, 0.8, 0.3, 0.2, 0.1]), np.array([0.8, 0.9, 0.1, 0.2, 0.3])
+    told = paired_difference(labels, one, other, patients, n_resamples=200)
+    assert told.value == 0
+    assert np.isnan(told.low)
+    assert told.method.startswith("no interval")
+    same = paired_difference(labels, one, 2 * one, patients, n_resamples=200)  # one order: they cannot differ
+    assert (same.low, same.high) == (0, 0)
 
 
 def test_a_level_that_is_none_is_refused():

@@ -30,6 +30,14 @@ def by_metric(table, name="A"):
 # ---------------------------------------------------------------------------------------------------- single figures
 
 
+
+def test_logits_that_are_all_the_same_have_no_slope():
+    intercept, slope = recalibration([1, 0, 0, 1, 0], [2.0] * 5, np.ones((3, 5), np.uint8))
+    assert np.isnan(intercept).all()
+    assert np.isnan(slope).all()
+    assert np.isfinite(recalibration([1, 0, 0, 1, 0], [2.0] * 5, slope=1.0)[0]).all()
+
+
 def test_brier_is_scikit_learns_also_with_weights():
     labels, logits = planted(0.3, 0.8, 300)
     weights = patient_weights(np.arange(300) // 3, 20, 1)

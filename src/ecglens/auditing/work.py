@@ -24,7 +24,8 @@ from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.files import write_npy
 from ecglens.runs.progress import Progress, silent
-from ecglens.statistics.bootstrap import MACRO, score_table
+from ecglens.statistics.bootstrap import score_table
+from ecglens.statistics.task import MACRO
 from ecglens.waveform.delineate import delineate
 
 T = TypeVar("T")

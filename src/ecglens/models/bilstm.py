@@ -2,8 +2,8 @@
 """A recurrent network that reads one lead both ways and fuses late (after Kim and Pyun, Sensors 20 (2020) 3069).
 
 Their layer sizes are not known to us: two layers of 128 units a direction stand in, each direction with a head of its
-own whose logits are added. A convolution of stride 4 shortens the input first. A direction says the mean of its states:
-by the last of 500 alone it had learnt to name 9 % of windows after 11 epochs. It is no replication.
+own whose logits are added. The signal is normalised, as theirs is, and a convolution of stride 4 shortens it. A
+direction says the mean of its states: by the last of 500 alone it learnt next to nothing. It is no replication.
 """
 
 from __future__ import annotations
@@ -30,11 +30,16 @@ class BiLSTM(nn.Module):
             raise ValueError("sizes must be 1 or more")
         self.stem = nn.Conv1d(n_leads, 16, stride, stride=stride)
         self.blocks = nn.ModuleList(nn.LSTM(16, hidden, depth, batch_first=True) for _ in range(2))
+        with torch.no_grad():  # gates that begin open remember (Jozefowicz, Zaremba and Sutskever 2015)
+            for name, bias in self.blocks.named_parameters():
+                if "bias_ih" in name:
+                    bias[hidden : 2 * hidden] = 1.0
         self.head = nn.ModuleList(nn.Linear(hidden, n_outputs) for _ in range(2))
 
     def forward(self, signal: Tensor) -> Tensor:
         """Return [batch, output] of `signal` [batch, lead, time]."""
-        steps = self.stem(signal).transpose(1, 2)
+        spread = signal.std(dim=-1, keepdim=True).clamp_min(1e-6)
+        steps = self.stem((signal - signal.mean(dim=-1, keepdim=True)) / spread).transpose(1, 2)
         ways = (steps, torch.flip(steps, dims=(1,)))
         means = [lstm(way)[0].mean(dim=1) for lstm, way in zip(self.blocks, ways, strict=True)]
         return self.head[0](means[0]) + self.head[1](means[1])

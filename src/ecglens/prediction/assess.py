@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecglens.statistics.bootstrap import MACRO, score_table
+from ecglens.statistics.bootstrap import score_table
 from ecglens.statistics.decision import decision_curve
 from ecglens.statistics.figures import json_number, records
 from ecglens.statistics.metrics import decide
 from ecglens.statistics.reliability import calibration_table, reliability_curve
 from ecglens.statistics.subgroups import subgroup_table
+from ecglens.statistics.task import MACRO
 from ecglens.statistics.together import Cooccurrence, cooccurrence
 
 _FIGURE = ("value", "low", "high")

@@ -18,9 +18,10 @@ from ecglens.prediction.predict import predict_raw
 from ecglens.preprocessing.prepare import Prepared, prepare
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
-from ecglens.statistics.bootstrap import MACRO, score_table
+from ecglens.statistics.bootstrap import score_table
 from ecglens.statistics.figures import json_number, too_few
 from ecglens.statistics.subgroups import FEW
+from ecglens.statistics.task import MACRO
 
 N_RESAMPLES = 2000
 

@@ -121,7 +121,8 @@ ATTACKERS: dict[str, Attacker] = {
         "a stand-in for Ghazarian et al. 2021, whose layers are not published",
     ),
     "bilstm": Attacker(
-        "BiLSTM", {}, _named("bilstm", 2000, epochs=30, lr=1e-3, patience=6), _told_apart("bilstm", 1000, 300, lr=2e-3),
+        "BiLSTM", {}, _named("bilstm", 2000, epochs=30, batch=32, lr=3e-3, patience=6),
+        _told_apart("bilstm", 1000, 300, lr=2e-3),
         "a stand-in for Kim and Pyun 2020, whose sizes are not known",
     ),
 }  # fmt: skip

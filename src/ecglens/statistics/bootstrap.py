@@ -24,19 +24,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
-from ecglens.errors import InputError, UsageError
+from ecglens.errors import UsageError
 from ecglens.statistics import metrics
-from ecglens.statistics.boundary import Bound, at_the_boundary, check_level
+from ecglens.statistics.boundary import SAME, Bound, at_the_boundary, check_level
 from ecglens.statistics.figures import json_number
 from ecglens.statistics.metrics import Floats
+from ecglens.statistics.task import (
+    MACRO,
+    Task,
+    as_matrix,
+    check_task,
+    class_names,
+    patient_numbers,
+    thresholds_of_classes,
+)
 
 METRICS = ("auroc", "average_precision", "f1", "sensitivity", "specificity", "ppv", "balanced_accuracy")
 COLUMNS = (
     "class", "metric", "value", "low", "high", "n", "n_positive", "n_patients",
     "chance", "baseline", "threshold", "method",
 )  # fmt: skip
-MACRO = "macro"
 
 # A class that one patient alone has (or lacks) is an anecdote: its figure describes that patient and cannot be
 # resampled, since each resample holds copies of that one or nobody.
@@ -89,14 +98,6 @@ class _Scores(NamedTuple):
     bounds: list[Bound | None]  # [metric] of figures that are 0 or 1, which resampling cannot tell
 
 
-class _Task(NamedTuple):
-    """What is to be scored, checked: every array in the shape its name promises."""
-
-    labels: Floats  # [record, class]
-    scores: NDArray  # [record, class]
-    patients: NDArray[np.intp]  # [record] number of the patient
-
-
 def patient_weights(
     patient_ids: ArrayLike | Sequence[Hashable] | pd.Series, n_resamples: int, seed: int | np.random.Generator
 ) -> NDArray[np.uint8]:
@@ -106,7 +107,7 @@ def patient_weights(
     patient always weigh the same. Resample i is the same whatever `n_resamples` and the order of the records.
     Raises InputError where an id is missing or there are no records.
     """
-    patients = _patient_numbers(patient_ids)
+    patients = patient_numbers(patient_ids)
     if n_resamples < 1:
         raise UsageError("n_resamples", "value", n_resamples, "1 or more")
     n_patients = int(patients.max()) + 1
@@ -168,8 +169,8 @@ def score_table(
 
     Raises UsageError on shapes that differ, InputError on values that cannot be (see `metrics`).
     """
-    names, cuts = _class_names(classes), _thresholds(thresholds, len(classes))
-    task = _check_task(labels, scores, patient_ids)
+    names, cuts = class_names(classes), thresholds_of_classes(thresholds, len(classes))
+    task = check_task(labels, scores, patient_ids)
     if task.labels.shape[1] != len(names):
         raise UsageError("classes", "length", len(names), f"one name for each of {task.labels.shape[1]} columns")
     weights = patient_weights(task.patients, n_resamples, seed)
@@ -195,7 +196,7 @@ def paired_difference(
     cancels, so the interval is narrower than two separate ones suggest. Classes that are not estimable and resamples
     that lose a class are left out as in `score_table`. One interval per comparison: many need a correction.
     """
-    task, other = (_check_task(_as_matrix(labels), _as_matrix(s), patient_ids) for s in (scores_a, scores_b))
+    task, other = (check_task(as_matrix(labels), as_matrix(s), patient_ids) for s in (scores_a, scores_b))
     names = [str(i) for i in range(task.labels.shape[1])]
     usable = [i for i in range(len(names)) if not _why_not_estimable(task, i)]
     known = np.asarray((~np.isnan(task.labels[:, usable])).any(axis=1), dtype=np.bool_)
@@ -206,6 +207,8 @@ def paired_difference(
     value = float(_macro_auroc(task, usable)[0] - _macro_auroc(other, usable)[0])
     drawn = interval(_macro_auroc(task, usable, weights) - _macro_auroc(other, usable, weights), level)
     method = f"paired {_method(level, drawn.usable, n_resamples)}"
+    if drawn.low == drawn.high and not _rank_alike(task, other, usable):  # both perfect: nothing that resampling shows
+        drawn, method = Interval(np.nan, np.nan, drawn.usable), SAME
     if len(names) > 1:
         method += f"; {_which(names, np.isin(np.arange(len(names)), usable))}"
     return Estimate(value, drawn.low, drawn.high, n, n_patients, method)
@@ -214,7 +217,7 @@ def paired_difference(
 # --------------------------------------------------------------------------------------------------- one class, macro
 
 
-def _score_class(task: _Task, column: int, threshold: float, weights: NDArray, level: float) -> _Scores:
+def _score_class(task: Task, column: int, threshold: float, weights: NDArray, level: float) -> _Scores:
     """Return the figures of one class, as they stand and in every resample."""
     labels, scores = task.labels[:, column], task.scores[:, column]
     known, positive = ~np.isnan(labels), labels == 1
@@ -276,9 +279,18 @@ def _score_macro(names: Sequence[str], parts: Sequence[_Scores]) -> _Scores:
     known, positive = (
         reduce(np.logical_or, (getattr(p, name) for p in used), nobody) for name in ("known", "positive")
     )
-    notes = [_which(names, usable[:, m]) for m in range(len(METRICS))]
     bounds = [_bound_of_mean([p.bounds[m] for p in used if not np.isnan(p.values[m])]) for m in range(len(METRICS))]
+    notes = [
+        _which(names, usable[:, m])
+        + ("" if bounds[m] else _at_ends([name for name, p in zip(names, parts, strict=True) if p.bounds[m]]))
+        for m in range(len(METRICS))
+    ]
     return _Scores(values, resampled, chance, baseline, known, positive, np.nan, notes, bounds)
+
+
+def _at_ends(names: Sequence[str]) -> str:
+    """Say which classes stand at 0 or 1, and add nothing to the width of a resampled mean."""
+    return f"; as if {', '.join(names)} stood at 0 or 1 for certain" if names else ""
 
 
 def _bound_of_mean(bounds: Sequence[Bound | None]) -> Bound | None:
@@ -287,7 +299,7 @@ def _bound_of_mean(bounds: Sequence[Bound | None]) -> Bound | None:
     if not known or len(known) < len(bounds):
         return None
     low, high = (float(np.mean([bound[side] for bound in known])) for side in (0, 1))
-    return Bound(low, high, "mean of the classes' bounds, each by Wilson")
+    return Bound(low, high, SAME if np.isnan(low) else "mean of the classes' bounds, each by Wilson")
 
 
 def _mean_of_usable(stack: Floats, usable: NDArray[np.bool_]) -> Floats:
@@ -301,13 +313,22 @@ def _mean_of_usable(stack: Floats, usable: NDArray[np.bool_]) -> Floats:
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=np.broadcast_to(count > 0, total.shape))
 
 
-def _macro_auroc(task: _Task, columns: Sequence[int], weights: NDArray | None = None) -> Floats:
+def _macro_auroc(task: Task, columns: Sequence[int], weights: NDArray | None = None) -> Floats:
     """Return the mean AUROC [resample] over `columns`, NaN where one of them is not estimable."""
     weights = np.ones((1, len(task.labels)), dtype=np.uint8) if weights is None else weights
     return np.mean([metrics.auroc(task.labels[:, i], task.scores[:, i], weights) for i in columns], axis=0)
 
 
-def _why_not_estimable(task: _Task, column: int) -> str:
+def _rank_alike(task: Task, other: Task, columns: Sequence[int]) -> bool:
+    """Tell whether two scores put the records with a known label in the same order, in every class."""
+    known = [~np.isnan(task.labels[:, i]) for i in columns]
+    return all(
+        (rankdata(task.scores[here, i]) == rankdata(other.scores[here, i])).all()
+        for i, here in zip(columns, known, strict=True)
+    )
+
+
+def _why_not_estimable(task: Task, column: int) -> str:
     """Say why a class has no figures: too few patients who have it or who have it not. Empty where it has."""
     for value, sign in ((1, "+"), (0, "-")):
         mask = task.labels[:, column] == value
@@ -367,56 +388,6 @@ def _which(names: Sequence[str], used: NDArray[np.bool_]) -> str:
 def _count_patients(patients: NDArray[np.intp], mask: NDArray[np.bool_]) -> int:
     """Return how many patients have a record in the mask [record]."""
     return int(np.unique(patients[mask]).size)
-
-
-# ------------------------------------------------------------------------------------------------------- at the door
-
-
-def _check_task(labels: ArrayLike, scores: ArrayLike, patient_ids: Any) -> _Task:
-    """Return labels and scores [record, class] and patient numbers [record], or say which does not fit."""
-    truth, score = np.asarray(labels, dtype=np.float64), np.asarray(scores)
-    if truth.ndim != 2 or not truth.shape[1]:
-        raise UsageError("labels", "shape", truth.shape, "[record, class] with 1 class or more")
-    if score.shape != truth.shape:
-        raise UsageError("scores", "shape", score.shape, f"[record, class] as labels: {truth.shape}")
-    patients = _patient_numbers(patient_ids)
-    if patients.size != len(truth):
-        raise UsageError("patient_ids", "length", patients.size, f"one id for each of {len(truth)} records")
-    return _Task(truth, score, patients)
-
-
-def _patient_numbers(patient_ids: Any) -> NDArray[np.intp]:
-    """Return the number of each record's patient, counted by sorted id so that the order of records is no matter."""
-    ids = pd.Series(patient_ids).reset_index(drop=True)
-    numbers, _ = pd.factorize(ids, sort=True)
-    if not numbers.size:
-        raise InputError("patient_ids", "length", 0, "1 or more records")
-    if (numbers < 0).any():
-        found = f"{int((numbers < 0).sum())} missing, first at record {int(np.argmax(numbers < 0))}"
-        raise InputError("patient_ids", "values", found, "an id for every record", "give unknown patients an id each")
-    return numbers.astype(np.intp)
-
-
-def _class_names(classes: Sequence[str]) -> list[str]:
-    """Return the names as a list, or say which is taken."""
-    names = [str(name) for name in classes]
-    if MACRO in names or len(set(names)) < len(names):
-        raise UsageError("classes", "names", ", ".join(names), f"names that differ, none of them {MACRO!r}")
-    return names
-
-
-def _thresholds(thresholds: Sequence[float | None] | None, n_classes: int) -> list[float]:
-    """Return one threshold per class, NaN where there is none."""
-    given: Sequence[float | None] = [None] * n_classes if thresholds is None else thresholds
-    if len(given) != n_classes:
-        raise UsageError("thresholds", "length", len(given), f"one for each of {n_classes} classes, or None")
-    return [float("nan") if cut is None else float(cut) for cut in given]
-
-
-def _as_matrix(values: ArrayLike) -> NDArray:
-    """Return [record, class]; a single class may come as [record]."""
-    array = np.asarray(values)
-    return array[:, None] if array.ndim == 1 else array
 
 
 def drawn_figure(values: Floats) -> dict[str, Any]:

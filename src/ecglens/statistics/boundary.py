@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ecglens.errors import UsageError
 
+SAME = "no interval: the same in every resample"
 Z_95 = 1.959963984540054  # standard normal quantile at 0.975
 
 
@@ -82,7 +83,7 @@ def at_the_boundary(
     if value not in (0.0, 1.0):
         return None
     if metric == "average_precision":
-        return Bound(np.nan, np.nan, "no interval: the same in every resample")
+        return Bound(np.nan, np.nan, SAME)
     has, lacks = labels == 1, labels == 0
     if metric == "auroc":
         sides = [np.unique(patients[side]) for side in (has, lacks)]

@@ -100,13 +100,16 @@ def recalibration(
     weights          [resample, record], None for one resample of all records
     slope            hold the slope at this value and fit the intercept alone
 
-    NaN where a resample lacks positives or negatives, or where the logits separate them, so that no slope is the
-    best. Newton's method, all resamples at once, on standardised logits.
+    NaN where a resample lacks positives or negatives, or where the logits separate them or are all the same, so that
+    no slope is the best. Newton's method, all resamples at once, on standardised logits.
     """
     x, y = np.asarray(logits, float), np.asarray(labels, float)
     if x.shape != y.shape or x.ndim != 1:
         raise UsageError("recalibration", "logits", f"shape {x.shape}", f"[record] as labels: {y.shape}")
     centre, spread = float(x.mean()), float(x.std()) or 1.0
+    if slope is None and np.ptp(x) == 0:
+        none = np.full(1 if weights is None else len(weights), np.nan)
+        return none, none.copy()
     held, scaled = None if slope is None else slope * spread, (x - centre) / spread
     start = _newton(y, scaled, np.ones((1, x.size)), held, (0.0, held or 0.0))
     near = (float(np.nan_to_num(start[0][0])), float(np.nan_to_num(start[1][0])))

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ecglens.statistics.bootstrap import MACRO, score_table
+from ecglens.statistics.bootstrap import score_table
+from ecglens.statistics.task import MACRO
 
 FEW = 10  # patients on either side of a label below which a percentile bootstrap promises more than it knows
 AXES = ("sex", "age", "device", "site")
