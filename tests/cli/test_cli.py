@@ -266,6 +266,18 @@ def test_evaluate_writes_where_it_is_told(cli: Cli, cli_run: Path, data_folder: 
     }  # fmt: skip
 
 
+def test_figures_of_other_records_are_not_written_over(
+    cli: Cli, cli_run: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    code, _, _ = cli("evaluate", cli_run, "--data", data_folder, "--out", tmp_path)
+    (kept,) = tmp_path.glob("*/predictions.csv")
+    assert cli("evaluate", cli_run, "--data", data_folder, "--out", tmp_path)[0] == code  # the same records
+    kept.write_text("record_id,probability MI\nsomebody,0.5\n")
+    code, told, _ = cli("evaluate", cli_run, "--data", data_folder, "--out", tmp_path)
+    assert (code, told["error"]["field"]) == (2, "evaluation")
+    assert "somebody" in kept.read_text()
+
+
 @pytest.mark.parametrize("fold", ["1", "9", "9,10", "all"])
 def test_evaluate_refuses_its_own_patients(cli: Cli, cli_run: Path, data_folder: Path, fold: str) -> None:
     code, told, err = cli("evaluate", cli_run, "--data", data_folder, "--fold", fold)

@@ -78,11 +78,14 @@ def test_few_positives_are_warned_of(tiny_bundle: Bundle, strangers: Cohort, fou
     labels[other] = np.nan
     labels[third] = 1.0
     labels.iloc[:3, labels.columns.get_loc(third)] = 0.0
-    told = evaluate(tiny_bundle, replace(strangers, labels=labels), n_resamples=20)
+    of_two = strangers.metadata["patient_id"].copy()
+    of_two.iloc[:4] = ["a", "a", "a", "b"]  # four records, but two people
+    few = replace(strangers, labels=labels, metadata=strangers.metadata.assign(patient_id=of_two))
+    told = evaluate(tiny_bundle, few, n_resamples=20)
     assert told.warnings == (
         f"No label is known for {other}: not scored.",
-        f"Fewer than 10 records with {name} (4): their intervals are too short, and too sure.",
-        f"Fewer than 10 records without {third} (3): their intervals are too short, and too sure.",
+        f"Fewer than 10 patients with {name} (2): their intervals are too short, and too sure.",
+        f"Fewer than 10 patients without {third} (1): their intervals are too short, and too sure.",
     )
     assert told.as_dict()["warnings"] == list(told.warnings)
 

@@ -23,7 +23,8 @@ def test_by_hand():
 
 
 def test_treat_all_and_none():
-    table = decision_curve(LABELS[:, None], SAID[:, None], ["A"], list(range(10)), n_resamples=100)
+    labels, said = np.tile(LABELS, 4)[:, None], np.tile(SAID, 4)[:, None]
+    table = decision_curve(labels, said, ["A"], list(range(40)), n_resamples=100)
     p, t = 0.3, np.array(THRESHOLDS)
     assert table["treat_all"].to_numpy() == pytest.approx(p - (1 - p) * t / (1 - t))
     assert net_benefit(LABELS, np.zeros(10), THRESHOLDS)[0] == pytest.approx(0.0)
@@ -32,6 +33,12 @@ def test_treat_all_and_none():
     assert (table["low"] <= table["net_benefit"] + 1e-12).all()
     assert (table["net_benefit"] <= table["high"] + 1e-12).all()
     assert tuple(table["threshold"]) == THRESHOLDS
+
+
+def test_three_patients_with_a_label_prove_no_gain():
+    few = decision_curve(LABELS[:, None], SAID[:, None], ["A"], list(range(10)), n_resamples=100)
+    assert few["gain"].notna().all()
+    assert few[["low", "high", "gain_low", "gain_high"]].isna().all(axis=None)
 
 
 def test_resamples_are_the_plain_loop():

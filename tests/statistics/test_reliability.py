@@ -30,7 +30,6 @@ def by_metric(table, name="A"):
 # ---------------------------------------------------------------------------------------------------- single figures
 
 
-
 def test_logits_that_are_all_the_same_have_no_slope():
     intercept, slope = recalibration([1, 0, 0, 1, 0], [2.0] * 5, np.ones((3, 5), np.uint8))
     assert np.isnan(intercept).all()

@@ -152,6 +152,19 @@ def test_a_family_of_one_is_refused(small_cohort: Cohort, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
+def test_a_class_lost_in_reading_is_refused_before_the_first_member_is_trained(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All ECGs of the last fold with MI cannot be read, which only the last of three members would meet."""
+    read = prepare(cohort, RECIPE.preprocessing)
+    lost = ((cohort.metadata["fold"] == 2) & (cohort.labels["MI"] == 1)).to_numpy()
+    monkeypatch.setattr(module, "prepare", lambda *_, **__: read.part(cohort.take(np.flatnonzero(~lost))))
+    monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("a member was trained"))
+    with pytest.raises(TableError, match="nobody with"):
+        train_family(cohort, RECIPE, tmp_path / "run", cross_validate=True)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 def test_folds_are_drawn_by_patient_where_there_are_none(small_cohort: Cohort) -> None:
     bare = replace(small_cohort, metadata=small_cohort.metadata.assign(fold=None))
     drawn = with_folds(bare, seed=1)

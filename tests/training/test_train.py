@@ -25,6 +25,7 @@ from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, EnvironmentFault, InputError, LockedError, TableError, UsageError
 from ecglens.models.lenet import LeNet, count_parameters
 from ecglens.prediction.calibration import fit_platt
+from ecglens.prediction.evaluate import evaluate
 from ecglens.prediction.predict import predict, predict_raw
 from ecglens.preprocessing.prepare import prepare
 from ecglens.runs.journal import Journal
@@ -34,6 +35,7 @@ from ecglens.statistics.metrics import fit_threshold_f1
 from ecglens.training import train as module
 from ecglens.training.augmentation import Augmentation
 from ecglens.training.checkpoint import load_checkpoint
+from ecglens.training.family import train_family
 from ecglens.training.recipes import RECIPES, Recipe, recipe_for
 from ecglens.training.train import Trained, one_cycle, split_for_training, train
 
@@ -254,6 +256,28 @@ def test_divergence_names_the_epoch(small_cohort: Cohort, tmp_path: Path) -> Non
     assert (caught.value.kind, caught.value.exit_code) == ("diverged", 3)
     assert "learning rate" in str(caught.value)
     assert not (tmp_path / "run" / "bundles").exists()
+
+
+def test_a_training_that_diverges_keeps_its_best_epoch_as_a_bundle(small_cohort: Cohort, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = replace(RECIPE, lr=1e9, warmup=0.9, weight_decay=0.0)
+    with pytest.raises(InputError, match=r"epoch \d+.*the best epoch before, \d+, is kept as") as caught:
+        train(small_cohort, recipe, run)
+    assert caught.value.kind == "diverged"
+    kept = Bundle.load(run / "bundles" / "last-good")
+    assert int(kept.details["best_epoch"]) >= 1
+    assert np.isfinite(evaluate(kept, small_cohort.where(fold=10), n_resamples=20).as_dict()["macro_auroc"]["value"])
+    assert not (run / "bundles" / "final").exists()
+
+
+def test_folds_that_some_records_lack_are_refused(small_cohort: Cohort, tmp_path: Path) -> None:
+    folds = small_cohort.metadata["fold"].astype(float).copy()
+    folds.iloc[5] = np.nan
+    torn = replace(small_cohort, metadata=small_cohort.metadata.assign(fold=folds))
+    for learn in (train, train_family):
+        with pytest.raises(TableError, match=f"empty in 1 of {len(torn)} records, first {torn.record_ids[5]}"):
+            learn(torn, RECIPE, tmp_path / "run", **({"seeds": 2} if learn is train_family else {}))
+        assert not (tmp_path / "run" / "run.json").exists()
 
 
 def without(cohort: Cohort, condition: Callable[[Cohort], np.ndarray]) -> Cohort:

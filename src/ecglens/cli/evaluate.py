@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,6 +216,22 @@ def choose_fold(cohort: Cohort, fold: str) -> tuple[Cohort, str]:
     return cohort.where(fold=wanted), name
 
 
+def _refuse_other_records(folder: Path, result: Evaluation) -> None:
+    """Refuse to write over the figures of other records: two folders of data may have one name."""
+    from ecglens.errors import UsageError
+
+    before = folder / "predictions.csv"
+    if not before.exists():
+        return
+    with before.open(encoding="utf-8", newline="") as lines:
+        told = {row[0] for row in csv.reader(lines) if row} - {"record_id"}
+    if not told & set(result.labels.index):
+        raise UsageError(
+            folder, "evaluation", f"one of {len(told)} other records", "none, or one of these records",
+            "choose another --out",
+        )  # fmt: skip
+
+
 def _write(result: Evaluation, found: dict, where: Path, out: Path | None, name: str) -> bool:
     """Write tables to `out`, or into the run that the bundle belongs to; tell whether there was a place."""
     from ecglens.runs.files import write_json, write_text
@@ -225,6 +242,7 @@ def _write(result: Evaluation, found: dict, where: Path, out: Path | None, name:
     if out is None and not is_run:
         return False
     folder = out / name if out is not None else where / "evaluations" / name
+    _refuse_other_records(folder, result)
     with Run(out if out is not None else where).writing():
         table = result.probabilities.add_prefix("probability ").join(result.labels.add_prefix("label "))
         if result.decided is not None:

@@ -46,7 +46,7 @@ def plot_decision_curves(
     with ecglens_style():
         figure, panels = _panels(list(curves), "Acting from this probability on", "Net benefit per record")
         for axes, (threshold, benefit, low, high, everyone) in zip(panels, curves.values(), strict=True):
-            top = max(float(np.max(high)), float(np.max(everyone)), 0.02)
+            top = max(float(np.nanmax([*high, *benefit, *everyone])), 0.02)  # few patients: no interval
             axes.set_xlim(0, float(threshold[-1]))
             axes.set_ylim(-0.25 * top, 1.12 * top)
             axes.axhline(0, label="treat none", color=QUIET, lw=0.9)

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ecglens.bundle import Bundle
@@ -20,8 +21,7 @@ from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.statistics.bootstrap import score_table
 from ecglens.statistics.figures import json_number, too_few
-from ecglens.statistics.subgroups import FEW
-from ecglens.statistics.task import MACRO
+from ecglens.statistics.task import FEW
 
 N_RESAMPLES = 2000
 
@@ -34,6 +34,7 @@ class Evaluation:
     probabilities   [record x class], index = record ids
     labels          the same shape, NaN unknown
     excluded        what was left out, and why
+    sides           of each class: patients with a record that has it, and with one that lacks it
     assessment      calibration, decision curves, operating points, subgroups; None where only scores were asked for
     decided         [record x class] 1 or 0, where not one threshold decides for all records (a family's)
     """
@@ -46,15 +47,14 @@ class Evaluation:
     n: int
     n_patients: int
     excluded: tuple[Excluded, ...]
+    sides: Mapping[str, tuple[int, int]]
     assessment: Assessment | None = None
     decided: pd.DataFrame | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the figures must know: classes that too few records have, or lack."""
-        rows = self.scores[(self.scores["metric"] == "auroc") & (self.scores["class"] != MACRO)].set_index("class")
-        counts = {str(name): int(n) for name, n in rows["n_positive"].items()}
-        return too_few(counts, {str(name): int(n) for name, n in rows["n"].items()}, FEW)
+        """What a reader of the figures must know: classes that too few patients have, or lack."""
+        return too_few(self.sides, FEW)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation as it stands in JSON output."""
@@ -131,7 +131,17 @@ def score_prepared(
         int(known.sum()),
         len({person for person, k in zip(people, known, strict=True) if k}),
         (*cohort.excluded, *prepared.excluded),
+        sides_of(labels, people),
     )
+
+
+def sides_of(labels: pd.DataFrame, people: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return of each class how many people have a record that has it, and one that lacks it."""
+    who = np.asarray(people, dtype=object)
+    return {
+        str(name): (len(set(who[(column == 1).to_numpy()])), len(set(who[(column == 0).to_numpy()])))
+        for name, column in labels.items()
+    }
 
 
 def people_of(cohort: Cohort) -> list[str]:

@@ -16,7 +16,7 @@ from ecglens.cohort import Cohort, Excluded
 from ecglens.errors import ContractError, UsageError
 from ecglens.prediction.assess import assess
 from ecglens.prediction.calibration import deciding_by, thresholds_of
-from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, people_of, prepare_strangers, score_prepared
+from ecglens.prediction.evaluate import N_RESAMPLES, Evaluation, people_of, prepare_strangers, score_prepared, sides_of
 from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.runs.run import Run
@@ -172,7 +172,7 @@ def _together(
     return Evaluation(
         scores, probabilities, labels, dict.fromkeys(labels.columns), cohort.label_rule, int(known.sum()),
         len({person for person, k in zip(people, known, strict=True) if k}), tuple(excluded.values()),
-        assessment, decided,
+        sides_of(labels, people), assessment, decided,
     )  # fmt: skip
 
 

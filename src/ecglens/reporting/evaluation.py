@@ -209,7 +209,7 @@ def _decisions(told: Mapping[str, Any], where: str) -> Section | None:
     if not classes:
         return None
     shown = _most_frequent({name: told["per_class"][name]["auroc"]["n_positive"] for name in classes})
-    keys = ("threshold", "net_benefit", "low", "high", "treat_all")
+    keys = ("threshold", "net_benefit", "low", "high", "treat_all")  # null where few patients have the label
     curves = {name: tuple(np.array([_nan(v) for v in classes[name][key]]) for key in keys) for name in shown}
     caption = (
         f"Net benefit of acting on the probability, {_n(told)}, with 95 % bands; beside it treating all (dashed) and "
@@ -232,6 +232,8 @@ def _decisions(told: Mapping[str, Any], where: str) -> Section | None:
 
 def _worth(curve: Mapping[str, Sequence[float]]) -> str:
     """Say between which thresholds the gain is surely above 0."""
+    if all(low is None for low in curve["gain_low"]):
+        return "too few patients to say"
     gains = zip(curve["threshold"], curve["gain_low"], strict=True)
     stretches = [
         [t for t, _ in run] for sure, run in groupby(gains, lambda one: one[1] is not None and one[1] > 0) if sure

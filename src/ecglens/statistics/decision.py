@@ -24,11 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 from ecglens.errors import UsageError
 from ecglens.statistics.bootstrap import MIN_PATIENTS, patient_weights
 from ecglens.statistics.metrics import Floats
+from ecglens.statistics.task import FEW
 
 THRESHOLDS = tuple(round(0.02 * k, 2) for k in range(1, 41))  # 2 % to 80 %: beyond it the odds leave few records
 COLUMNS = (
     "class", "threshold", "net_benefit", "low", "high", "treat_all", "gain", "gain_low", "gain_high", "n", "n_positive",
 )  # fmt: skip
+_BOUNDS = ("low", "high", "gain_low", "gain_high")
 _ROWS = 2**18
 
 
@@ -69,7 +71,7 @@ def decision_curve(
     labels, probabilities   [record, class]; labels 0, 1, NaN for unknown
     `gain` is the net benefit minus that of the better of "treat all" and "treat none", resampled together. Intervals
     are percentiles over resampled patients, threshold by threshold: they hold for each, not for the curve as a whole.
-    Classes that fewer than two patients have, or lack, have no rows.
+    Classes that fewer than two patients have, or lack, have no rows; with fewer than `FEW` there are no intervals.
     """
     truth, said = np.asarray(labels, float), np.asarray(probabilities, float)
     if truth.ndim != 2 or truth.shape != said.shape or truth.shape != (len(patient_ids), len(classes)):
@@ -82,7 +84,8 @@ def decision_curve(
         known = ~np.isnan(truth[:, k])
         sides = [np.unique(people[truth[:, k] == side]).size for side in (0, 1)]
         if min(sides) >= MIN_PATIENTS:
-            parts.append(_curve(str(name), truth[known, k], said[known, k], weights[:, known], thresholds, level))
+            rows = _curve(str(name), truth[known, k], said[known, k], weights[:, known], thresholds, level)
+            parts.append(rows if min(sides) >= FEW else rows.assign(**dict.fromkeys(_BOUNDS, np.nan)))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 

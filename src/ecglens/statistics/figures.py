@@ -62,15 +62,18 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): json_number(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def too_few(n_positive: Mapping[str, int], n: Mapping[str, int], few: int) -> tuple[str, ...]:
-    """Return what a reader must know where fewer than `few` records have a class, or lack it, or nothing is known."""
-    unknown = [name for name, count in n.items() if count == 0]
-    known = {name: count for name, count in n_positive.items() if n[name]}
-    with_it = [f"{name} ({count})" for name, count in known.items() if count < few]
-    without = [f"{name} ({n[name] - count})" for name, count in known.items() if n[name] - count < few]
+def too_few(sides: Mapping[str, tuple[int, int]], few: int) -> tuple[str, ...]:
+    """Return what a reader must know where fewer than `few` patients have a class, or lack it, or nothing is known.
+
+    sides   of each class: patients with a record that has it, and with one that lacks it
+    """
+    unknown = [name for name, each in sides.items() if each == (0, 0)]
+    known = {name: each for name, each in sides.items() if each != (0, 0)}
+    with_it = [f"{name} ({n})" for name, (n, _) in known.items() if n < few]
+    without = [f"{name} ({n})" for name, (_, n) in known.items() if n < few]
     sentences = [f"No label is known for {', '.join(unknown)}: not scored."] if unknown else []
     sentences += [
-        f"Fewer than {few} records {side} {', '.join(names)}: their intervals are too short, and too sure."
+        f"Fewer than {few} patients {side} {', '.join(names)}: their intervals are too short, and too sure."
         for names, side in ((with_it, "with"), (without, "without"))
         if names
     ]

@@ -18,9 +18,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ecglens.statistics.bootstrap import score_table
-from ecglens.statistics.task import MACRO
+from ecglens.statistics.task import FEW, MACRO
 
-FEW = 10  # patients on either side of a label below which a percentile bootstrap promises more than it knows
 AXES = ("sex", "age", "device", "site")
 METRICS = ("auroc", "sensitivity", "specificity")
 COLUMNS = (

@@ -14,6 +14,7 @@ from ecglens.errors import InputError, UsageError
 from ecglens.statistics.metrics import Floats
 
 MACRO = "macro"
+FEW = 10  # patients on either side of a label below which a percentile bootstrap promises more than it knows
 
 
 class Task(NamedTuple):

@@ -9,6 +9,7 @@ RUN/bundles/final    the average of all, for new patients
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from ecglens.runs.run import Run, hash_of
 from ecglens.training.card import model_card
 from ecglens.training.classes import learnable
 from ecglens.training.recipes import Recipe
-from ecglens.training.train import FOLDS, split_for_training, train
+from ecglens.training.train import FOLDS, has_folds, split_for_training, train
 
 N_FOLDS = 10  # drawn where a cohort has none
 
@@ -90,13 +91,19 @@ def train_family(
     for member in members:
         split_for_training(cohort, seed, member.folds)  # refuses now what the last member could not learn
     run = Run(Path(out))
-    with run.writing():
+    with run.writing(), contextlib.ExitStack() as cleanup:
+        began_before = (run.folder / "run.json").exists()
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "members": [m.name for m in members]}
         run = Run.create(run.folder, "train-family", described, seed, resume, by_content=("data",))
+        if not began_before:
+            cleanup.callback(run.discard)  # data that are refused leave no run behind
         everybody = prepare(cohort, recipe.preprocessing, cache=cache, progress=progress)
+        for member in members:  # again: what could not be read is gone now
+            split_for_training(everybody.cohort, seed, member.folds)
         data = _about_data(everybody)
         run.refuse_other_data(run.read().get("data", {}).get("sha256"), data["sha256"], "signals and labels")
         run.note(data=data)
+        cleanup.pop_all()
         groups: dict[str, list[Bundle]] = {}
         for number, member in enumerate(members):
             where = run.folder / "members" / member.name
@@ -176,7 +183,7 @@ def with_folds(cohort: Cohort, seed: int, n_folds: int = N_FOLDS) -> Cohort:
 
     Raises LeakError where a patient is unknown and folds have to be drawn.
     """
-    if len(cohort) and cohort.metadata["fold"].notna().all():
+    if has_folds(cohort):
         return cohort
     parts = cohort.split("patient", fractions={str(k): 1 / n_folds for k in range(1, n_folds + 1)}, seed=seed)
     fold = {record: int(name) for name, part in parts.items() for record in part.record_ids}

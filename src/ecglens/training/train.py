@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ecglens.bundle import Bundle, Output, TrainedOn
 from ecglens.cohort import Cohort, Excluded
+from ecglens.errors import InputError, TableError
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES, MODELS
 from ecglens.prediction.calibration import calibrate
@@ -40,6 +41,7 @@ from ecglens.training.precision import at_precision
 from ecglens.training.recipes import Recipe
 
 FOLDS: Mapping[str, Sequence[int]] = {"train": range(1, 9), "valid": [9]}
+LAST_GOOD = "last-good"  # bundle of a training that diverged: its best epoch before
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def train(
     min_patients         leave out, and name alike, classes with fewer training patients than this, and empty ones
 
     Other folds, usually 10, are not read. Writes a run folder with history, tables and the bundle `final`.
+    A training that diverges is refused, and the best epoch before is kept as the bundle `last-good`.
     Raises LockedError for a second trainer in `out`, TableError for a class nobody has, ContractError where a resumed
     run had other arguments or other data.
     """
@@ -107,7 +110,17 @@ def train(
         _note_data(run, cohort, read)
         cleanup.pop_all()
         with run.journal() as journal:
-            network, state = fit(recipe, read["train"], read["valid"], run.folder, journal, seed, progress)
+            try:
+                network, state = fit(recipe, read["train"], read["valid"], run.folder, journal, seed, progress)
+            except InputError as error:
+                if error.kind != "diverged" or not (epochs := len(journal.keys("epoch"))):
+                    raise
+                until = replace(recipe, epochs=epochs)  # the checkpoint is there: nothing is trained again
+                network, state = fit(until, read["train"], read["valid"], run.folder, journal, seed, silent)
+                kept = run.bundle_folder(LAST_GOOD)
+                _bundle(cohort, recipe, network, state, read, seed, arguments or {}).save(kept)
+                fix = f"{error.fix.partition(';')[0]}; the best epoch before, {state.best_epoch}, is kept as {kept}"
+                raise InputError(error.where, error.field, error.found, error.allowed, fix, kind="diverged") from None
         bundle = _bundle(cohort, recipe, network, state, read, seed, arguments or {})
         valid = score_prepared(bundle, read["valid"], n_resamples=2000, seed=seed)
         bundle = replace(bundle, card=model_card(bundle, valid.as_dict()))
@@ -204,9 +217,24 @@ def split_for_training(cohort: Cohort, seed: int, folds: Mapping[str, Sequence[i
 
 
 def _split(cohort: Cohort, seed: int, folds: Mapping[str, Sequence[int]]) -> dict[str, Cohort]:
-    if cohort.metadata["fold"].notna().all() and len(cohort):
+    if has_folds(cohort):
         return cohort.split("fold", folds=folds)
     return cohort.split("patient", fractions={"train": 0.8, "valid": 0.1}, seed=seed)
+
+
+def has_folds(cohort: Cohort) -> bool:
+    """Tell whether a cohort states folds. Raises TableError where some records have one and others have none."""
+    without = cohort.metadata["fold"].isna()
+    if not len(cohort) or without.all():
+        return False
+    if without.any():
+        found = (
+            f"empty in {int(without.sum())} of {len(cohort)} records, first {cohort.record_ids[int(without.argmax())]}"
+        )
+        raise TableError(
+            cohort.name, "fold", found, "a fold for every record, or for none", "fill it in, or leave those records out"
+        )
+    return True
 
 
 def _network(recipe: Recipe, n_leads: int, n_outputs: int, seed: int) -> nn.Module:
