@@ -17,7 +17,9 @@ def interval(figure: Mapping[str, Any]) -> str:
     """Return `0.899 [0.871, 0.923]`."""
     if figure["value"] is None:
         return "n/a"
-    if figure["low"] is None:
+    # Measured before figures of 0 and 1 had Wilson's interval: resampling could not show any.
+    unseen = figure["low"] == figure["high"] == figure["value"] and figure["value"] in (0.0, 1.0)
+    if figure["low"] is None or unseen:
         return f"{figure['value']:.3f} [no interval]"
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
