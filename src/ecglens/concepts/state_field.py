@@ -7,7 +7,6 @@ a coarser grid are repeated onto the finest one, so that a vector tells what the
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,15 +17,14 @@ from torch import Tensor, nn
 
 from ecglens.bundle import Bundle, as_tensor, evaluating
 from ecglens.errors import ContractError, UsageError
-from ecglens.models.activations import activations, blocks_of, tapping
+from ecglens.models.activations import activations, blocks_of
+from ecglens.models.field import Field, field_of
 from ecglens.preprocessing.windows import group_by_length
-from ecglens.runs.draws import derived_seed
 
 BLOCKS = {"last": 1, "last2": 2, "last3": 3}
 MOST_AXES = 32  # of the principal components that are kept
 _TOGETHER = 32  # records
 _PLACES = 4096  # turned onto axes together
-_PROBE = 4096  # samples in which the receptive field is looked for
 
 Floats = NDArray[np.float64]
 
@@ -81,40 +79,13 @@ def grid_of(bundle: Bundle, blocks: str) -> Grid:
         )  # fmt: skip
     finest = max(steps)
     take = tuple(np.arange(finest) * n // finest for n in steps)
-    seen = [_looks_at(network, layer, signal.shape[1]) for layer in layers]
-    centre, stride, _ = seen[steps.index(finest)]
-    if not np.isfinite(centre):
-        centre, stride = window / finest / 2 - 0.5, window / finest
+    seen = [field_of(network, int(layer.removeprefix("block-")), signal.shape[1]) for layer in layers]
+    even = Field(window / finest / 2 - 0.5, window / finest, 0)
+    centre, stride, _ = seen[steps.index(finest)] or even
     centres = centre + stride * np.arange(finest)
     nearest = np.abs(np.arange(window)[:, None] - centres).argmin(axis=1)
-    fields = tuple(min(field, window) for _, _, field in seen)  # nothing is seen beyond the window
+    fields = tuple(min(field.width if field else 0, window) for field in seen)  # nothing is seen beyond the window
     return Grid(layers, take, nearest, fields, float(stride))
-
-
-def _looks_at(network: nn.Module, layer: str, n_leads: int) -> tuple[float, float, int]:
-    """Return the centre of step 0 and the distance of steps, in samples, and how many samples a step sees.
-
-    Found by asking which samples have a gradient, in an input so long that its ends do not matter: true of any
-    network, whatever its padding. NaN where no gradient comes through.
-    """
-    probed = copy.deepcopy(network).double().eval()  # gradients at the rim of the field are too small for float32
-    block = blocks_of(probed)[int(layer.removeprefix("block-")) - 1]
-    generator = torch.Generator().manual_seed(derived_seed(0, "receptive field") % 2**63)
-    signal = torch.randn(2, n_leads, _PROBE, generator=generator, dtype=torch.float64).requires_grad_(True)
-    with torch.enable_grad(), tapping({layer: block}) as seen:
-        probed(signal)
-        held = seen[layer]
-        middle = held.shape[-1] // 2
-        spans = []
-        for step in (middle, middle + 4):
-            (slope,) = torch.autograd.grad(held[..., step].sum(), signal, retain_graph=True)
-            at = torch.nonzero(slope.abs().sum(dim=(0, 1))).flatten()
-            spans.append((float(at.min()), float(at.max())) if len(at) else (np.nan, np.nan))
-    (first, last), (later, latest) = spans
-    if not np.isfinite(first) or not np.isfinite(later):
-        return float("nan"), float("nan"), 0
-    stride = ((later + latest) - (first + last)) / 8
-    return (first + last) / 2 - middle * stride, stride, int(last - first) + 1
 
 
 def held_by(

@@ -25,6 +25,7 @@ from ecglens.explainers.gradcam import on_samples
 from ecglens.explainers.gradient import signal_of
 from ecglens.explanation import Attribution
 from ecglens.models.ecgnet import ECGNet
+from ecglens.models.field import field_of
 from ecglens.models.transecg import TransECG
 from ecglens.shapes import Targets
 
@@ -45,7 +46,8 @@ def attention(network: nn.Module, batch: Batch, targets: Targets) -> Attribution
         raise _no_attention(network, "attention", "ECGNet or TransECG")
     attended = network.attend(signal_of(batch))
     maps = (attended.temporal * attended.lead[..., None]).numpy()  # [batch, query, lead, step]
-    fine = on_samples(np.swapaxes(maps, 0, 1), batch.signal.shape[-1])  # [batch, query, lead, sample]
+    field = field_of(network, len(network.blocks), batch.signal.shape[1])
+    fine = on_samples(np.swapaxes(maps, 0, 1), batch.signal.shape[-1], field)  # [batch, query, lead, sample]
     fine /= fine.sum(axis=(2, 3), keepdims=True)
     rows = np.asarray(targets, dtype=np.float32)
     if fine.shape[1] == 1:  # one attention for all classes

@@ -2,8 +2,10 @@
 """Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at the last layer that still has time steps.
 
 Channels of that layer are weighted by their mean gradient, added up, and what is positive is kept: where the network
-saw what speaks for the target. The map has the layer's few time steps; it is drawn by linear interpolation and can tell
-nothing apart that lies nearer than a step, nor, in networks that mix the leads, one lead from another.
+saw what speaks for the target. The map has the layer's few time steps, each where the samples lie that it has seen
+(stretched evenly, as is usual, steps of a network without padding lie up to half a field too early or too late); it is
+drawn by linear interpolation and can tell nothing apart that lies nearer than a step, nor, in networks that mix the
+leads, one lead from another.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from ecglens.errors import ContractError
 from ecglens.explainers.gradient import guided_backprop, signal_of
 from ecglens.explanation import Attribution
 from ecglens.models.activations import blocks_of, gradients_of, tapping
+from ecglens.models.field import Field, field_of
 from ecglens.shapes import Targets
 
 _LAST = "last"
@@ -35,7 +38,8 @@ def gradcam(network: nn.Module, batch: Batch, targets: Targets) -> Attribution:
     per_lead = maps.shape[1] // n_records  # rows per record: one, or one per lead
     if per_lead not in (1, n_leads):
         raise ContractError("network", "blocks", f"{per_lead} rows per record", "one, or one per lead", kind="method")
-    fine = on_samples(maps.reshape(len(maps), n_records, per_lead, -1).numpy(), n_samples)
+    field = field_of(network, len(blocks_of(network)), n_leads)
+    fine = on_samples(maps.reshape(len(maps), n_records, per_lead, -1).numpy(), n_samples, field)
     return Attribution(np.ascontiguousarray(np.broadcast_to(fine, (*fine.shape[:2], n_leads, n_samples))))
 
 
@@ -79,10 +83,14 @@ def _features_and_gradients(network: nn.Module, signal: Tensor, targets: Targets
     return features.detach(), torch.stack([by_features for (by_features,) in gradients_of(values, [features])])
 
 
-def on_samples(maps: np.ndarray, n_samples: int) -> np.ndarray:
-    """Return maps [target, record, row, step] on the samples, linear in time: [record, target, row, sample]."""
+def on_samples(maps: np.ndarray, n_samples: int, field: Field | None) -> np.ndarray:
+    """Return maps [target, record, row, step] on the samples, linear in time: [record, target, row, sample].
+
+    field   where the steps lie; None: evenly, since that is all that is known
+    """
     n_steps = maps.shape[-1]
-    centres = (np.arange(n_steps) + 0.5) * n_samples / n_steps - 0.5
+    centre, stride, _ = field or Field(n_samples / n_steps / 2 - 0.5, n_samples / n_steps, 0)
+    centres = centre + stride * np.arange(n_steps)
     at = np.arange(n_samples)
     right = np.clip(np.searchsorted(centres, at), 1, n_steps - 1)
     share = np.clip((at - centres[right - 1]) / (centres[right] - centres[right - 1]), 0.0, 1.0)
