@@ -115,6 +115,26 @@ def test_what_gives_no_window_is_left_out_with_its_reason():
         cut_windows([short])
 
 
+def test_a_record_that_is_long_enough_is_not_told_to_be_longer():
+    whole = people_cohort(2, 1)
+    peak = 50 + int(cut_windows([whole.take([0])]).table["start"].iloc[0] * 250)  # the first R peak
+
+    def from_the_peak(
+        ecg: ECG,
+    ) -> ECG:  # 0.1 s before it: its window would begin earlier, the next end later
+        return replace(ecg, signal=ecg.signal[:, peak - 25 : peak + 2015])
+
+    early = whole.take([0])
+    made = cut_windows([with_records(early, from_the_peak), people_cohort(1, 1, name="other", first=5)])
+    (entry,) = made.excluded
+    assert entry.kind == "too_short"
+    assert "8.16 s without a blank, but no R peak with 0.2 s before it and 7.8 s from it on" in entry.reason
+    assert "record longer" not in entry.reason
+    short = cut_windows([people_cohort(1, 1, 7.0, "short"), people_cohort(1, 1)]).excluded[0].reason
+    assert "found no 8 s without a blank" in short
+    assert "record longer" in short
+
+
 def test_the_lead_of_each_database():
     assert accepted_leads("mitdb", ["mitdb"]) == ("MLII", "V5")
     assert accepted_leads("ludb", ["ludb", "ptbxl"]) == ("II", "I")

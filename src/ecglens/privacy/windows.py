@@ -263,24 +263,38 @@ def _windows_of(
     """Yield the rows and windows of one record; raise the reason where there is none."""
     whole = cohort[index]
     lead = _lead_of(whole, accepted)
-    ecg, found, last_fault = whole.select([lead]), [], None
+    ecg, found, last_fault, longest = whole.select([lead]), [], None, 0.0
     for first, last in clean_stretches(ecg.signal[0], ecg.fs):
         if (last - first) / ecg.fs < LENGTH / FS:
             continue
+        longest = max(longest, (last - first) / ecg.fs)
         try:
             stretch = replace(ecg, signal=ecg.signal[:, first:last], start=ecg.start + first / ecg.fs)
             found += _aligned(stretch, how.preprocessing(lead))
         except (InputError, ContractError) as error:
             last_fault = error
     if not found:
-        raise last_fault or ContractError(
-            whole.record_id, "duration", f"no {LENGTH / FS:g} s without a blank, from an R peak on",
-            f"{LENGTH:,} samples at {FS:g} Hz", "record longer", kind="too_short",
-        )  # fmt: skip
+        raise last_fault or _no_window(whole.record_id, longest)
     about = _about(cohort, index, lead, whole)
     for place in np.unique(np.linspace(0, len(found) - 1, min(wanted, len(found))).round().astype(int)):
         start, signal = found[place]
         yield about | {"start": start, "stop": start + LENGTH / FS}, signal
+
+
+def _no_window(record_id: str, longest: float) -> ContractError:
+    """Return why a record gives no window; its longest stretch without a blank that could hold one is `longest` s."""
+    seconds = LENGTH / FS
+    if longest:  # long enough, but where its beats lie no window has room
+        behind = f"no R peak with {_BEFORE_R:g} s before it and {seconds - _BEFORE_R:g} s from it on"
+        return ContractError(
+            record_id, "R peaks", f"{longest:g} s without a blank, but {behind}",
+            f"{LENGTH:,} samples at {FS:g} Hz from {_BEFORE_R:g} s before an R peak on",
+            "take a stretch of the recording that begins earlier, or ends later", kind="too_short",
+        )  # fmt: skip
+    return ContractError(
+        record_id, "duration", f"no {seconds:g} s without a blank", f"{LENGTH:,} samples at {FS:g} Hz",
+        "record longer", kind="too_short",
+    )  # fmt: skip
 
 
 def _lead_of(ecg: ECG, accepted: Sequence[str]) -> str:
