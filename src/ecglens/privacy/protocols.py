@@ -18,25 +18,31 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ecglens.errors import InputError, LeakError, UsageError
-
-Indices = NDArray[np.int64]
+from ecglens.errors import EcglensError, InputError, LeakError, UsageError
+from ecglens.privacy.known_people import (
+    FEWEST,
+    VALID,
+    Indices,
+    Lacking,
+    LeftOut,
+    closed_set,
+    gap_for,
+    places_in_order,
+    random_windows,
+    unsuited,
+    with_three_windows,
+)
 
 PROTOCOLS = ("verification", "closed-set", "open-set", "cross-session", "paper")
 TASKS = ("person", "sex", "age")
 ROLES = ("train", "valid", "enrol", "probe")
-FEWEST = 3  # people with what a protocol needs, below which there is nothing to estimate
-VALID = 0.1  # of what may be trained on, for early stopping
 UNKNOWN = 0.25  # of the people looked for, not in the gallery of an open set
 # A filter reaches over the end of a window; two seconds are far beyond what 0.5 Hz leaves of it.
 LEAST_GAP = 2.0
-# (shortest recording, gap) in s: hours drift, so the longer a recording the farther apart its two parts.
-GAPS = ((5 * 3600.0, 3600.0), (1200.0, 300.0), (60.0, 10.0))
-TRAIN_UNTIL, TEST_FROM = 0.6, 0.7  # of a recording that is divided in time
-_PAPER_TEST = 0.2
 CLASS_OF = {"sex": "sex", "age": "age_group"}  # the column where the class of a person stands
+# What is tried where a protocol cannot be had, in this order: the inflated one last.
+_INSTEAD = ("verification", "closed-set", "cross-session", "open-set", "paper")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,35 +88,61 @@ def make_splits(
 ) -> list[Split]:
     """Return the splits of a table of windows (`windows.COLUMNS`), each checked by `refuse_leaks`.
 
-    protocol  a name of PROTOCOLS; for sex and age always patient-disjoint, unless `paper`
+    protocol  a name of PROTOCOLS; for sex and age `verification` or `paper`
     n_folds   parts of the people who are looked for, one after the other; closed-set and paper have one
 
-    Raises InputError, with the reason and the protocol to use instead, for data that the protocol cannot be had from.
+    Raises UsageError as `refuse_words` does, InputError for data that the protocol cannot be had from, with the reason
+    and what can be had from them instead. Whom a protocol leaves out, `people_left_out` tells.
     """
-    if task not in TASKS:
-        raise UsageError("identify", "task", task, ", ".join(TASKS))
-    if protocol not in PROTOCOLS:
-        raise UsageError("identify", "protocol", protocol, ", ".join(PROTOCOLS))
-    if n_folds < 2:
-        raise UsageError("identify", "folds", n_folds, "2 or more")
+    refuse_words(protocol, task, n_folds)
     if table["person"].nunique() < 2:
         found = f"{table['person'].nunique()} person"
         raise InputError("identify", "people", found, "several", "add data: nobody can be confused with nobody",
                          kind="one_person")  # fmt: skip
-    random = np.random.default_rng(seed)
+    try:
+        return _drawn_and_checked(table, protocol, task, n_folds, seed)
+    except Lacking as lacking:
+        instead = _what_can_be_had(table, (protocol, task, n_folds), seed)
+        none = "" if task != "person" or instead.startswith("--protocol") or lacking.fix else (
+            f": no protocol for --task person can be had from these {table['person'].nunique()} people"
+        )  # fmt: skip
+        ways = [way for way in (lacking.fix, instead) if way]
+        advice = f"use {' or '.join(ways)}, or add data{none}" if ways else f"add data{none}"
+        raise InputError(
+            lacking.where, lacking.field, lacking.found, lacking.allowed, advice, kind=lacking.kind
+        ) from None
+
+
+def refuse_words(protocol: str, task: str, n_folds: int) -> None:
+    """Raise UsageError for an unknown task or protocol, one that is not meant for the task, or fewer than two folds."""
+    if task not in TASKS:
+        raise UsageError("identify", "task", task, ", ".join(TASKS))
+    if protocol not in PROTOCOLS:
+        raise UsageError("identify", "protocol", protocol, ", ".join(PROTOCOLS))
+    if task != "person" and protocol not in ("verification", "paper"):  # the figures would bear a name of another split
+        raise UsageError(
+            "identify", "protocol", f"{protocol} with --task {task}", "verification or paper",
+            f"leave --protocol out: {task} is always asked of people never trained on",
+        )  # fmt: skip
+    if n_folds < 2:
+        raise UsageError("identify", "folds", n_folds, "2 or more")
+
+
+def people_left_out(table: pd.DataFrame, protocol: str, task: str = "person") -> tuple[LeftOut, ...]:
+    """Return the people whom `make_splits` does not ask about, each once, with the reason."""
+    told = unsuited(table, protocol)
+    people = table.drop_duplicates("person")
     if task != "person":
-        _refuse_classes(table, task, n_folds)
-    if protocol == "paper":
-        splits = [_random_windows(table, random)]
-    elif task != "person":
-        splits = _by_class(table, task, n_folds, random)
-    elif protocol == "closed-set":
-        splits = [_closed_set(table)]
-    else:
-        splits = _unseen_people(table, protocol, n_folds, random)
-    for split in splits:
-        refuse_leaks(table, split)
-    return splits
+        unknown = people[people[CLASS_OF[task]].isna()]["person"]
+        told += [LeftOut(person, kind="unknown_class", reason=f"{task} not known") for person in unknown]
+    elif protocol == "cross-session":
+        undated = sorted(set(table["person"]) - set(table[table["date"].notna()]["person"]))
+        reason = "no date: trained on, but not looked for and in no gallery"
+        told += [LeftOut(person, kind="no_date", reason=reason) for person in undated]
+    once: dict[str, LeftOut] = {}
+    for each in told:
+        once.setdefault(each.person, each)
+    return tuple(once.values())
 
 
 def refuse_leaks(table: pd.DataFrame, split: Split) -> None:
@@ -140,15 +172,13 @@ def refuse_leaks(table: pd.DataFrame, split: Split) -> None:
                         "use verification or open-set")  # fmt: skip
 
 
-def gap_for(duration: float) -> float | None:
-    """Return the gap between the parts of a recording of `duration` s, None where it is too short to be divided."""
-    return next((gap for shortest, gap in GAPS if duration >= shortest), None)
-
-
 def first_sessions(table: pd.DataFrame) -> Indices:
-    """Return the positions of the windows of each person's first recording: by date, where known, then by name."""
-    order = table.assign(at=np.arange(len(table)), when=table["date"].fillna("9999"))
-    order = order.sort_values(["when", "recording", "start"])
+    """Return the positions of the windows of each person's first recording: by date, where known, then by name.
+
+    Numbers in a name count as numbers: rec_2 comes before rec_10.
+    """
+    places = table["recording"].map(places_in_order(table["recording"]))
+    order = table.assign(place=places, when=table["date"].fillna("9999")).sort_values(["when", "place", "start"])
     first = order.groupby("person")["recording"].first()
     return np.flatnonzero((table["person"].map(first) == table["recording"]).to_numpy())
 
@@ -156,15 +186,60 @@ def first_sessions(table: pd.DataFrame) -> Indices:
 # ------------------------------------------------------------------------------------------------------------- drawing
 
 
+def _drawn_and_checked(table: pd.DataFrame, protocol: str, task: str, n_folds: int, seed: int) -> list[Split]:
+    random, none = np.random.default_rng(seed), np.empty(0, np.int64)
+    if protocol == "paper":
+        known = set(table["person"])
+        if task != "person":
+            known = set(table.dropna(subset=[CLASS_OF[task]])["person"])
+        parts = random_windows(table, random, known)
+        if task != "person":
+            enough = table["person"].isin(with_three_windows(table))
+            _refuse_classes(table[enough], task, FEWEST, " with three windows")
+        splits = [Split("paper", "fold-1", parts["train"], parts["valid"], none, parts["probe"])]
+    elif task != "person":
+        _refuse_classes(table, task, max(FEWEST, n_folds))
+        splits = _by_class(table, task, n_folds, random)
+    elif protocol == "closed-set":
+        parts = closed_set(table)
+        splits = [Split("closed-set", "fold-1", parts["train"], parts["valid"], none, parts["probe"])]
+    else:
+        splits = _unseen_people(table, protocol, n_folds, random)
+    for split in splits:
+        refuse_leaks(table, split)
+    return splits
+
+
+def _what_can_be_had(table: pd.DataFrame, asked: tuple[str, str, int], seed: int) -> str:
+    """Return the options of the first protocol, or else task, that these very data are accepted for; empty: none."""
+    ways = [(protocol, "person") for protocol in _INSTEAD]
+    ways += [("verification", task) for task in CLASS_OF]
+    folds_tried = dict.fromkeys((asked[2], min(asked[2], FEWEST)))
+    for protocol, task in ways:
+        for folds in folds_tried:
+            if (protocol, task) == asked[:2]:
+                continue  # fewer folds of the same are for the refusal to name
+            try:
+                _drawn_and_checked(table, protocol, task, folds, seed)
+            except EcglensError:
+                continue
+            words = [f"--task {task}"] if task != asked[1] else []
+            words += [f"--protocol {protocol}"] if task == "person" else []
+            words += [f"--folds {folds}"] if folds != asked[2] else []
+            return " ".join(words) + (" (inflated)" if protocol == "paper" else "")
+    return ""
+
+
 def _unseen_people(table: pd.DataFrame, protocol: str, n_folds: int, random: np.random.Generator) -> list[Split]:
     column = "date" if protocol == "cross-session" else "recording"
     several = table.dropna(subset=[column]).groupby("person")[column].nunique()
     repeated = set(several[several > 1].index)
     if len(repeated) < max(FEWEST, n_folds):
-        what, instead = ("two dates", "verification") if column == "date" else ("two recordings", "closed-set")
-        raise InputError(
-            "identify", "people", f"{len(repeated)} with {what}", f"{max(FEWEST, n_folds)} for {protocol}",
-            f"use --protocol {instead}, fewer --folds, or add data", kind="too_few_people",
+        what = "two dates" if column == "date" else "two recordings"
+        fewer = f"--folds {len(repeated)}" if len(repeated) >= FEWEST else ""
+        raise Lacking(
+            "identify", "people", f"{len(repeated)} with {what}", f"{max(FEWEST, n_folds)} for {protocol}", fewer,
+            kind="too_few_people",
         )  # fmt: skip
     dated = table["date"].notna()  # without a date nobody knows which session it is
     usable = dated if protocol == "cross-session" else dated | True
@@ -172,6 +247,11 @@ def _unseen_people(table: pd.DataFrame, protocol: str, n_folds: int, random: np.
     for number, tested in enumerate(_dealt(table, repeated, n_folds, random)):
         asked = table["person"].isin(tested) & usable
         learners = sorted(set(table["person"]) - tested)
+        if len(learners) < 2:  # nobody can be told from nobody
+            raise Lacking(
+                "identify", "people to learn from", f"{len(learners)} in fold-{number + 1}", "2 or more",
+                f"--folds {FEWEST}", kind="too_few_people",
+            )  # fmt: skip
         train, valid = _two_parts(table, learners, random)
         enrol, probe = _gallery_and_probes(table, asked.to_numpy(), protocol, repeated & tested, random)
         beside = _first_of(table, (~table["person"].isin(tested) & usable).to_numpy(), protocol)
@@ -223,62 +303,22 @@ def _first_of(table: pd.DataFrame, asked: np.ndarray, protocol: str) -> Indices:
     return here[(part["date"] == part["person"].map(part.groupby("person")["date"].min())).to_numpy()]
 
 
-def _closed_set(table: pd.DataFrame) -> Split:
-    parts: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
-    people = 0
-    for _, rows in table.assign(at=np.arange(len(table))).groupby("person", sort=True):
-        train, probe = _own_parts(rows)
-        if len(train) < 2 or not len(probe):
-            continue  # the person is left out; with too few left the protocol is refused
-        people += 1
-        n_valid = max(1, round(VALID * len(train)))
-        for role, at in zip(("train", "valid", "probe"), (train[:-n_valid], train[-n_valid:], probe), strict=True):
-            parts[role].append(at)
-    if people < FEWEST:
-        raise InputError(
-            "identify", "people", f"{people} with two recordings or one of a minute and more",
-            f"{FEWEST} for closed-set", "use --protocol paper, and believe it less, or add data", kind="too_few_people",
-        )  # fmt: skip
-    none = np.empty(0, np.int64)
-    joined = {role: np.sort(np.concatenate(at)) if at else none for role, at in parts.items()}
-    return Split("closed-set", "fold-1", joined["train"], joined["valid"], none, joined["probe"])
-
-
-def _own_parts(rows: pd.DataFrame) -> tuple[Indices, Indices]:
-    """Return the positions to train on and to test on of one person: by recording, or in time behind a gap."""
-    rows = rows.assign(when=rows["date"].fillna("")).sort_values(["when", "recording", "start"])
-    recordings = rows["recording"].drop_duplicates().tolist()
-    if len(recordings) > 1:
-        n_test = max(1, int(0.3 * len(recordings)))
-        tested = rows["recording"].isin(recordings[-n_test:])
-        return rows.loc[~tested, "at"].to_numpy(), rows.loc[tested, "at"].to_numpy()
-    begin, end = float(rows["start"].min()), float(rows["stop"].max())
-    gap = gap_for(end - begin)
-    if gap is None:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    until = begin + TRAIN_UNTIL * (end - begin)
-    since = max(begin + TEST_FROM * (end - begin), until + gap)
-    return rows.loc[rows["stop"] <= until, "at"].to_numpy(), rows.loc[rows["start"] >= since, "at"].to_numpy()
-
-
-def _refuse_classes(table: pd.DataFrame, task: str, n_folds: int) -> None:
-    """Raise InputError where there are no two classes of enough people."""
+def _refuse_classes(table: pd.DataFrame, task: str, least: int, such: str = "") -> None:
+    """Raise Lacking where there are no two classes of `least` people; `such` says which people the table holds."""
     people = table.drop_duplicates("person")
     known = people.dropna(subset=[CLASS_OF[task]])
     counts = known[CLASS_OF[task]].value_counts()
     if len(counts) < 2:
         classes = f"all of one class, {counts.index[0]}" if len(counts) else "so no class"
-        found = f"{task} known for {len(known)} of {len(people)} people, {classes}"
-        raise InputError("identify", task, found, "people of two classes", "use --task person", kind="unknown_class")
-    rare = counts[counts < max(FEWEST, n_folds)]
+        found = f"{task} known for {len(known)} of {len(people)} people{such}, {classes}"
+        raise Lacking("identify", task, found, "people of two classes", kind="unknown_class")
+    rare = counts[counts < least]
     if len(rare):
-        found = ", ".join(f"{name}: {n} people" for name, n in rare.items())
-        least = int(rare.min())
-        folds = f"--folds {least}, " if least >= FEWEST else ""  # otherwise no number of folds would help
-        raise InputError(
-            "identify", task, found, f"{max(FEWEST, n_folds)} people of each class, one for each fold",
-            f"{folds}more data, or --task person --protocol verification", kind="too_few_people",
-        )  # fmt: skip
+        found = ", ".join(f"{name}: {n} people{such}" for name, n in rare.items())
+        fewest = int(rare.min())
+        folds = f"--folds {fewest}" if fewest >= FEWEST else ""  # otherwise no number of folds would help
+        allowed = f"{least} people of each class" + ("" if such else ", one for each fold")
+        raise Lacking("identify", task, found, allowed, folds, kind="too_few_people")
 
 
 def _by_class(table: pd.DataFrame, task: str, n_folds: int, random: np.random.Generator) -> list[Split]:
@@ -298,26 +338,6 @@ def _by_class(table: pd.DataFrame, task: str, n_folds: int, random: np.random.Ge
         probe = np.flatnonzero(table["person"].isin(tested).to_numpy())
         splits.append(Split(task, f"fold-{number + 1}", train, valid, none, probe))
     return splits
-
-
-def _random_windows(table: pd.DataFrame, random: np.random.Generator) -> Split:
-    """Deal out each person's windows at random, as TransECG does: a fifth to be looked for."""
-    parts: dict[str, list[int]] = {"train": [], "valid": [], "probe": []}
-    for _, rows in table.assign(at=np.arange(len(table))).groupby("person", sort=True):
-        at = random.permutation(rows["at"].to_numpy())
-        n_test, n_valid = max(1, round(_PAPER_TEST * len(at))), max(1, round(VALID * len(at)))
-        if len(at) - n_test - n_valid < 1:
-            continue
-        parts["probe"] += at[:n_test].tolist()
-        parts["valid"] += at[n_test : n_test + n_valid].tolist()
-        parts["train"] += at[n_test + n_valid :].tolist()
-    if not parts["train"]:
-        raise InputError(
-            "identify", "windows", "fewer than three a person", "three or more for paper",
-            "use --protocol verification, or longer recordings", kind="too_few_people",
-        )  # fmt: skip
-    train, valid, probe = (np.array(sorted(parts[name]), np.int64) for name in ("train", "valid", "probe"))
-    return Split("paper", "fold-1", train, valid, np.empty(0, np.int64), probe)
 
 
 # ------------------------------------------------------------------------------------------------------------ checking
