@@ -31,11 +31,11 @@ def refuse_doubled_recordings(table: pd.DataFrame) -> None:
         counts = pairs.groupby("fingerprint")[column].nunique()
         doubled = counts[counts > 1]
         if len(doubled):
-            first = sorted(pairs[pairs["fingerprint"] == doubled.index[0]][column].unique())
+            names = pairs[pairs["fingerprint"].isin(doubled.index)][column].nunique()  # how many; who is not told
             raise LeakError(
-                "identify", what, f"{len(doubled)} recordings under two names (one is {' = '.join(first[:2])})",
-                "each recording once", "leave one of them out, or say that they are one person",
-                kind="duplicate_people",
+                "identify", what, f"{len(doubled)} recordings under two names, those of {names} {what}",
+                "each recording once", "give each once, or say that they are one person; "
+                "`ecglens data info` finds recordings that are there twice", kind="duplicate_people",
             )  # fmt: skip
 
 
