@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from ecglens.cli.app import run
+from ecglens.cli.identify import _models as asked_models
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
 from ecglens.privacy import attackers
+from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.figures import Tables, rank_over_folds
-from ecglens.privacy.identify import expected_seconds, identify
+from ecglens.privacy.identify import NAMED, expected_seconds, identify
 from ecglens.privacy.protocols import make_splits
 from ecglens.privacy.scoring import Heard
 from ecglens.privacy.windows import cut_windows
@@ -31,7 +33,7 @@ from ecglens.statistics.identification import Ranked
 from ecglens.statistics.verification import pairs
 from ecglens.training.augmentation import Augmentation
 
-from .conftest import people_cohort
+from .conftest import people_cohort, table_of
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +60,7 @@ def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort
     found = identify([people], tmp_path / "run", **HOW)
     data = json.loads((tmp_path / "run" / "identification.json").read_text())
     assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "gallery_everybody", "models",
-                         "controls", "explanations"}  # fmt: skip
+                         "controls", "explanations", "people_left_out"}  # fmt: skip
     assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
     assert data["gallery_size"] == 4
     figures = data["models"]["cnn"]
@@ -218,8 +220,12 @@ def test_models_that_can_be_read_are_asked_the_same(people: Cohort, tmp_path: Pa
 def test_one_recording_as_two_peoples_stops_the_run(people: Cohort, tmp_path: Path):
     records = list(people)
     records[4] = replace(records[0], record_id=records[4].record_id)
-    with pytest.raises(LeakError, match="two names"):
+    with pytest.raises(LeakError, match="1 recordings under two names, those of 2 people") as caught:
         identify([replace(people, records=records)], tmp_path / "run", **HOW)
+    assert not re.search(r"toy:|p\d+r\d", str(caught.value))  # how many, not who
+    with pytest.raises(LeakError, match="those of 2 recordings") as caught:
+        refuse_doubled_recordings(table_of(3).assign(fingerprint=[*"abcddfghijklmnopqr"]))
+    assert "a:" not in str(caught.value)
     assert not (tmp_path / "run" / "run.json").exists()
 
 
@@ -228,8 +234,16 @@ def test_what_cannot_be_asked(people: Cohort, tmp_path: Path):
         identify([people], tmp_path / "a", **HOW | {"models": ["gpt"]})
     with pytest.raises(UsageError, match="bfloat16"):
         identify([people], tmp_path / "a", **HOW | {"precision": "half"})
-    with pytest.raises(InputError, match="closed-set"):
+    with pytest.raises(InputError, match="no protocol for --task person"):
         identify([people_cohort(5, 1)], tmp_path / "b", **HOW)
+    with pytest.raises(UsageError, match="cnn more than once"):
+        identify([people], tmp_path / "a", **HOW | {"models": ["cnn", "unveiled-lr", "cnn"]})
+    with pytest.raises(UsageError, match="open-set with --task sex"):
+        identify(None, tmp_path / "a", task="sex", protocol="open-set", **HOW)  # before any data are looked at
+    for wrong in ("all,cnn", "cnn,all"):
+        with pytest.raises(UsageError, match="all, or names"):
+            asked_models(wrong)
+    assert asked_models(" all ") == list(NAMED)
 
 
 @pytest.mark.parametrize("model", ["cnn", "unveiled-lr"])

@@ -21,7 +21,7 @@ def identify(
     task: str = typer.Option("person", help="person, sex or age."),
     protocol: str = typer.Option(
         "verification", help="verification, closed-set, open-set, cross-session, or paper (inflated). Sex and age are "
-        "always asked of people never trained on, but under paper.",
+        "always asked of people never trained on, but under paper, and take no other.",
     ),
     model: str = typer.Option("cnn", help="transecg, cnn, bilstm, unveiled-lr, -tree, -forest, several, or all."),
     lead: str = typer.Option("auto", help="A lead's name; auto: the one that each database is known by."),
@@ -95,11 +95,16 @@ def _load(where: str) -> Cohort:
 def _models(asked: str) -> list[str]:
     from ecglens.privacy.identify import NAMED
 
-    return list(NAMED) if asked == "all" else listed(asked)
+    names = listed(asked)
+    if "all" in names and len(names) > 1:
+        raise UsageError(
+            "identify", "model", asked, f"all, or names; all means {', '.join(NAMED)}", "leave `all` out, or the others"
+        )
+    return list(NAMED) if names == ["all"] else names
 
 
 def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
-    from ecglens.reporting.identification import headline
+    from ecglens.reporting.identification import headline, left_out_in_words
     from ecglens.statistics.figures import interval, number
 
     rows = [
@@ -109,6 +114,7 @@ def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
     ]
     about = f"{data['n_people']:,} people, {data['n_records']:,} recordings, {data['protocol']}; {clock(seconds)}"
     table = columns(("model", "figure", "value and 95 % interval", "chance"), rows)
+    about += f"\nPeople left out: {left_out_in_words(data)}" if data["people_left_out"] else ""
     return "\n".join([headline(data), about, *_parts_in_words(data), "", table, "", f"Page: {page}"])
 
 

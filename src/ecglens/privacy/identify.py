@@ -8,9 +8,11 @@ RUN/work/                 networks in training, while the run lasts: they recogn
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ecglens.cohort import Cohort
-from ecglens.errors import UsageError
+from ecglens.errors import InputError, UsageError
 from ecglens.preprocessing.prepare import describe_exclusions
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, PEOPLE_A_BATCH, STEPS_AN_EPOCH
@@ -28,8 +30,9 @@ from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.explanations import Explaining, expected_more, refuse_nothing_to_explain
 from ecglens.privacy.figures import Tables, figures_of, within_databases
 from ecglens.privacy.intervals import measure_windows
-from ecglens.privacy.protocols import CLASS_OF, Split, make_splits
-from ecglens.privacy.scoring import Heard, Look, Material, hear
+from ecglens.privacy.known_people import LeftOut
+from ecglens.privacy.protocols import CLASS_OF, Split, make_splits, people_left_out, refuse_words
+from ecglens.privacy.scoring import Heard, Look, Material, hear, refuse_unlearnable
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import read_json, write_json
 from ecglens.runs.journal import Journal
@@ -92,21 +95,21 @@ def identify(
     """Measure what attackers find out from one lead of the people in `cohorts`, on splits worth their name.
 
     task        person, or sex and age (always on people never trained on, unless the protocol is `paper`)
-    protocol    a name of `protocols.PROTOCOLS`
-    models      names of MODELS
+    protocol    a name of `protocols.PROTOCOLS`; for sex and age `verification` or `paper`
+    models      names of MODELS, each once
     lead, preparation, per_person   see `windows.cut_windows`
     n_folds     parts of the people, each asked about by a network that has not seen it
     explain     what the class token of a TransECG looks at, in every window it is asked about
     causal      each attacker trained anew without each interval of the beat, and without as much elsewhere
     precision   of the forward pass while networks learn: float32, or bfloat16 (`training.precision`)
 
-    Nothing that is written says whose a record is. Raises InputError, with the protocol to use instead, where the data
-    do not have what the protocol needs; LeakError where one recording stands there as two people's; UsageError for an
-    unknown task, protocol or model; ContractError where a resumed run had other arguments, or other people's windows.
+    Nothing that is written says whose a record is. Raises InputError, with what to ask instead, where the data do not
+    have what the protocol or an attacker needs, and leaves no network behind; LeakError where one recording stands
+    there as two people's; UsageError for an unknown task, protocol or model, or a protocol not meant for the task;
+    ContractError where a resumed run had other arguments, or other people's windows.
     """
-    unknown = [model for model in models if model not in MODELS]
-    if unknown or not models:
-        raise UsageError("identify", "model", ", ".join(unknown) or "none", f"all, {', '.join(MODELS)}")
+    refuse_models(models)
+    refuse_words(protocol, task, n_folds)  # before any record is read
     check_precision(precision)
     refuse_nothing_to_explain(models, explain)
     run, began = Run(Path(out)), time.monotonic()
@@ -141,8 +144,8 @@ def identify(
         labels, classes = _labels(windowed.table, splits, task)
         explaining = Explaining(explain, causal, material, marked, task, n_resamples, seed)
         figures, tables, work = {}, Tables(task, classes), run.folder / "work"
-        work.mkdir(exist_ok=True)
-        with Journal(work / "journal.sqlite") as journal:
+        with _forgotten_if_refused(run, work, began_before), Journal(work / "journal.sqlite") as journal:
+            refuse_unlearnable(models, material, splits, labels, seed)
             watch = Stopwatch(journal, began)
             for model in models:
 
@@ -172,6 +175,32 @@ def identify(
         shutil.rmtree(work, ignore_errors=True)
         _note(run, windowed, cohorts, splits, figures, watch.seconds, tables)
     return Identified(run, data)
+
+
+def refuse_models(models: Sequence[str]) -> None:
+    """Raise UsageError for no attacker, an unknown one, or one that is named twice: its figures would count twice."""
+    unknown = [model for model in models if model not in MODELS]
+    if unknown or not models:
+        raise UsageError("identify", "model", ", ".join(unknown) or "none", ", ".join(MODELS))
+    twice = [model for model in dict.fromkeys(models) if list(models).count(model) > 1]
+    if twice:
+        raise UsageError("identify", "model", f"{', '.join(twice)} more than once", "each once", "name it once")
+
+
+@contextlib.contextmanager
+def _forgotten_if_refused(run: Run, work: Path, began_before: bool) -> Iterator[None]:
+    """Make the folder of networks in training, and take it back where the data turn out not to do for an attacker.
+
+    The networks recognise people, and no `--resume` could finish such a run; one that was cut off keeps them for that.
+    """
+    work.mkdir(exist_ok=True)
+    try:
+        yield
+    except InputError:
+        shutil.rmtree(work, ignore_errors=True)
+        if not began_before:
+            run.discard()
+        raise
 
 
 def _note_windows(run: Run, table: pd.DataFrame) -> None:
@@ -224,8 +253,15 @@ def _data(
         "task": task, "protocol": protocol, "n_people": int(part["person"].nunique()),
         "n_records": int(part["recording"].nunique()),
         "gallery_size": int(min(gallery)) if task == "person" else None, "gallery_everybody": everybody,
+        "people_left_out": counted_by_reason(people_left_out(windowed.table, protocol, task)),
         "models": figures, "controls": told,
     }  # fmt: skip
+
+
+def counted_by_reason(left_out: Sequence[LeftOut]) -> list[dict[str, Any]]:
+    """Return kind, n and reason of those left out, most frequent first; who they are is not told."""
+    counts = Counter((each.kind, each.reason) for each in left_out)
+    return [{"kind": kind, "n": n, "reason": reason} for (kind, reason), n in counts.most_common()]
 
 
 def _note(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +121,25 @@ def hear(
         else:
             heard = name(model, material, split, labels, classes, folder, journal, **how)
         return replace(heard, cost=dict(heard.cost or {}) | {"seconds": watch.seconds})
+
+
+def refuse_unlearnable(
+    models: Sequence[str], material: Material, splits: Sequence[Split], labels: pd.Series, seed: int
+) -> None:
+    """Raise InputError where an attacker could not learn from a split, before any other is trained on it.
+
+    seed   that of the first split; each has one more, as in `identify`
+    """
+    readable = any(model in unveiled.MODELS for model in models)
+    for number, split in enumerate(splits):
+        if split.compares:
+            if readable:
+                _pairs_learnt(material, split, seed + number)
+        elif labels.iloc[split.train].nunique() < 2:
+            raise InputError(
+                "identify", "classes to learn from", f"{labels.iloc[split.train].nunique()} in {split.name}",
+                "2 or more", "more data, or more --folds", kind="too_few_people",
+            )  # fmt: skip
 
 
 def tell_apart(
@@ -253,6 +272,19 @@ def _compared(
 ) -> tuple[Alike, dict[str, float]]:
     """Return how alike units are: the probability of one person, by a model of how far they are apart."""
     assert material.features is not None
+    learnt, spread = _pairs_learnt(material, split, seed)
+    fitted = unveiled.fit_readable(model, learnt[0], learnt[1], seed)
+    units_asked = _summary(material.features, at) / spread
+    alike = _in_parts(lambda one, other: fitted.probabilities(unveiled.pair_features(units_asked, one, other), 2)[:, 1])
+    return alike, _readable_cost(fitted)
+
+
+def _pairs_learnt(material: Material, split: Split, seed: int) -> tuple[list[tuple[Floats, NDArray[np.int64]]], Floats]:
+    """Return (how far apart in each feature, whether of one person) of pairs to train and to validate on; the spread.
+
+    Raises InputError where training would have only pairs of one kind.
+    """
+    assert material.features is not None
     parts = []
     for role in (split.train, split.valid):
         rows = material.table.iloc[role].assign(at=role)
@@ -271,10 +303,7 @@ def _compared(
             "pairs of one person and pairs of two", "more data, more --folds, or another --model",
             kind="too_few_people",
         )  # fmt: skip
-    fitted = unveiled.fit_readable(model, learnt[0], learnt[1], seed)
-    units_asked = _summary(material.features, at) / spread
-    alike = _in_parts(lambda one, other: fitted.probabilities(unveiled.pair_features(units_asked, one, other), 2)[:, 1])
-    return alike, _readable_cost(fitted)
+    return learnt, spread
 
 
 def _in_parts(alike: Alike) -> Alike:

@@ -85,7 +85,7 @@ def identification_report(run: Run) -> Report:
     parts = beat_sections(run, data)
     sections = (
         _first(data), _gallery(run, data), _classes(run, data), *parts, _attackers(run, data), _controls(data),
-        _not_tried(data), _people(about),
+        _not_tried(data), _people(about, left_out_in_words(data)),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
     return Report(
@@ -331,7 +331,14 @@ _PARTS_NOT_TRIED = {
 }
 
 
-def _people(about: Mapping[str, Any]) -> Section:
+def left_out_in_words(data: Mapping[str, Any]) -> str:
+    """Return how many people the protocol leaves out, and why."""
+    # Runs of before this was counted have no such key.
+    told = [f"{each['n']:,} ({each['reason']})" for each in data.get("people_left_out") or []]
+    return ", ".join(told) or "none"
+
+
+def _people(about: Mapping[str, Any], people_left_out: str) -> Section:
     data = about["data"]
     counts = {
         "database": data["people_by_database"],
@@ -348,7 +355,11 @@ def _people(about: Mapping[str, Any]) -> Section:
         Table(("", "", "people"), rows, f"{data['n_windows']:,} windows of {data['n_records']:,} recordings."),
         Table(("split", "trained on", "to choose on", "in the gallery", "looked for"), splits, _PARTS),
     )
-    text = (f"Records left out: {left_out}.", f"Preparation: {data['preparation']}.")
+    text = (
+        f"Records left out: {left_out}.",
+        f"People left out: {people_left_out}.",
+        f"Preparation: {data['preparation']}.",
+    )
     return Section("Whose ECGs", f"{data['n_people']:,} people.", (), tables, text, str(data["citation"]))
 
 
