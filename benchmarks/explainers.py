@@ -30,6 +30,7 @@ from ecglens.explainers import gradcam as cam
 from ecglens.explainers import gradient, lrp, perturbation
 from ecglens.leads import STANDARD_LEADS
 from ecglens.models.ecgnet import ECGNet
+from ecglens.models.field import field_of
 from ecglens.models.lenet import LeNet, initialized
 from ecglens.models.xresnet1d import XResNet1d
 from ecglens.runs.files import write_json
@@ -100,9 +101,11 @@ def _class_by_class(of_class: Callable[[int], Tensor], n_classes: int) -> np.nda
 
 
 def upsampled(network: nn.Module, x: Tensor, k: int) -> Tensor:
-    """Grad-CAM of one class, interpolated as captum does it and laid on all leads."""
+    """Grad-CAM of one class by captum, which stretches steps evenly; here laid where they look, and on all leads."""
     coarse = LayerGradCam(network, network.blocks[-1]).attribute(x, target=k, relu_attributions=True)  # type: ignore[index]
-    return LayerGradCam.interpolate(coarse, x.shape[-1:], "linear").expand_as(x)
+    field = field_of(network, len(network.blocks), x.shape[1])  # type: ignore[arg-type]
+    fine = cam.on_samples(coarse.detach().numpy()[None], x.shape[-1], field)
+    return torch.from_numpy(fine[:, 0]).expand_as(x)
 
 
 def integrated(
