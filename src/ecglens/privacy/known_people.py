@@ -14,8 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecglens.errors import InputError
-
 Indices = NDArray[np.int64]
 
 FEWEST = 3  # people with what a protocol needs, below which there is nothing to estimate
@@ -36,11 +34,16 @@ class LeftOut:
     reason: str
 
 
-class Lacking(InputError):
-    """Data that a protocol cannot be had from, before it is known which other one can.
+class Lacking(Exception):
+    """Data that a protocol cannot be had from, before it is known which other one can: becomes an InputError then.
 
-    The `fix` it holds would help with the same protocol.
+    fix   what would help with the same protocol
     """
+
+    def __init__(self, where: str, field: str, found: object, allowed: str, fix: str = "", *, kind: str) -> None:
+        """Hold what an InputError says."""
+        super().__init__(found)
+        self.where, self.field, self.found, self.allowed, self.fix, self.kind = where, field, found, allowed, fix, kind
 
 
 def gap_for(duration: float) -> float | None:

@@ -221,7 +221,7 @@ def _what_can_be_had(table: pd.DataFrame, asked: tuple[str, str, int], seed: int
                 continue  # fewer folds of the same are for the refusal to name
             try:
                 _drawn_and_checked(table, protocol, task, folds, seed)
-            except EcglensError:
+            except (EcglensError, Lacking):
                 continue
             words = [f"--task {task}"] if task != asked[1] else []
             words += [f"--protocol {protocol}"] if task == "person" else []
