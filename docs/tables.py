@@ -57,6 +57,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "subclasses": ("docs/methods/networks.md", networks.subclasses),
     "subclasses-folds": ("docs/methods/networks.md", networks.subclasses_folds),
     "papers": ("docs/methods/networks.md", networks.papers),
+    "trustecg": ("docs/methods/networks.md", networks.trustecg),
     "which-map": ("docs/methods/which-map.md", explanations.which_map),
     "explainers": ("docs/methods/explainers.md", speed.explainers),
     "audits": ("docs/methods/audit.md", audit.audits),
