@@ -7,11 +7,14 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from torch import Tensor
 
 from ecglens.aggregation import glocal
 from ecglens.auditing.verdicts import AUDIT_FILE, write_audit
@@ -20,6 +23,8 @@ from ecglens.cli.app import run
 from ecglens.cohort import Cohort
 from ecglens.formats.read import read
 from ecglens.formats.wfdb import write_wfdb
+from ecglens.leads import STANDARD_LEADS
+from ecglens.models.ecgnet import Attended, ECGNet
 from ecglens.models.lenet import LeNet, initialized
 from ecglens.runs.files import write_json
 from ecglens.runs.run import Run
@@ -65,6 +70,44 @@ def test_from_a_bundle_to_a_page(cli: Cli, stranger: Path, data_folder: Path, tm
     code, again, _ = cli(*command, "--resume")
     assert (code, again["cells"]) == (0, told["cells"])
     assert (out / "maps" / "arrays" / "saliency.npy").stat().st_mtime_ns == before
+
+
+@pytest.fixture(scope="module")
+def attending(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ECGNet that nobody trained, with an attention per class."""
+    sizes = {"n_outputs": 3, "widths": [4, 4, 8], "hidden": 4, "lead_embedding": True, "per_class": True}
+    network, folder = initialized(ECGNet, sizes, 2), tmp_path_factory.mktemp("attending") / "bundle"
+    Bundle(network, tuple(map(Output, ("NORM", "MI", "CD"))), PREPROCESSING, 100.0, "ECGNet", sizes).save(folder)
+    return folder
+
+
+def test_attention_of_an_ecgnet_is_averaged_class_by_class_and_beat_by_beat(
+    cli: Cli, attending: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lead x time; and where the network attends to V2 for NORM and to aVF for MI, that is what the averages say."""
+    monkeypatch.setattr(glocal, "N_SHIFTS", {glocal.SEGMENT: 200, glocal.BEAT: 200})
+    attend, looked_at = ECGNet.attend, {"NORM": "V2", "MI": "aVF"}
+
+    def planted(self: ECGNet, signal: Tensor) -> Attended:
+        found = attend(self, signal)
+        lead = torch.zeros_like(found.lead)
+        for k, name in enumerate((*looked_at.values(), "I")):
+            lead[:, k, STANDARD_LEADS.index(name)] = 1.0
+        return found._replace(lead=lead)
+
+    monkeypatch.setattr(ECGNet, "attend", planted)
+    code, told, err = cli("aggregate", attending, "--data", data_folder, "--fold", "all", "--method", "attention",
+                          "--target", "NORM,MI", "--by", "beat", "--even-if-failed",
+                          "--out", tmp_path / "out")  # fmt: skip
+    assert code == 0, err
+    labels = pd.read_csv(data_folder / "table.csv", dtype=str)["labels"]
+    for one in told["targets"]:
+        assert (one["method"], one["by"], one["unit"]) == ("attention", "beat", "share of attention")
+        assert one["n_records"] == (labels == one["target"]).sum()
+        phases = {str(phase) for phase in range(-300, 500, 10)}
+        assert {(cell["lead"], cell["segment"]) for cell in one["cells"]} == set(product(STANDARD_LEADS, phases))
+        for cell in one["cells"]:
+            assert (cell["value"] > 0) == (cell["lead"] == looked_at[one["target"]])
 
 
 def test_too_few_labelled_records_are_refused_before_any_map_is_made(

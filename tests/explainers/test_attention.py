@@ -36,6 +36,32 @@ def test_each_sentence_is_true_of_the_network_it_is_said_of(per_class, lead_embe
     assert "nothing of direction" in told
 
 
+@pytest.mark.parametrize("per_class", [False, True])
+def test_the_map_is_lead_attention_times_attention_over_time_laid_on_the_samples(per_class):
+    """By what `attend` gives: the product, linear between the middles of the steps; targets mix the classes' maps."""
+    torch.manual_seed(3)
+    network = ECGNet(widths=(4, 4, 8), hidden=4, per_class=per_class, lead_embedding=True).eval()
+    for attending in (network.temporal_attention, network.lead_attention):
+        attending.score[2].weight.data *= 300  # fresh ones look everywhere alike
+    signal = np.random.default_rng(1).normal(size=(3, 12, 500)).astype(np.float32)
+    with torch.no_grad():
+        _, temporal, lead = (each.numpy() for each in network.attend(torch.from_numpy(signal)))
+    n_queries, n_steps = temporal.shape[1], temporal.shape[3]
+    assert n_queries == (5 if per_class else 1)
+    middles = (np.arange(n_steps) + 0.5) * 500 / n_steps - 0.5
+    shares = np.zeros((3, n_queries, 12, 500))
+    for record, query, row in np.ndindex(3, n_queries, 12):
+        steps = temporal[record, query, row] * lead[record, query, row]
+        shares[record, query, row] = np.interp(np.arange(500), middles, steps)
+    shares /= shares.sum(axis=(2, 3), keepdims=True)
+    targets = np.array([[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [-1, 1, 0, 0, 0]])
+    expected = np.einsum("kq,bqlt->bklt", targets, shares) if per_class else np.repeat(shares, 3, axis=1)
+    found = attention(network, Batch(signal, 100.0, STANDARD_LEADS, ("a", "b", "c")), targets).values
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-8)
+    assert np.ptp(lead[0, 0]) > 0.02
+    assert np.ptp(temporal[0, 0, 0]) > 0.002
+
+
 def test_other_networks_have_no_attention_to_speak_of():
     assert not_shown(LeNet(12, 5), 100.0) == ()
 
