@@ -19,6 +19,7 @@ from ecglens.ecg import ECG
 from ecglens.errors import EcglensError, FormatError, LeakError, TableError, UnsafeError, UsageError
 from ecglens.formats.wfdb import write_wfdb
 from ecglens.leads import STANDARD_LEADS
+from ecglens.training.recipes import recipe_for
 
 COLUMNS = [
     "ecg_id", "patient_id", "age", "sex", "height", "weight", "nurse", "site", "device", "recording_date", "report",
@@ -182,6 +183,21 @@ def test_records_without_a_label_can_be_kept_as_negative(published: Path) -> Non
     assert cohort.excluded == ()
     assert "all-negative" in cohort.label_rule
     assert cohort.label_rule != load_ptbxl(published).label_rule
+
+
+def test_the_recipe_of_xai4ecg_keeps_records_without_a_label_and_ours_does_not(published: Path) -> None:
+    """As `docs/methods/training.md` says: every statement, and all records."""
+    theirs, ours = (
+        load_ptbxl(published, task="subdiagnostic", min_likelihood=recipe.min_likelihood,
+                   keep_unlabelled=recipe.keep_unlabelled)
+        for recipe in (recipe_for("lenet", "xai4ecg"), recipe_for("lenet"))
+    )  # fmt: skip
+    assert theirs.record_ids == tuple("1234567")
+    unlabelled = sorted(set(theirs.record_ids) - set(ours.record_ids))
+    assert unlabelled == ["5", "7"]
+    assert (theirs.labels.loc[unlabelled] == 0).all(axis=None)
+    assert theirs.labels.loc[list(ours.record_ids)].equals(ours.labels)
+    assert "min_likelihood=0" in theirs.label_rule
 
 
 # ---------------------------------------------------------------- records and metadata

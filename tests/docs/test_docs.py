@@ -351,6 +351,24 @@ def test_benchmarks_that_were_not_run_say_so(tmp_path):
     assert "| s | p | 2.0 [1.5, 2.5] | 1 | 2 | max abs difference: 1e-07 |" in tables.speed.benchmarks(copy)
 
 
+def test_intervals_of_classes_keep_their_promise():
+    """Of 1,000 simulated cohorts with repeated patients, for each figure of a class that half of the patients have."""
+    rows = json.loads((ROOT / "benchmarks" / "coverage.json").read_text())[:10]
+    assert [rows[0]["figure"], rows[-1]["figure"]] == ["auroc", "net_benefit"]
+    assert {row["cohorts"] for row in rows} == {1000}
+    assert all(0.93 <= row["by_patient"] <= 0.97 for row in rows), rows
+
+
+def test_commands_of_the_papers_are_those_that_were_measured_but_for_the_precision():
+    papers = load_tables().networks.PAPERS
+    measured = json.loads((ROOT / "benchmarks" / "networks.json").read_text())
+    known = [name for name in papers if name in measured]
+    assert known == ["trustecg", "trustecg-code", "xai4ecg-lenet", "xai4ecg-xresnet"]
+    for name in known:
+        command = measured[name]["command"].replace(" --precision bfloat16", "")
+        assert command == f"ecglens train --data PTBXL {papers[name][-1]} --out {name}"
+
+
 def test_missing_markers_are_an_error():
     with pytest.raises(ValueError, match="markers"):
         load_tables().refreshed("no markers here", "figures", "table")

@@ -16,6 +16,7 @@ from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.pipeline import Bandpass, Resample, Standardize
 from ecglens.preprocessing.windows import Windows
+from ecglens.training.augmentation import Augmentation
 from ecglens.training.precision import PRECISIONS, at_precision
 from ecglens.training.recipes import RECIPES, STYLES, recipe_for
 from ecglens.training.train import halvings, learning_rate, train
@@ -36,6 +37,8 @@ def test_xai4ecg_as_its_code() -> None:
     assert (recipe.lr, recipe.weight_decay, recipe.batch, recipe.epochs) == (1e-3, 1e-3, 128, 100)
     assert (recipe.schedule, recipe.balance, recipe.patience) == ("constant", "none", 100)
     assert recipe.preprocessing.windows == Windows(250, 250, "centre")
+    assert (recipe.augmentation.crop, recipe.min_likelihood, recipe.keep_unlabelled) == (250, 0.0, True)
+    assert recipe.augmentation == Augmentation(crop=250)  # and nothing else
 
 
 def test_every_model_has_every_recipe() -> None:
