@@ -35,10 +35,11 @@ class Experiment:
     arguments: tuple[str, ...]
     fold: str = "10"
     peer: str = ""
+    beside: str = ""  # a second one
 
 
-def _of(*arguments: str, fold: str = "10", peer: str = "") -> Experiment:
-    return Experiment(arguments, fold, peer)
+def _of(*arguments: str, fold: str = "10", peer: str = "", beside: str = "") -> Experiment:
+    return Experiment(arguments, fold, peer, beside)
 
 
 EXPERIMENTS = {
@@ -56,13 +57,21 @@ EXPERIMENTS = {
     "resnet1d-folds": _of("--model", "resnet1d", "--epochs", "12", *FOLDS, fold="all", peer="lenet-folds"),
     "ecgnet-folds": _of("--model", "ecgnet", "--epochs", "12", *HALF, *FOLDS, fold="all", peer="lenet-folds"),
     "ecgnet-lead-folds": _of(
-        "--model", "ecgnet-lead", "--epochs", "12", *HALF, *FOLDS, fold="all", peer="ecgnet-folds"
+        "--model", "ecgnet-lead", "--epochs", "12", *HALF, *FOLDS, fold="all", peer="lenet-folds", beside="ecgnet-folds"
     ),
     "lenet-wide-folds": _of("--model", "lenet-wide", *FOLDS, fold="all", peer="lenet-folds"),
     "lenet-seeds-folds": _of("--model", "lenet", *FOLDS, "--seeds", "5", fold="all", peer="lenet-folds"),
     "xresnet1d50-folds": _of("--model", "xresnet1d50", "--epochs", "12", *FOLDS, fold="all", peer="lenet-folds"),
     "ecgnet-class-folds": _of(
-        "--model", "ecgnet-class", "--epochs", "12", *HALF, *FOLDS, fold="all", peer="lenet-folds"
+        "--model",
+        "ecgnet-class",
+        "--epochs",
+        "12",
+        *HALF,
+        *FOLDS,
+        fold="all",
+        peer="lenet-folds",
+        beside="ecgnet-folds",
     ),
     # How rare classes weigh (TrustECG, section 5.1).
     "balance-none": _of("--model", "lenet", "--balance", "none", *FOLDS, fold="all", peer="lenet-folds"),
@@ -116,9 +125,10 @@ def measure(name: str, data: str, runs: Path) -> dict[str, Any]:
         "excluded": found.get("excluded", {}),
         "seconds": seconds,
     }  # fmt: skip
-    if asked.peer and _finished(runs / asked.peer):
-        pair = ecglens("compare", str(run), str(runs / asked.peer), "--data", data, "--fold", asked.fold)
-        about["against"] = {"peer": asked.peer, "differences": pair["differences"]}
+    for key, peer in (("against", asked.peer), ("beside", asked.beside)):
+        if peer and _finished(runs / peer):
+            pair = ecglens("compare", str(run), str(runs / peer), "--data", data, "--fold", asked.fold)
+            about[key] = {"peer": peer, "differences": pair["differences"]}
     return about
 
 
