@@ -52,6 +52,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "coverage": ("docs/methods/evaluation.md", evaluation.coverage),
     "learning": ("docs/methods/evaluation.md", evaluation.learning_curve),
     "ludb": ("docs/how-to/label-map.md", evaluation.ludb),
+    "kills": ("docs/how-to/resume.md", evaluation.kills),
     "networks": ("docs/methods/networks.md", networks.networks),
     "balance": ("docs/methods/networks.md", networks.balance),
     "subclasses": ("docs/methods/networks.md", networks.subclasses),

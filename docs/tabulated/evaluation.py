@@ -117,6 +117,12 @@ def coverage(root: Path = ROOT) -> str:
     )
 
 
+def kills(root: Path = ROOT) -> str:
+    """Return the last line of the log of a training that was killed again and again."""
+    log = root / "benchmarks" / "training_kills.txt"
+    return f"    {log.read_text(encoding='utf-8').splitlines()[-1]}"
+
+
 def learning_curve(root: Path = ROOT) -> str:
     """Return macro AUROC by size of the training set."""
     facts = measured(root, "learning_curve")

@@ -61,6 +61,20 @@ def _rows(root: Path) -> Rows:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
+_OF_VARIANTS = (
+    ("ecgnet-lead-folds", "beside", "`ecgnet-lead` less `ecgnet`"),
+    ("ecgnet-class-folds", "beside", "`ecgnet-class` less `ecgnet`"),
+)
+_OF_HYP = (
+    ("lenet-seeds-folds", "against", "the mean of 5 seeds less one `lenet`"),
+    ("xresnet1d50-folds", "against", "`xresnet1d50` less `lenet`"),
+    ("resnet1d-folds", "against", "`resnet1d` less `lenet`"),
+    *_OF_VARIANTS,
+    ("ecgnet-class-folds", "against", "`ecgnet-class` less `lenet`"),
+    ("balance-full", "against", "weights `full` less `sqrt`"),
+)
+
+
 def networks(root: Path = ROOT) -> str:
     """Return each network on fold 10 and on all ten folds, the hardest class apart."""
     found, rows = _rows(root), []
@@ -85,8 +99,10 @@ def networks(root: Path = ROOT) -> str:
         "HYP",
         "less `lenet`, paired, ten folds",
     )
-    helped = _gain(found.get("lenet-seeds-folds"), "HYP")
-    words = f" AUROC of HYP, the mean of 5 seeds less one `lenet`, ten folds: {helped}." if helped else ""
+    helped = [f"{told}: {gain}" for name, key, told in _OF_HYP if (gain := _gain(found.get(name), "HYP", key))]
+    words = f" AUROC of HYP, paired, ten folds: {'; '.join(helped)}." if helped else ""
+    variants = [f"{told}: {gain}" for name, key, told in _OF_VARIANTS if (gain := _gain(found.get(name), "macro", key))]
+    words += f" Macro AUROC: {'; '.join(variants)}." if variants else ""
     return f"{grid(header, rows)}\n\n{_how(found, ('lenet', 'lenet-folds'))}{words}"
 
 
@@ -200,8 +216,8 @@ def _asked(row: Mapping[str, Any], option: str) -> str:
     return words[words.index(option) + 1] if option in words else ""
 
 
-def _gain(row: Mapping[str, Any] | None, label: str) -> str:
-    told = (row or {}).get("against", {}).get("differences", [])
+def _gain(row: Mapping[str, Any] | None, label: str, key: str = "against") -> str:
+    told = (row or {}).get(key, {}).get("differences", [])
     for figure in told:
         if figure["class"] == label:
             return f"{figure['value']:+.3f} [{figure['low']:+.3f}, {figure['high']:+.3f}]"
