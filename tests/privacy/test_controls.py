@@ -119,6 +119,23 @@ def test_without_a_shortcut_there_is_none():
     assert told["label_from_database"]["value"] < 0.6
 
 
+def with_sexes(cohort: Cohort, n_men: int) -> Cohort:
+    sexes = ["male" if i < n_men else "female" for i in range(len(cohort))]
+    return replace(cohort, metadata=cohort.metadata.assign(sex=sexes))
+
+
+@pytest.mark.parametrize(
+    ("men", "expected"),
+    [((8, 8), 0.5), ((16, 0), 1.0), ((4, 0), (4 / 4 + 16 / 28) / 2), ((15, 1), 15 / 16)],
+)
+def test_a_database_tells_of_the_label_what_it_holds(men: tuple[int, int], expected: float):
+    cohorts = [people_cohort(16, 1), people_cohort(16, 1, name="other", first=40)]
+    made = cut_windows([with_sexes(cohort, n) for cohort, n in zip(cohorts, men, strict=True)])
+    told = controls(made, made.table["sex"], n_resamples=100)["label_from_database"]
+    assert told["value"] == pytest.approx(expected)  # in the third both databases are mostly women, and tell it still
+    assert told["low"] <= told["value"] <= told["high"]
+
+
 def test_of_one_database_or_of_people_only_what_applies_is_told():
     made = cut_windows([people_cohort(5, 1)])
     told = controls(made, None, n_resamples=50)

@@ -42,7 +42,7 @@ def controls(windowed: Windowed, labels: pd.Series | None, *, seed: int = 0, n_r
     labels  sex or age group of each window, None (unknown) left out; None for the task `person`
 
     database_prediction     how well the database is told from a window of somebody unseen
-    label_from_database     how well the label is told from the name of the database alone
+    label_from_database     how well the label is told from the name of the database alone, counting everybody
     leave_one_database_out  balanced accuracy for the label on each database, learnt on the others
     shuffled_labels         ... learnt on labels shuffled among people; must not differ from chance
     duplicate_people        pairs of people of whom two windows are one curve, and how many windows were compared
@@ -105,14 +105,18 @@ def _left_out(x: Floats, y: np.ndarray, table: pd.DataFrame, seed: int, n_resamp
 
 
 def _from_database(table: pd.DataFrame, y: np.ndarray, seed: int, n_resamples: int) -> dict | None:
-    """Return the balanced accuracy of naming, for everybody, the commonest label of the other people's database."""
+    """Return the balanced accuracy of naming, for everybody, the label that their database has the largest part of.
+
+    Everybody is counted, also who is asked about: the others of a database that is balanced have one fewer of the
+    right label, and would always name the wrong one. So chance is the least, and few people of a database are told a
+    little too well.
+    """
     classes = np.unique(y.astype(str))
     one_hot = (y.astype(str)[:, None] == classes).astype(float)
     people = pd.DataFrame(one_hot, index=table["person"]).groupby(level=0).first()
     database = table.drop_duplicates("person").set_index("person")["database"].loc[people.index]
-    totals = people.groupby(database.to_numpy()).transform("sum").to_numpy() - people.to_numpy()
-    overall = people.to_numpy().mean(axis=0)
-    scores = pd.DataFrame(totals + 1e-6 * overall, index=people.index).loc[table["person"]].to_numpy()
+    part = people.groupby(database.to_numpy()).transform("sum") / people.sum()
+    scores = part.loc[table["person"]].to_numpy()
     return _balanced(scores, y, classes, table, seed, n_resamples)
 
 
