@@ -11,7 +11,6 @@ import pandas as pd
 
 from ecglens.privacy.controls import as_json
 from ecglens.privacy.scoring import Heard
-from ecglens.privacy.windows import Windowed
 from ecglens.runs.run import Run
 from ecglens.statistics.bootstrap import Estimate
 from ecglens.statistics.classification import FIGURES, classification, macro_roc
@@ -80,7 +79,7 @@ def rank_over_folds(
 
 def _class_figures(heard: Sequence[Heard], task: str, n_resamples: int, seed: int) -> dict[str, dict[str, float]]:
     """Return accuracy and its kin by window, and by person (sex, age) or by recording (person) as one answer."""
-    rows = _rows(heard)
+    rows = rows_of(heard)
     scores, labels, people = rows["scores"], rows["labels"], rows["people"]
     if UNIT_OF[task] == "window":
         told, chances = classification(scores, labels, people, n_resamples=n_resamples, seed=seed)
@@ -108,7 +107,8 @@ def _answers(rows: Mapping[str, np.ndarray], task: str) -> tuple[np.ndarray, np.
     return mean.to_numpy(), truth.to_numpy(), mean.index.to_numpy()
 
 
-def _rows(heard: Sequence[Heard]) -> dict[str, np.ndarray]:
+def rows_of(heard: Sequence[Heard]) -> dict[str, np.ndarray]:
+    """Return `scores` [window, class], `labels`, `people`, `recordings` and `databases` [window] of all folds."""
     return {
         key: np.concatenate([getattr(part, key) for part in heard])
         for key in ("scores", "labels", "people", "recordings", "databases")
@@ -118,22 +118,6 @@ def _rows(heard: Sequence[Heard]) -> dict[str, np.ndarray]:
 def _one_open_set(parts: Sequence[OpenSet]) -> OpenSet:
     scores, right, known = (np.concatenate([getattr(p, key) for p in parts]) for key in ("scores", "right", "known"))
     return OpenSet(scores, right, known, np.concatenate(numbered_on([p.people for p in parts])), parts[0].size)
-
-
-def within_databases(
-    heard: Sequence[Heard], windowed: Windowed, n_resamples: int, seed: int
-) -> dict[str, dict[str, float]]:
-    """Return the accuracy on each database alone, where there are several and classes were named."""
-    if windowed.table["database"].nunique() < 2 or heard[0].scores is None:
-        return {}
-    rows, out = _rows(heard), {}
-    for database in sorted(set(rows["databases"].tolist())):
-        here = rows["databases"] == database
-        right = rows["scores"][here].argmax(axis=1) == rows["labels"][here]
-        told = mean_over_people(right, rows["people"][here], n_resamples=n_resamples, seed=seed)
-        commonest = float(np.bincount(rows["labels"][here]).max() / here.sum())
-        out[f"within_{database}"] = as_json(told, commonest)
-    return out
 
 
 def _curve(model: str, gallery: str, ranks: Sequence[Ranked], n_resamples: int, seed: int) -> list[dict[str, Any]]:
@@ -150,7 +134,7 @@ def _curve(model: str, gallery: str, ranks: Sequence[Ranked], n_resamples: int, 
 
 def _roc_curves(model: str, heard: Sequence[Heard], task: str, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Return the points of the mean ROC curve over classes, and of each class where these are not people."""
-    scores, labels, _ = _answers(_rows(heard), task)
+    scores, labels, _ = _answers(rows_of(heard), task)
     curves = macro_roc(scores, labels)
     named = {None: "mean"} | ({} if task == "person" else dict(enumerate(classes)))
     return [
@@ -185,7 +169,7 @@ class Tables:
         }
         if heard[0].scores is not None:
             self.roc += _roc_curves(model, heard, self.task, self.classes)
-            _, labels, people = _answers(_rows(heard), self.task)
+            _, labels, people = _answers(rows_of(heard), self.task)
             self.asked[model] = {"n_people": len(set(people.tolist())), "n_asked": len(labels)}
         trials = [part.trials for part in heard if part.trials is not None]
         if trials:

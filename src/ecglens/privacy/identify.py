@@ -28,9 +28,10 @@ from ecglens.privacy.attackers import ATTACKERS, PEOPLE_A_BATCH, STEPS_AN_EPOCH
 from ecglens.privacy.controls import controls
 from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.explanations import Explaining, expected_more, refuse_nothing_to_explain
-from ecglens.privacy.figures import Tables, figures_of, within_databases
+from ecglens.privacy.figures import Tables, figures_of
 from ecglens.privacy.intervals import measure_windows
 from ecglens.privacy.known_people import LeftOut
+from ecglens.privacy.owner_controls import shuffled_owners, why_not, within_databases
 from ecglens.privacy.protocols import CLASS_OF, Split, make_splits, people_left_out, refuse_words
 from ecglens.privacy.scoring import Heard, Look, Material, hear, refuse_unlearnable
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
@@ -144,6 +145,7 @@ def identify(
         labels, classes = _labels(windowed.table, splits, task)
         explaining = Explaining(explain, causal, material, marked, task, n_resamples, seed)
         figures, tables, work = {}, Tables(task, classes), run.folder / "work"
+        within, shuffled = {}, {}
         with _forgotten_if_refused(run, work, began_before), Journal(work / "journal.sqlite") as journal:
             refuse_unlearnable(models, material, splits, labels, seed)
             watch = Stopwatch(journal, began)
@@ -162,12 +164,17 @@ def identify(
                     ask(material, number, work / model / split.name, explaining.look(model, split))
                     for number, split in enumerate(splits)
                 ]
-                own = within_databases(heard, windowed, n_resamples, seed)
-                figures[model] = figures_of(heard, task, n_resamples, seed) | own
+                within[model] = within_databases(heard, windowed, n_resamples, seed)
+                if task == "person":
+                    shuffled[model] = shuffled_owners(heard, seed)
+                figures[model] = figures_of(heard, task, n_resamples, seed) | _named_within(within[model])
                 tables.add(model, heard, n_resamples, seed)
                 explaining.finish(model, heard, ask, work / "flattened", progress)
                 progress("attackers", len(figures), len(models), model)
-        data = _data(windowed, splits, task, protocol, figures, labels, seed, n_resamples)
+        counted = {
+            "within_database": within if any(within.values()) else None, "shuffled_owners": shuffled or None,
+        }  # fmt: skip
+        data = _data(windowed, splits, task, protocol, figures, labels, counted, seed, n_resamples)
         data = clean(data | {"explanations": explaining.as_dict()})
         write_json(run.folder / RESULT, data)
         tables.write(run, figures)
@@ -232,7 +239,7 @@ def expected_seconds(
 
 def _data(
     windowed: Windowed, splits: Sequence[Split], task: str, protocol: str, figures: dict[str, Any], labels: pd.Series,
-    seed: int, n_resamples: int,
+    counted: Mapping[str, Any], seed: int, n_resamples: int,
 ) -> dict[str, Any]:  # fmt: skip
     asked = np.unique(np.concatenate([np.concatenate([s.enrol, s.probe]) for s in splits]))
     part = windowed.table.iloc[asked]
@@ -244,11 +251,10 @@ def _data(
     told["attack_alive"] = None
     if protocol == "paper" and task == "person" and "transecg" in figures:
         told["attack_alive"] = bool(figures["transecg"]["accuracy"]["value"] >= ALIVE)
-    within = {
-        model: {metric.removeprefix("within_"): each[metric] for metric in each if metric.startswith("within_")}
-        for model, each in figures.items()
-    }
-    told["within_database"] = within if any(within.values()) else None
+    told |= counted
+    told["why_not"] = why_not(
+        told, task, several=windowed.table["database"].nunique() > 1, compares=splits[0].compares
+    )  # fmt: skip
     return {
         "task": task, "protocol": protocol, "n_people": int(part["person"].nunique()),
         "n_records": int(part["recording"].nunique()),
@@ -262,6 +268,12 @@ def counted_by_reason(left_out: Sequence[LeftOut]) -> list[dict[str, Any]]:
     """Return kind, n and reason of those left out, most frequent first; who they are is not told."""
     counts = Counter((each.kind, each.reason) for each in left_out)
     return [{"kind": kind, "n": n, "reason": reason} for (kind, reason), n in counts.most_common()]
+
+
+def _named_within(within: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the accuracy on each database alone as figures of an attacker, where classes were named."""
+    keys = ("value", "low", "high", "chance")
+    return {f"within_{name}": {key: each[key] for key in keys} for name, each in within.items() if "value" in each}
 
 
 def _note(

@@ -21,6 +21,7 @@ from ecglens.models.lenet import count_parameters
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, Attacker, Pupil, answers, train_to_name, train_to_tell_apart
 from ecglens.privacy.beats import Beats, mean_beats
+from ecglens.privacy.compared import Compared
 from ecglens.privacy.protocols import Split
 from ecglens.privacy.score_norm import cohort_scale, normed
 from ecglens.privacy.windows import LENGTH, Windowed
@@ -28,7 +29,7 @@ from ecglens.runs.draws import derived_seed
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
 from ecglens.runs.stopwatch import Stopwatch
-from ecglens.statistics.identification import OpenSet, Ranked, open_set, ranked
+from ecglens.statistics.identification import OpenSet, Ranked, open_set
 from ecglens.statistics.verification import Trials
 from ecglens.training.precision import FLOAT32
 
@@ -49,6 +50,7 @@ class Heard:
     ranks     where the right person stood among the gallery
     everybody ... in a gallery that holds the people trained on as well
     open_set  the nearest person, known or not
+    compared  what trials and ranks were counted from
     scores    of classes, by window [window, class], with `labels`, `people` and `recordings` [window]
     cost      seconds of all sessions, parameters, multiply-additions
     """
@@ -57,6 +59,7 @@ class Heard:
     ranks: Ranked | None = None
     everybody: Ranked | None = None
     open_set: OpenSet | None = None
+    compared: Compared | None = None
     scores: Floats | None = None
     labels: NDArray[np.int64] | None = None
     people: NDArray | None = None
@@ -151,7 +154,7 @@ def tell_apart(
     at_all = np.concatenate(parts)
     rows = material.table.iloc[at_all].assign(role=np.repeat([0, 1, 2], [len(part) for part in parts]), at=at_all)
     units = rows.groupby(["role", "recording"], sort=True)
-    owners = units["person"].first().reset_index()
+    owners = units[["person", "database"]].first().reset_index()
     at = [group.to_numpy() for _, group in units["at"]]
     if model in unveiled.MODELS:
         alike, about = _compared(model, material, split, at, seed)
@@ -164,20 +167,17 @@ def tell_apart(
     people = pd.factorize(owners["person"])[0].astype(np.int64)
     enrolled, probes, beside = (np.flatnonzero(owners["role"] == role) for role in range(3))
     between = _block(alike, probes, enrolled)
-    if split.protocol == "cross-session":
-        owned, gallery = np.repeat(people[probes], len(enrolled)), np.tile(people[enrolled], len(probes))
-        trials = Trials(between.ravel(), owned, gallery)
+    across = split.protocol == "cross-session"
+    if across:
+        one, other = np.repeat(probes, len(enrolled)), np.tile(enrolled, len(probes))
     else:
         one, other = np.triu_indices(len(enrolled) + len(probes), k=1)
-        trials = Trials(alike(one, other), people[one], people[other])
+    scores = between.ravel() if across else alike(one, other)
+    databases = owners["database"].to_numpy()
+    compared = Compared(scores, one, other, between, enrolled, probes, people, databases, across)
     found = open_set(between, people[probes], people[enrolled]) if split.protocol == "open-set" else None
-    known = np.isin(people[probes], people[enrolled])
-    ranks = ranked(between[known], people[probes][known], people[enrolled])
-    everybody = None
-    if len(beside):
-        wider = np.concatenate([between, _block(alike, probes, beside)], axis=1)
-        everybody = ranked(wider[known], people[probes][known], people[np.concatenate([enrolled, beside])])
-    return Heard(trials, ranks, everybody, found, cost=about)
+    everybody = compared.ranks((_block(alike, probes, beside), people[beside])) if len(beside) else None
+    return Heard(compared.trials(), compared.ranks(), everybody, found, compared, cost=about)
 
 
 def _block(alike: Alike, rows: np.ndarray, columns: np.ndarray) -> Floats:

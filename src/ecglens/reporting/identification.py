@@ -18,6 +18,7 @@ from ecglens.plotting.identification import plot_det, plot_gallery
 from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.beat_parts import beat_sections
+from ecglens.reporting.identification_controls import controls_section
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
 from ecglens.statistics.classification import FIGURES
@@ -84,7 +85,7 @@ def identification_report(run: Run) -> Report:
     data = read_json(run.folder / RESULT)
     parts = beat_sections(run, data)
     sections = (
-        _first(data), _gallery(run, data), _classes(run, data), *parts, _attackers(run, data), _controls(data),
+        _first(data), _gallery(run, data), _classes(run, data), *parts, _attackers(run, data), controls_section(data),
         _not_tried(data), _people(about, left_out_in_words(data)),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
@@ -268,47 +269,6 @@ _COSTS = "What they cost; multiply-additions of one crop or mean beat. Of trees:
 
 def _cost_cells(row: Mapping[Any, Any]) -> tuple[str, str, str]:
     return f"{int(row['parameters']):,}", f"{int(row['multiply_adds']):,}", f"{row['seconds']:.0f}"
-
-
-def _controls(data: Mapping[str, Any]) -> Section:
-    told, rows = data["controls"], []
-    names = {
-        "database_prediction": "database, told from a window of somebody unseen",
-        "label_from_database": "label, told from the database's name alone",
-        "shuffled_labels": "label, after labels were shuffled among people",
-    }
-    for key, words in names.items():
-        figure = told[key]
-        rows.append(
-            (words, interval(figure) if figure else "does not apply", number(figure["chance"]) if figure else "")
-        )
-    for name, figure in (told["leave_one_database_out"] or {}).items():
-        rows.append((f"label on {name}, learnt elsewhere", interval(figure) if figure else "one class",
-                     number(figure["chance"]) if figure else ""))  # fmt: skip
-    text = [_doubled(told["duplicate_people"])]
-    if told["inflated"]:
-        text.append("Random windows of one recording stand on both sides: the recording is recognised, not the person.")
-    if told["attack_alive"] is not None:
-        text.append("The attack is alive." if told["attack_alive"] else "VOID: the attack does not reach what the "
-                    "paper reports under its own split, so a low risk would prove nothing.")  # fmt: skip
-    caption = "Balanced accuracy of a plain model (spectrum of a window, logistic regression), people left out."
-    table = Table(("control", "value and 95 % interval", "chance"), tuple(rows), caption)
-    tables = (table,) if any(told[key] for key in names) else ()
-    return Section("Controls", "What a figure could owe to something else than the heart.", (), tables, tuple(text))
-
-
-def _doubled(told: Mapping[str, int]) -> str:
-    """Return in words whether two people are probably one, and what was looked at."""
-    n = told["n"]
-    found = f"{n} pairs of people have a window that is one curve: probably one recording twice." if n else (
-        "No two people have a window that is one curve."
-    )  # fmt: skip
-    if told["n_windows"] == told["n_windows_in_all"]:
-        return f"{found} All {told['n_windows']:,} windows were compared with those of all other people."
-    return (
-        f"{found} Compared were {told['n_windows']:,} of {told['n_windows_in_all']:,} windows, the first of each "
-        "recording and evenly more of everybody, with those of all other people."
-    )
 
 
 def _not_tried(data: Mapping[str, Any]) -> Section:
