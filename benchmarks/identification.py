@@ -27,7 +27,8 @@ from ecglens.cli.console import ProgressLine
 from ecglens.datasets.load import load_cohort
 from ecglens.privacy.identify import identify
 from ecglens.reporting.html import write_report
-from ecglens.reporting.identification import headline, identification_report
+from ecglens.reporting.identification import identification_report
+from ecglens.reporting.risk import headline
 from ecglens.runs.files import read_json, write_json
 from ecglens.statistics.figures import clean
 

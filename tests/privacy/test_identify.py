@@ -24,7 +24,8 @@ from ecglens.privacy.protocols import make_splits
 from ecglens.privacy.scoring import Heard
 from ecglens.privacy.windows import cut_windows
 from ecglens.reporting.html import render
-from ecglens.reporting.identification import headline, identification_report, worst
+from ecglens.reporting.identification import identification_report
+from ecglens.reporting.risk import headline, worst
 from ecglens.runs import stopwatch
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run

@@ -104,7 +104,8 @@ def _models(asked: str) -> list[str]:
 
 
 def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
-    from ecglens.reporting.identification import headline, left_out_in_words
+    from ecglens.reporting.identification import left_out_in_words
+    from ecglens.reporting.risk import headline
     from ecglens.statistics.figures import interval, number
 
     rows = [

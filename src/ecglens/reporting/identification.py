@@ -6,6 +6,7 @@ Aggregates only: nothing on it, and nothing in the run folder, says whose a reco
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,27 +20,13 @@ from ecglens.plotting.style import figure_bytes
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.beat_parts import beat_sections
 from ecglens.reporting.identification_controls import controls_section
+from ecglens.reporting.risk import TITLES, among_how_many, first_section, worst
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
 from ecglens.statistics.classification import FIGURES
 from ecglens.statistics.figures import interval, number
 
 RESULT = "identification.json"
-# The figure that tells who is the worst attacker, and whether more of it is worse.
-FIRST = {
-    "verification": ("eer", False), "open-set": ("eer", False), "cross-session": ("eer", False),
-    "closed-set": ("accuracy", True), "paper": ("accuracy", True), "sex": ("balanced_accuracy", True),
-    "age": ("balanced_accuracy", True),
-}  # fmt: skip
-TITLES = {
-    "eer": "equal error rate", "eer_each_person": "equal error rate, each person alike",
-    "fnmr_at_0.01": "refused at 1 % strangers accepted",
-    "fnmr_at_0.001": "refused at 0.1 % strangers accepted", "rank1": "found first", "rank5": "among the first five",
-    "rank1_everybody": "found first in the gallery of everybody", "rank5_everybody": "... among the first five",
-    "dir_at_0.1": "named, 10 % false alarms", "dir_at_0.01": "named, 1 % false alarms", "accuracy": "accuracy",
-    "precision": "precision (macro)", "recall": "recall (macro)", "f1": "F1 (macro)",
-    "balanced_accuracy": "balanced accuracy", "auroc": "AUROC", "window_accuracy": "accuracy by window",
-}  # fmt: skip
 _SAYS = {
     "verification": "Are two recordings of one person? Asked of people that no attacker was trained on.",
     "open-set": "Who is it, or is it nobody here? Asked of people that no attacker was trained on.",
@@ -47,34 +34,6 @@ _SAYS = {
     "closed-set": "Who is it, among people whose other recordings, or another stretch, the attacker was trained on?",
     "paper": "Who is it, by a window out of the very recording the attacker was trained on? Inflated: see below.",
 }
-
-
-def worst(data: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the attacker that finds out most, and by which figure."""
-    metric, more = FIRST[_kind(data)]
-    values = {model: each[metric]["value"] for model, each in data["models"].items()}
-    known = {model: value for model, value in values.items() if value is not None and value == value}
-    if not known:
-        return next(iter(values)), metric
-    return (max if more else min)(known, key=lambda model: known[model]), metric
-
-
-def headline(data: Mapping[str, Any]) -> str:
-    """Return what a data officer must know, in one sentence."""
-    model, metric = worst(data)
-    figures = data["models"][model]
-    inflated = " These figures are inflated." if data["controls"]["inflated"] else ""
-    if data["task"] != "person":
-        whom = "people whose other windows were learnt" if data["controls"]["inflated"] else "people never seen"
-        told = f"The {data['task']} of {whom} is told by {model} with a balanced accuracy of "
-        return f"{told}{interval(figures[metric])} (chance {number(figures[metric]['chance'])}).{inflated}"
-    if metric == "eer":
-        found = f"finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']:,} people"
-        chance = f"chance {number(figures['rank1']['chance'])}"
-        errs = f"errs in {interval(figures['eer'])} when asked whether two are of one person"
-        return f"{model} {found} ({chance}), and {errs}.{inflated}"
-    told = f"{model} names {interval(figures[metric])} of windows rightly among {data['gallery_size']:,} people"
-    return f"{told} (chance {number(figures[metric]['chance'])}).{inflated}"
 
 
 def identification_report(run: Run) -> Report:
@@ -85,8 +44,8 @@ def identification_report(run: Run) -> Report:
     data = read_json(run.folder / RESULT)
     parts = beat_sections(run, data)
     sections = (
-        _first(data), _gallery(run, data), _classes(run, data), *parts, _attackers(run, data), controls_section(data),
-        _not_tried(data), _people(about, left_out_in_words(data)),
+        first_section(data), _gallery(run, data), _classes(run, data), *parts, _attackers(run, data),
+        controls_section(data), _not_tried(data), _people(about, left_out_in_words(data)),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
     return Report(
@@ -102,27 +61,6 @@ _SAID = {
     False: "asked of people that no attacker was trained on.",
     True: "asked of other windows of the very recordings the attacker was trained on. Inflated: see below.",
 }
-
-
-def _kind(data: Mapping[str, Any]) -> str:
-    return data["protocol"] if data["task"] == "person" else data["task"]
-
-
-def _first(data: Mapping[str, Any]) -> Section:
-    model, _ = worst(data)
-    rows = tuple(
-        (TITLES.get(metric, metric), interval(figure), number(figure["chance"]))
-        for metric, figure in data["models"][model].items()
-    )
-    counts = f"{data['n_people']:,} people, {data['n_records']:,} recordings"
-    caption = f"{model}, the worst of {len(data['models'])} attackers. {counts}."
-    text = (
-        "This is a lower bound of the risk: an attacker with more data, more leads or more time does better. It holds "
-        "for these people and these recordings; other people may be found more easily, or less.",
-    )
-    how = "95 % intervals by resampling people. Chance is what dealing out scores at random gets."
-    table = Table(("figure", "value and 95 % interval", "chance"), rows, caption)
-    return Section("The worst honest attacker", headline(data), (), (table,), text, how)
 
 
 def _gallery(run: Run, data: Mapping[str, Any]) -> Section | None:
@@ -161,18 +99,7 @@ def _gallery(run: Run, data: Mapping[str, Any]) -> Section | None:
         "beyond the people who were there: in a larger gallery fewer are found. Ranks 5 and 10 stand in "
         "tables/gallery.csv."
     )
-    return Section("Among how many?", _among(data), pictures, method=how)
-
-
-def _among(data: Mapping[str, Any]) -> str:
-    model, _ = worst(data)
-    figures, told = data["models"][model], "The larger the gallery, the fewer are found."
-    if "rank1_everybody" not in figures:
-        return told
-    return (
-        f"{told} {model} finds {interval(figures['rank1'])} of recordings first among {data['gallery_size']:,} "
-        f"people, and {interval(figures['rank1_everybody'])} among everybody, {data['gallery_everybody']:,}."
-    )
+    return Section("Among how many?", among_how_many(data), pictures, method=how)
 
 
 def _everybody(curves: Mapping[str, Any]) -> tuple[Figure, ...]:
@@ -325,13 +252,14 @@ def _people(about: Mapping[str, Any], people_left_out: str) -> Section:
 
 def _provenance(about: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     asked = about["arguments"]
-    data = " ".join(f"--data {where}" for where in asked.get("data", ["DIR"]))
+    data = " ".join(f"--data {shlex.quote(str(where))}" for where in asked.get("data", ["DIR"]))
+    precision = f"--precision {asked['precision']} " if "precision" in asked else ""
     repeat = (
         f"ecglens identify {data} --task {asked['task']} --protocol {asked['protocol']} "
-        f"--model {','.join(asked['models'])} --lead {asked['lead']} --preparation {asked['preparation']} "
+        f"--model {','.join(asked['models'])} --lead {shlex.quote(asked['lead'])} --preparation {asked['preparation']} "
         f"--windows {asked['per_person']} --folds {asked['n_folds']} --seed {about['seed']} "
         f"{'--explain ' * bool(asked.get('explain'))}{'--causal ' * bool(asked.get('causal'))}"
-        "--purpose risk-assessment --out DIR"
+        f"{precision}--purpose risk-assessment --out DIR"
     )
     facts = (("repeat", repeat), ("seconds", f"{about['seconds']:.0f}"), ("platform", str(about["platform"])))
     return (*facts, *((str(name), str(version)) for name, version in about["versions"].items()))
