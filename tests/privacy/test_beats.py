@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
+from ecglens.ecg import ECG
 from ecglens.models.cnn1d import CNN1d
 from ecglens.privacy.attackers import ATTACKERS
 from ecglens.privacy.beats import AFTER, BEFORE, mean_beats
 from ecglens.privacy.scoring import Material, _means
 from ecglens.privacy.windows import PREPARATIONS, Windowed, cut_windows
+from ecglens.waveform.rpeaks import detect_r_peaks
 
 from .conftest import people_cohort
 
@@ -63,6 +65,22 @@ def test_three_beats_are_one_and_a_window_has_one_at_least() -> None:
     whole = len([at for at in np.arange(0.2, 8, 0.8) if at * 250 >= BEFORE and at * 250 + AFTER <= 2000])
     assert np.bincount(made.window).tolist() == [whole // 3, 1]
     assert np.isfinite(made.signal).all()
+
+
+@pytest.mark.parametrize("preparation", ["paper", "amplitude"])
+def test_a_window_without_a_beat_gives_its_middle_and_a_flat_line_stays_flat(preparation: str) -> None:
+    t = np.arange(2000) / 250
+    slow, flat = (0.1 * np.sin(2 * np.pi * t / 8)).astype(np.float32), np.full(2000, 0.25, np.float32)
+    for signal in (slow, flat):
+        assert not len(detect_r_peaks(ECG(signal[None], 250.0, ("I",)), "pan_tompkins").samples)
+    made = mean_beats(windowed(heart(0.8, 0.3), slow, flat, preparation=preparation))
+    assert np.isfinite(made.signal).all()
+    assert np.bincount(made.window)[1:].tolist() == [1, 1]
+    of_slow, of_flat = made.signal[-2:, 0]
+    middle = slow[1000 - BEFORE : 1000 + AFTER]
+    assert np.corrcoef(of_slow, middle)[0, 1] == pytest.approx(1, abs=1e-5)
+    assert of_slow[0] > of_slow[BEFORE] > of_slow[-1]  # the sine falls through its middle
+    assert not of_flat.any()
 
 
 def test_an_attacker_is_shown_beats_of_the_windows_asked_for_and_no_others() -> None:

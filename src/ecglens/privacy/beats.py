@@ -45,13 +45,14 @@ def mean_beats(windowed: Windowed) -> Beats:
 
 
 def _of_window(signal: np.ndarray, fs: float, scaled: bool) -> np.ndarray:
-    """Return the mean beats of `signal` [time] as [beat, time]."""
+    """Return the mean beats of `signal` [time] as [beat, time]; where no R peak is found, what is around the middle."""
     peaks = detect_r_peaks(ECG(signal[None].astype(np.float32), fs, ("I",), "window"), "pan_tompkins").samples
+    centres = _centres(signal, peaks) if len(peaks) else np.array([len(signal) / 2])
     interval = float(np.median(np.diff(peaks))) / fs if len(peaks) > 1 else _USUAL
     offsets = np.arange(-BEFORE, AFTER) / fs
     stretch = np.sqrt(interval / _USUAL)
     offsets = np.where(offsets > _STRETCHED_FROM, _STRETCHED_FROM + (offsets - _STRETCHED_FROM) * stretch, offsets)
-    at = _centres(signal, peaks)[:, None] + offsets * fs
+    at = centres[:, None] + offsets * fs
     whole = (at[:, 0] >= 0) & (at[:, -1] <= len(signal) - 1)
     at = at[whole] if whole.any() else at[:1]  # a window begins before an R peak: what is missing is its first value
     beats = np.interp(at, np.arange(len(signal)), signal)
