@@ -24,10 +24,11 @@ from ecglens.cohort import Cohort
 from ecglens.errors import InputError, UsageError
 from ecglens.preprocessing.prepare import describe_exclusions
 from ecglens.privacy import unveiled
-from ecglens.privacy.attackers import ATTACKERS, PEOPLE_A_BATCH, STEPS_AN_EPOCH
+from ecglens.privacy.attackers import ATTACKERS
 from ecglens.privacy.controls import controls
 from ecglens.privacy.duplicates import refuse_doubled_recordings
-from ecglens.privacy.explanations import Explaining, expected_more, refuse_nothing_to_explain
+from ecglens.privacy.expected import expected_seconds
+from ecglens.privacy.explanations import Explaining, refuse_nothing_to_explain
 from ecglens.privacy.figures import Tables, figures_of
 from ecglens.privacy.intervals import measure_windows
 from ecglens.privacy.known_people import LeftOut
@@ -48,17 +49,6 @@ NAMED = ("transecg", "cnn", "bilstm", *unveiled.MODELS)  # what `all` means
 MODELS = (*ATTACKERS, *unveiled.MODELS)
 PURPOSE = "risk-assessment"
 ALIVE = 0.886  # TransECG's accuracy for identity under random windows, which an attack that works must reach
-_MEASURING = 0.03  # s to delineate a window
-# Windows a second in training, on one core of 2026; only to say beforehand how long a run takes.
-_SPEED = {
-    "transecg": 86.0,
-    "transecg-patch5": 12.0,
-    "cnn": 400.0,
-    "cnn-beats": 1500.0,
-    "cnn-beats-5": 300.0,
-    "cnn-ghazarian": 250.0,
-    "bilstm": 60.0,
-}
 
 
 @dataclass(frozen=True)
@@ -135,9 +125,13 @@ def identify(
             raise
         if run.read().get("finished"):
             return Identified(run, read_json(run.folder / RESULT))
-        expected = expected_seconds(models, windowed, splits, explain=explain, causal=causal)
+        expected = expected_seconds(
+            models, windowed, splits, explain=explain, causal=causal, precision=precision, n_resamples=n_resamples
+        )
         run.note(expected_seconds=expected)
-        progress("expected", 0, len(models) * len(splits), f"about {max(1, round(expected / 60))} min in all")
+        whole = f"about {max(1, round(expected / 60))} min in all"
+        whole += "; what is finished is not done again" if began_before else ""
+        progress("expected", 0, len(models) * len(splits), whole)
         readable = bool(set(models) & set(unveiled.MODELS))
         marked = measure_windows(windowed, progress) if readable or explain or causal else None
         features = unveiled.window_features(windowed, marked.marks) if readable and marked else None
@@ -216,25 +210,6 @@ def _note_windows(run: Run, table: pd.DataFrame) -> None:
     digest = hash_of(table[columns].to_csv(index=False))
     run.refuse_other_data(run.read().get("windows_sha256"), digest, "windows and people")
     run.note(windows_sha256=digest)
-
-
-def expected_seconds(
-    models: Sequence[str], windowed: Windowed, splits: Sequence[Split], *, explain: bool = False, causal: bool = False
-) -> float:
-    """Return about how long the attackers take, and their explanations, in s, at the speed of one core of 2026."""
-    total = _MEASURING * len(windowed) if explain or causal else 0.0
-    for model in models:
-        if model not in ATTACKERS:
-            training, speed = _MEASURING * len(windowed) + 10 * len(splits), 1.0
-        else:
-            attacker, speed, each = ATTACKERS[model], _SPEED[model], STEPS_AN_EPOCH * PEOPLE_A_BATCH
-            shown = [
-                attacker.embed.epochs * each if split.compares else attacker.classify.epochs * len(split.train)
-                for split in splits
-            ]
-            training = sum(shown) / speed
-        total += training + expected_more(model, splits, training, speed, explain=explain, causal=causal)
-    return total
 
 
 def _data(
