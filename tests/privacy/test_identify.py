@@ -59,10 +59,12 @@ HOW = {"n_folds": 3, "n_resamples": 60, "models": ["cnn"]}
 def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort, tmp_path: Path):
     found = identify([people], tmp_path / "run", **HOW)
     data = json.loads((tmp_path / "run" / "identification.json").read_text())
-    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "gallery_everybody", "models",
-                         "controls", "explanations", "people_left_out"}  # fmt: skip
+    assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "gallery_everybody", "people",
+                         "models", "controls", "explanations", "people_left_out"}  # fmt: skip
     assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
     assert data["gallery_size"] == 4
+    assert data["people"]["sex"] == {"female": 6, "male": 6}
+    assert data["people"]["age_groups"] == {"0-18": 0, "19-35": 4, "36-50": 4, "51-65": 4, "66+": 0, "unknown": 0}
     figures = data["models"]["cnn"]
     assert set(figures) == {
         "eer", "eer_each_person", "fnmr_at_0.01", "fnmr_at_0.001", "rank1", "rank5", "rank1_everybody",

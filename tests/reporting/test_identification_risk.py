@@ -11,8 +11,9 @@ import pytest
 from test_identification_page import a_run, figure
 
 from ecglens.cli.identify import _in_words
+from ecglens.privacy.identify import MODELS
 from ecglens.reporting.html import render
-from ecglens.reporting.identification import identification_report
+from ecglens.reporting.identification import _attackers, identification_report
 from ecglens.reporting.risk import among_how_many, first_section, headline, void, worst_by
 
 
@@ -108,3 +109,20 @@ def test_the_command_that_repeats_a_run_is_whole(tmp_path: Path):
     assert words[words.index("--precision") + 1] == "bfloat16"
     assert words[words.index("--lead") + 1] == "limb I"
     assert "--precision" not in dict(identification_report(a_run(tmp_path / "other")).provenance)["repeat"]
+
+
+def test_the_command_line_counts_the_people_of_each_class(tmp_path: Path):
+    people = {"sex": {"female": 1200, "male": 7, "unknown": 2}, "age_groups": {"0-18": 3, "66+": 40}}
+    for task, words in (("sex", "People by sex: female 1,200, male 7, unknown 2."), ("age", "0-18 3, 66+ 40.")):
+        data = told("verification", task, cnn={"balanced_accuracy": 0.7}) | {"people": people}
+        assert words in _in_words(data, 60.0, tmp_path / "identify.html")
+    assert "People by" not in _in_words(THREE | {"people": people}, 60.0, tmp_path / "identify.html")
+
+
+def test_stand_ins_are_named_so(tmp_path: Path):
+    data = told(**{model: {"eer": 0.1, "rank1": 0.5} for model in MODELS})
+    section = _attackers(a_run(tmp_path / "run"), data)
+    rows = dict(next(table for table in section.tables if table.caption.startswith("What the attackers are")).rows)
+    assert list(rows) == list(MODELS)
+    assert all(rows.values())
+    assert {name for name, what in rows.items() if "stand-in" in what} == {"bilstm", "cnn-ghazarian"}

@@ -116,7 +116,18 @@ def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
     about = f"{data['n_people']:,} people, {data['n_records']:,} recordings, {data['protocol']}; {clock(seconds)}"
     table = columns(("model", "figure", "value and 95 % interval", "chance"), rows)
     about += f"\nPeople left out: {left_out_in_words(data)}" if data["people_left_out"] else ""
-    return "\n".join([headline(data), about, *_parts_in_words(data), "", table, "", f"Page: {page}"])
+    return "\n".join(
+        [headline(data), about, *_people_in_words(data), *_parts_in_words(data), "", table, "", f"Page: {page}"]
+    )
+
+
+def _people_in_words(data: dict[str, Any]) -> list[str]:
+    """Return how many people there are of each class that is told, those learnt from and those asked about."""
+    key = {"sex": "sex", "age": "age_groups"}.get(data["task"])
+    if key is None:
+        return []
+    counts = ", ".join(f"{name} {n:,}" for name, n in data["people"][key].items())
+    return [f"People by {data['task']}: {counts}."]
 
 
 def _parts_in_words(data: dict[str, Any]) -> list[str]:

@@ -235,7 +235,7 @@ def _data(
         "n_records": int(part["recording"].nunique()),
         "gallery_size": int(min(gallery)) if task == "person" else None, "gallery_everybody": everybody,
         "people_left_out": counted_by_reason(people_left_out(windowed.table, protocol, task)),
-        "models": figures, "controls": told,
+        "people": _people(windowed.table), "models": figures, "controls": told,
     }  # fmt: skip
 
 
@@ -251,6 +251,12 @@ def _named_within(within: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return {f"within_{name}": {key: each[key] for key in keys} for name, each in within.items() if "value" in each}
 
 
+def _people(table: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return how many people of each sex and age group there are, whether they are asked about or learnt from."""
+    sexes = table.drop_duplicates("person")["sex"].fillna("unknown").value_counts()
+    return {"sex": {str(k): int(n) for k, n in sexes.items()}, "age_groups": count_age_groups(table)}
+
+
 def _note(
     run: Run, windowed: Windowed, cohorts: Sequence[Cohort], splits: Sequence[Split],
     figures: Mapping[str, Any], seconds: float, tables: Tables,
@@ -263,8 +269,7 @@ def _note(
             "n_records": windowed.n_records, "n_windows": len(windowed),
             "people_by_database": people["database"].value_counts().to_dict(),
             "leads": {str(k): int(n) for k, n in (people["database"] + " " + people["lead"]).value_counts().items()},
-            "age_groups": count_age_groups(windowed.table),
-            "sex": {str(k): int(v) for k, v in people["sex"].fillna("unknown").value_counts().items()},
+            **_people(windowed.table),
             "excluded": describe_exclusions(windowed.excluded), "preparation": windowed.preparation.says,
             "citation": "\n".join(dict.fromkeys(cohort.citation for cohort in cohorts if cohort.citation)),
         },

@@ -29,7 +29,13 @@ PER_BEAT = (
     "RR", "QTc",
 )  # fmt: skip
 FEATURES = tuple(f"{how} {name}" for how in ("median", "spread") for name in PER_BEAT)
-MODELS = ("unveiled-lr", "unveiled-tree", "unveiled-forest")
+SAYS = {
+    "unveiled-lr": "after ECG Unveiled, whose full list of features is not published: logistic regression on intervals "
+    "and differences of amplitude between P, Q, R, S and T",
+    "unveiled-tree": "a decision tree on the same features",
+    "unveiled-forest": "a forest of 500 trees on the same features",
+}
+MODELS = tuple(SAYS)
 _DEPTHS = (3, 5, 8, 12)
 _TREES = 500
 

@@ -17,6 +17,8 @@ from ecglens.errors import InputError
 from ecglens.plotting.curves import plot_roc
 from ecglens.plotting.identification import plot_det, plot_gallery
 from ecglens.plotting.style import figure_bytes
+from ecglens.privacy import unveiled
+from ecglens.privacy.attackers import ATTACKERS
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.beat_parts import beat_sections
 from ecglens.reporting.identification_controls import controls_section
@@ -187,7 +189,17 @@ def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
     if cost is not None and not named:
         cells = tuple((str(row["model"]), *_cost_cells(row)) for row in cost.to_dict("records"))
         tables.append(Table(("attacker", *_COST), cells, _COSTS))
+    tables.append(Table(("attacker", "what it is"), tuple((name, _says(name)) for name in models), _ARE))
     return Section("Other figures" if named else "Attackers", "", (), tuple(tables))
+
+
+_ARE = "What the attackers are. A stand-in is no replication: the attacker that it stands for may do better."
+
+
+def _says(model: str) -> str:
+    if model in unveiled.SAYS:
+        return unveiled.SAYS[model]
+    return ATTACKERS[model].says if model in ATTACKERS else ""
 
 
 _COST = ("parameters", "multiply-additions", "seconds")
