@@ -260,6 +260,8 @@ def test_few_with_repeats_are_looked_for_among_everybody(tmp_path: Path, protoco
     assert first.loc["everybody", "value"].is_monotonic_decreasing
     page = render(identification_report(run))
     assert "among everybody, 15" in page
+    assert f"Ranks of {model} against gallery size" in page
+    assert "is among the first 1, 5, 10, by size" in page
 
 
 def test_folds_are_ranked_each_in_its_own_gallery():

@@ -68,6 +68,11 @@ def test_curves_lie_where_the_figures_do():
     assert line.get_ydata().tolist() == [0.9, 0.5]
     chance = next(line for line in axes.lines if line.get_label() == "chance")
     assert chance.get_xdata() * chance.get_ydata() == pytest.approx(1)
+    assert axes.get_ylabel() == "Share found first (rank 1)"
+    of_five = plot_gallery({"rank 5": {c: points[c].tolist() for c in points}}, {"rank 5": 5}).axes[0]
+    assert "first 5" in of_five.get_ylabel()
+    chance = next(line for line in of_five.lines if line.get_label() == "chance")
+    assert chance.get_ydata() == pytest.approx([min(1, 5 / size) for size in chance.get_xdata()])
     drawn = plot_det({"cnn": ([0, 0.01, 0.1, 1], [1, 0.2, 0.05, 0])}).axes[0]
     line = next(line for line in drawn.lines if line.get_label() == "cnn")
     assert line.get_xdata().tolist() == [0.01, 0.1]  # zeros have no place on a logarithmic axis

@@ -18,15 +18,18 @@ Points = Mapping[str, Sequence[float]]  # size, value, low, high, chance
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
-def plot_gallery(curves: Mapping[str, Points]) -> Figure:
-    """Draw rank-1 against gallery size by attacker, with 95 % bands; chance is 1 / size.
+def plot_gallery(curves: Mapping[str, Points], ranks: Mapping[str, int] | None = None) -> Figure:
+    """Draw the share found among the first k against gallery size, with 95 % bands; chance is k / size.
 
-    curves   attacker to columns size, value, low, high, chance
+    curves   attacker, or whatever a curve is called, to columns size, value, low, high, chance
+    ranks    k of each curve; default 1
     """
     if not curves:
         raise UsageError("plot_gallery", "curves", "none", "at least one")
     with ecglens_style():
-        figure, axes = _axes("People in the gallery", "Share found first (rank 1)")
+        ks = sorted({(ranks or {}).get(name, 1) for name in curves})
+        among = "first (rank 1)" if ks == [1] else f"among the first {', '.join(map(str, ks))}"
+        figure, axes = _axes("People in the gallery", f"Share found {among}")
         axes.set_ylim(0, 1.01)
         largest = max(max(points["size"]) for points in curves.values())
         axes.set_xscale("log")
@@ -35,7 +38,8 @@ def plot_gallery(curves: Mapping[str, Points]) -> Figure:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         sizes = np.geomspace(1, largest, 100)
-        axes.plot(sizes, 1 / sizes, color=QUIET, lw=0.9, ls=DASHES, label="chance")
+        for k in ks:
+            axes.plot(sizes, np.minimum(1.0, k / sizes), color=QUIET, lw=0.9, ls=DASHES, label="chance")
         for index, (name, points) in enumerate(curves.items()):
             colour, dash = line_style(index)
             axes.fill_between(points["size"], points["low"], points["high"], color=colour, alpha=0.15, lw=0)

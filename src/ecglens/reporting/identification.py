@@ -22,7 +22,7 @@ from ecglens.privacy.attackers import ATTACKERS
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.beat_parts import beat_sections
 from ecglens.reporting.identification_controls import controls_section
-from ecglens.reporting.risk import TITLES, among_how_many, first_section, worst
+from ecglens.reporting.risk import TITLES, among_how_many, first_section, worst, worst_by
 from ecglens.runs.files import read_json
 from ecglens.runs.run import Run
 from ecglens.statistics.classification import FIGURES
@@ -90,6 +90,7 @@ def _gallery(run: Run, data: Mapping[str, Any]) -> Section | None:
             "Rank-1 against gallery size by attacker, with the line of chance",
         ),
         *_everybody(curves["everybody"]),
+        _ranks(gallery[gallery["gallery"] == "unseen"], worst_by(data, "rank1")),
         Figure(
             figure_bytes(plot_det(rates)),
             f"Both errors: {trials['genuine']:,} comparisons of one person, {trials['impostor']:,} of two.",
@@ -98,10 +99,25 @@ def _gallery(run: Run, data: Mapping[str, Any]) -> Section | None:
     )
     how = (
         "The value for a smaller gallery is the exact mean over all galleries of that size. Nothing is extrapolated "
-        "beyond the people who were there: in a larger gallery fewer are found. Ranks 5 and 10 stand in "
-        "tables/gallery.csv."
+        "beyond the people who were there: in a larger gallery fewer are found. Ranks 5 and 10 of all "
+        "attackers stand in tables/gallery.csv."
     )
     return Section("Among how many?", among_how_many(data), pictures, method=how)
+
+
+def _ranks(rows: pd.DataFrame, model: str) -> Figure:
+    """Return the picture of all ranks of the attacker that finds most first."""
+    own = rows[rows["model"] == model]
+    named = {f"rank {k}": k for k in sorted(own["rank"].unique().tolist())}
+    curves = {
+        name: {column: own.loc[own["rank"] == k, column].tolist() for column in ("size", "value", "low", "high")}
+        for name, k in named.items()
+    }
+    caption = (
+        f"{model}, which finds most first: share of recordings whose person is among the first "
+        f"{', '.join(str(k) for k in named.values())}, by size of the gallery of people never trained on."
+    )
+    return Figure(figure_bytes(plot_gallery(curves, named)), caption, f"Ranks of {model} against gallery size")
 
 
 def _everybody(curves: Mapping[str, Any]) -> tuple[Figure, ...]:

@@ -106,14 +106,6 @@ def gallery_curve(
     return pd.DataFrame(rows, columns=["size", "value", "low", "high", "chance", "n", "n_patients"])
 
 
-def cumulative_match(found: Ranked, up_to: int) -> Floats:
-    """Return the CMC curve of the whole gallery: the share found among the first 1 .. `up_to` people."""
-    size = found.n_others + 1
-    return np.array(
-        [random_gallery_hits(found.better, found.ties, found.n_others, size, k).mean() for k in range(1, up_to + 1)]
-    )
-
-
 class OpenSet(NamedTuple):
     """The nearest person for each probe, whether or not the right one is in the gallery.
 
