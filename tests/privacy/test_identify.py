@@ -20,7 +20,6 @@ from ecglens.privacy import attackers
 from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.figures import Tables, rank_over_folds
 from ecglens.privacy.identify import NAMED, identify
-from ecglens.privacy.protocols import make_splits
 from ecglens.privacy.scoring import Heard
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import identification_report
@@ -60,7 +59,7 @@ def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort
     found = identify([people], tmp_path / "run", **HOW)
     data = json.loads((tmp_path / "run" / "identification.json").read_text())
     assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "gallery_everybody", "people",
-                         "models", "controls", "explanations", "people_left_out"}  # fmt: skip
+                         "models", "controls", "explanations", "people_left_out", "feature_shares"}  # fmt: skip
     assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
     assert data["gallery_size"] == 4
     assert data["people"]["sex"] == {"female": 6, "male": 6}

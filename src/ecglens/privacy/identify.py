@@ -29,6 +29,7 @@ from ecglens.privacy.controls import controls
 from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.expected import expected_seconds
 from ecglens.privacy.explanations import Explaining, refuse_nothing_to_explain
+from ecglens.privacy.feature_shares import FeatureShares, as_table, summed_up
 from ecglens.privacy.figures import Tables, figures_of
 from ecglens.privacy.intervals import measure_windows
 from ecglens.privacy.known_people import LeftOut
@@ -138,6 +139,7 @@ def identify(
         material = Material(windowed, windowed.seen(), features)
         labels, classes = _labels(windowed.table, splits, task)
         explaining = Explaining(explain, causal, material, marked, task, n_resamples, seed)
+        shares: dict[str, list[FeatureShares]] = {}
         figures, tables, work = {}, Tables(task, classes), run.folder / "work"
         within, shuffled = {}, {}
         with _forgotten_if_refused(run, work, began_before), Journal(work / "journal.sqlite") as journal:
@@ -158,6 +160,7 @@ def identify(
                     ask(material, number, work / model / split.name, explaining.look(model, split))
                     for number, split in enumerate(splits)
                 ]
+                shares[model] = [part.shares for part in heard if part.shares is not None]
                 within[model] = within_databases(heard, windowed, n_resamples, seed)
                 if task == "person":
                     shuffled[model] = shuffled_owners(heard, seed)
@@ -169,10 +172,13 @@ def identify(
             "within_database": within if any(within.values()) else None, "shuffled_owners": shuffled or None,
         }  # fmt: skip
         data = _data(windowed, splits, task, protocol, figures, labels, counted, seed, n_resamples)
-        data = clean(data | {"explanations": explaining.as_dict()})
+        features_told = summed_up(shares)
+        data = clean(data | {"explanations": explaining.as_dict(), "feature_shares": features_told})
         write_json(run.folder / RESULT, data)
         tables.write(run, figures)
         explaining.write(run)
+        if features_told:
+            run.write_table("shares", as_table(features_told))
         shutil.rmtree(work, ignore_errors=True)
         _note(run, windowed, cohorts, splits, figures, watch.seconds, tables)
     return Identified(run, data)

@@ -22,6 +22,7 @@ from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, Attacker, Pupil, answers, train_to_name, train_to_tell_apart
 from ecglens.privacy.beats import Beats, mean_beats
 from ecglens.privacy.compared import Compared
+from ecglens.privacy.feature_shares import FeatureShares, evenly, feature_shares, of_either_kind
 from ecglens.privacy.protocols import Split
 from ecglens.privacy.score_norm import cohort_scale, normed
 from ecglens.privacy.windows import LENGTH, Windowed
@@ -38,6 +39,8 @@ _PAIRS_AT_ONCE = 100_000  # of recordings that are compared
 Floats = NDArray[np.float64]
 # (numbers of units, of others) -> how alike the first are, the second, ... [pair]
 Alike = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
+# The same pairs -> what each feature adds to how alike they are.
+Shared = Callable[[NDArray[np.int64], NDArray[np.int64]], FeatureShares | None]
 # (trained network, positions of the windows it was asked about, whether it embeds): a look before it is forgotten.
 Look = Callable[[nn.Module, NDArray[np.int64], bool], None]
 
@@ -53,6 +56,7 @@ class Heard:
     compared  what trials and ranks were counted from
     scores    of classes, by window [window, class], with `labels`, `people` and `recordings` [window]
     cost      seconds of all sessions, parameters, multiply-additions
+    shares    what each feature adds, of models that can be read
     """
 
     trials: Trials | None = None
@@ -66,6 +70,7 @@ class Heard:
     recordings: NDArray | None = None
     databases: NDArray | None = None
     cost: Mapping[str, float] | None = None
+    shares: FeatureShares | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +161,9 @@ def tell_apart(
     units = rows.groupby(["role", "recording"], sort=True)
     owners = units[["person", "database"]].first().reset_index()
     at = [group.to_numpy() for _, group in units["at"]]
+    shared: Shared | None = None
     if model in unveiled.MODELS:
-        alike, about = _compared(model, material, split, at, seed)
+        alike, about, shared = _compared(model, material, split, at, seed)
     else:
         attacker = ATTACKERS[model].at(precision)
         alike, network, about = _embedded(attacker, material, split, at, folder, journal, seed, progress)
@@ -177,7 +183,10 @@ def tell_apart(
     compared = Compared(scores, one, other, between, enrolled, probes, people, databases, across)
     found = open_set(between, people[probes], people[enrolled]) if split.protocol == "open-set" else None
     everybody = compared.ranks((_block(alike, probes, beside), people[beside])) if len(beside) else None
-    return Heard(compared.trials(), compared.ranks(), everybody, found, compared, cost=about)
+    trials = compared.trials()
+    few = of_either_kind(trials)
+    shares = shared(one[few], other[few]) if shared else None
+    return Heard(trials, compared.ranks(), everybody, found, compared, cost=about, shares=shares)
 
 
 def _block(alike: Alike, rows: np.ndarray, columns: np.ndarray) -> Floats:
@@ -194,12 +203,15 @@ def name(
     places = {label: i for i, label in enumerate(classes)}
     numbers = np.array([places.get(label, -1) for label in labels])
     train, valid, probe = ([i for i in part if numbers[i] >= 0] for part in (split.train, split.valid, split.probe))
+    shares = None
     if model in unveiled.MODELS:
         assert material.features is not None
         fitted = unveiled.fit_readable(
             model, (material.features[train], numbers[train]), (material.features[valid], numbers[valid]), seed
         )
-        scores, about = fitted.probabilities(material.features[probe], len(classes)), _readable_cost(fitted)
+        asked = material.features[probe]
+        scores, about = fitted.probabilities(asked, len(classes)), _readable_cost(fitted)
+        shares = feature_shares(model, fitted, asked[evenly(len(asked))], material.features[train])
     else:
         attacker = ATTACKERS[model].at(precision)
         learnt, held_back = (material.pupil(attacker, np.array(part), numbers[part]) for part in (train, valid))
@@ -214,7 +226,7 @@ def name(
     rows = material.table.iloc[probe]
     return Heard(
         scores=scores, labels=numbers[probe], people=rows["person"].to_numpy(), recordings=rows["recording"].to_numpy(),
-        databases=rows["database"].to_numpy(), cost=about,
+        databases=rows["database"].to_numpy(), cost=about, shares=shares,
     )  # fmt: skip
 
 
@@ -269,14 +281,18 @@ def _unit(vectors: Floats) -> Floats:
 
 def _compared(
     model: str, material: Material, split: Split, at: list[np.ndarray], seed: int
-) -> tuple[Alike, dict[str, float]]:
-    """Return how alike units are: the probability of one person, by a model of how far they are apart."""
+) -> tuple[Alike, dict[str, float], Shared]:
+    """Return how alike units are, the probability of one person by a model of how far they are apart, and why."""
     assert material.features is not None
     learnt, spread = _pairs_learnt(material, split, seed)
     fitted = unveiled.fit_readable(model, learnt[0], learnt[1], seed)
     units_asked = _summary(material.features, at) / spread
     alike = _in_parts(lambda one, other: fitted.probabilities(unveiled.pair_features(units_asked, one, other), 2)[:, 1])
-    return alike, _readable_cost(fitted)
+
+    def shared(one: NDArray[np.int64], other: NDArray[np.int64]) -> FeatureShares | None:
+        return feature_shares(model, fitted, unveiled.pair_features(units_asked, one, other), learnt[0][0])
+
+    return alike, _readable_cost(fitted), shared
 
 
 def _pairs_learnt(material: Material, split: Split, seed: int) -> tuple[list[tuple[Floats, NDArray[np.int64]]], Floats]:

@@ -46,7 +46,7 @@ def identification_report(run: Run) -> Report:
     data = read_json(run.folder / RESULT)
     parts = beat_sections(run, data)
     sections = (
-        first_section(data), _gallery(run, data), _classes(run, data), *parts, _attackers(run, data),
+        first_section(data), _gallery(run, data), _classes(run, data), *parts, _gone_by(data), _attackers(run, data),
         controls_section(data), _not_tried(data), _people(about, left_out_in_words(data)),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
@@ -218,6 +218,35 @@ def _says(model: str) -> str:
     return ATTACKERS[model].says if model in ATTACKERS else ""
 
 
+def _gone_by(data: Mapping[str, Any]) -> Section | None:
+    """Return what each attacker that can be read goes by, where any was asked."""
+    told = data.get("feature_shares")
+    if not told:
+        return None
+    tables = []
+    for model, each in told.items():
+        largest = sorted(each["share"].items(), key=lambda item: -item[1])[:_LARGEST]
+        rows = tuple((name, f"{100 * share:.1f} %") for name, share in largest)
+        kept = "below 1e-9" if each["exact"] else f"{each['gap']:.1e}, NOT exact"
+        caption = (
+            f"{model}: the {len(rows)} features with the largest shares, by {each['n']:,} answers of all folds. "
+            f"Largest gap between an answer and what its shares sum to: {kept}."
+        )
+        tables.append(Table(("feature", "share"), rows, caption))
+    model, each = next(iter(told.items()))
+    first, share = max(each["share"].items(), key=lambda item: item[1])
+    how = (
+        "Exact Shapley values: of the log-odds of a logistic regression against the training mean, of the "
+        "probabilities of a tree. A share is the mean absolute value of a feature over answers and outputs, divided by "
+        "the sum over all features; all stand in tables/shares.csv. Where recordings are compared, a feature is how "
+        "far apart two are in it, and as many comparisons of one person were asked as of two. The forest is left out: "
+        "it would take minutes a window."
+    )
+    conclusion = f"{model} goes most by {first}: {100 * share:.1f} % of all that features add."
+    return Section("What readable attackers go by", conclusion, (), tuple(tables), (), how)
+
+
+_LARGEST = 10
 _COST = ("parameters", "multiply-additions", "seconds")
 _COSTS = "What they cost; multiply-additions of one crop or mean beat. Of trees: nodes, and comparisons."
 
