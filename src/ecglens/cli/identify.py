@@ -115,7 +115,7 @@ def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
     ]
     about = f"{data['n_people']:,} people, {data['n_records']:,} recordings, {data['protocol']}; {clock(seconds)}"
     table = columns(("model", "figure", "value and 95 % interval", "chance"), rows)
-    about += f"\nPeople left out: {left_out_in_words(data)}" if data["people_left_out"] else ""
+    about += f"\nPeople left out: {left_out_in_words(data)}" if data.get("people_left_out") else ""
     return "\n".join(
         [headline(data), about, *_people_in_words(data), *_parts_in_words(data), "", table, "", f"Page: {page}"]
     )
