@@ -87,7 +87,7 @@ DYNAMIC = {
     "bundles", "per_class", "prevalence", "devices", "sites", "labels_per_record", "records_per_patient", "age_groups",
     "contribution", "strength", "uncertainty", "share_by_class", "segments", "reference", "time", "criteria",
     "contradictions", "sampling_rates", "leads", "flagged", "notes",
-    "within_database", "leave_one_database_out",
+    "within_database", "leave_one_database_out", "share",
 }  # fmt: skip
 
 
@@ -315,7 +315,9 @@ def copy_of_pages(folder: Path) -> Path:
     """Copy what tables.py reads into `folder`."""
     pages = {page for page, _ in load_tables().TABLES.values()}
     figures = [
-        path.relative_to(ROOT).as_posix() for part in ("benchmarks", "recipes") for path in (ROOT / part).glob("*.json")
+        path.relative_to(ROOT).as_posix()
+        for part, kind in (("benchmarks", "*.json"), ("benchmarks", "*.txt"), ("recipes", "*.json"))
+        for path in (ROOT / part).glob(kind)
     ]
     for name in (*pages, *figures):
         if (ROOT / name).exists():
