@@ -55,11 +55,54 @@ def people() -> Cohort:
 HOW = {"n_folds": 3, "n_resamples": 60, "models": ["cnn"]}
 
 
+def test_repeats_tell_what_other_seeds_would_have_given_and_change_nothing_else(people: Cohort, tmp_path: Path):
+    once = identify([people], tmp_path / "once", **HOW | {"repeats": 1}).data
+    twice = identify([people], tmp_path / "twice", **HOW | {"repeats": 2})
+    assert once["repeats"] is None
+    assert twice.data["models"] == once["models"]
+    told = twice.data["repeats"]["cnn"]
+    assert set(told) >= {"eer", "rank1"}
+    for metric, each in told.items():
+        assert len(each["values"]) == 2
+        assert each["values"][0] == once["models"]["cnn"][metric]["value"]
+        assert each["least"] <= each["mean"] <= each["largest"]
+    assert any(each["values"][0] != each["values"][1] for each in told.values())
+    page = render(identification_report(twice.run))
+    assert "With other seeds" in page
+    assert "--repeats 2" in page
+    assert not (twice.run.folder / "work").exists()
+    with pytest.raises(UsageError, match="1 to 20 trainings"):
+        identify([people], tmp_path / "none", **HOW | {"repeats": 0})
+
+
+@pytest.mark.parametrize(
+    ("flags", "models", "repeats"),
+    [
+        (["--model", "transecg,cnn", "--full"], ["transecg", "cnn", "transecg-patch5"], 3),
+        (["--model", "cnn", "--full", "--repeats", "5"], ["cnn"], 5),
+        (["--model", "transecg"], ["transecg"], 1),
+    ],
+)
+def test_full_is_three_trainings_and_the_finer_patches(flags, models, repeats, tmp_path, monkeypatch):
+    asked = {}
+
+    def noted(_cohorts, _out, **how):
+        asked.update(how)
+        raise InputError("identify", "data", "none", "some")
+
+    monkeypatch.setattr("ecglens.privacy.identify.identify", noted)
+    monkeypatch.setattr("ecglens.cli.identify._load", lambda where: None)
+    out = str(tmp_path / "run")
+    assert run(["identify", "--data", "made", "--purpose", "risk-assessment", "--out", out, *flags]) == 3
+    assert (list(asked["models"]), asked["repeats"]) == (models, repeats)
+
+
 def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort, tmp_path: Path):
     found = identify([people], tmp_path / "run", **HOW)
     data = json.loads((tmp_path / "run" / "identification.json").read_text())
     assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "gallery_everybody", "people",
-                         "models", "controls", "explanations", "people_left_out", "feature_shares"}  # fmt: skip
+                         "models", "controls", "explanations", "people_left_out", "feature_shares",
+                         "repeats"}  # fmt: skip
     assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
     assert data["gallery_size"] == 4
     assert data["people"]["sex"] == {"female": 6, "male": 6}

@@ -34,6 +34,10 @@ def identify(
     causal: bool = typer.Option(
         False, "--causal", help="Train every attacker anew without each of five parts of the beat: 11 times as long."
     ),
+    repeats: int = typer.Option(1, help="Trainings of each attacker, with other seeds: how much of a figure is luck."),
+    full: bool = typer.Option(
+        False, "--full", help="Three trainings of each attacker, and beside transecg one that resolves 20 ms."
+    ),
     precision: str = typer.Option(
         "float32", help="While networks learn: float32, bfloat16 (faster where the processor has it)."
     ),
@@ -51,13 +55,14 @@ def identify(
     """
     asked = {"task": task, "protocol": protocol, "lead": lead, "preparation": preparation, "windows": windows,
              "folds": folds, "purpose": purpose, "explain": explain, "causal": causal,
-             "precision": precision}  # fmt: skip
+             "precision": precision, "repeats": repeats, "full": full}  # fmt: skip
     raise typer.Exit(conclude(lambda: _identify(data, model, asked, out, seed, resume), as_json))
 
 
 def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, seed: int, resume: bool) -> Outcome:
     from ecglens.privacy.identify import PURPOSE
     from ecglens.privacy.identify import identify as measure_risk
+    from ecglens.privacy.repeats import FULL
     from ecglens.reporting.html import write_report
     from ecglens.reporting.identification import identification_report
 
@@ -66,6 +71,10 @@ def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, see
             "identify", "purpose", asked["purpose"], PURPOSE,
             "this verb measures risk; it is not for finding out who somebody is", kind="purpose",
         )  # fmt: skip
+    models, repeats = _models(model), asked["repeats"]
+    if asked["full"]:
+        repeats = max(repeats, FULL)
+        models += ["transecg-patch5"] if "transecg" in models and "transecg-patch5" not in models else []
     line = ProgressLine()
 
     def progress(stage: str, done: int, total: int, note: str = "") -> None:
@@ -76,9 +85,10 @@ def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, see
 
     found = measure_risk(
         [_load(where) for where in data], out, task=asked["task"], protocol=asked["protocol"],
-        models=_models(model), lead=asked["lead"], preparation=asked["preparation"], per_person=asked["windows"],
+        models=models, lead=asked["lead"], preparation=asked["preparation"], per_person=asked["windows"],
         n_folds=asked["folds"], seed=seed, resume=resume, arguments={"data": data, "purpose": asked["purpose"]},
-        explain=asked["explain"], causal=asked["causal"], precision=asked["precision"], progress=progress,
+        explain=asked["explain"], causal=asked["causal"], precision=asked["precision"],
+        repeats=repeats, progress=progress,
     )  # fmt: skip
     page = out / "identify.html"
     with found.run.writing():

@@ -31,7 +31,7 @@ _SPEED = {
 
 def expected_seconds(
     models: Sequence[str], windowed: Windowed, splits: Sequence[Split], *, explain: bool = False, causal: bool = False,
-    precision: str = FLOAT32, n_resamples: int = 2000,
+    precision: str = FLOAT32, n_resamples: int = 2000, repeats: int = 1,
 ) -> float:  # fmt: skip
     """Return about how long the attackers take, and their explanations, in s, at the speed of one core of 2026.
 
@@ -48,7 +48,9 @@ def expected_seconds(
         else:
             speed = learning_speed(model, precision)
             anew = training = sum(_shown(attackers.ATTACKERS[model], split) for split in splits) / speed
-        total += training + comparing + expected_more(model, splits, anew, speed, explain=explain, causal=causal)
+        total += (
+            training * repeats + comparing + expected_more(model, splits, anew, speed, explain=explain, causal=causal)
+        )
     return total
 
 

@@ -35,6 +35,7 @@ from ecglens.privacy.intervals import measure_windows
 from ecglens.privacy.known_people import LeftOut
 from ecglens.privacy.owner_controls import shuffled_owners, why_not, within_databases
 from ecglens.privacy.protocols import CLASS_OF, Split, make_splits, people_left_out, refuse_words
+from ecglens.privacy.repeats import check_repeats, over_trainings
 from ecglens.privacy.scoring import Heard, Look, Material, hear, refuse_unlearnable
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import read_json, write_json
@@ -82,6 +83,7 @@ def identify(
     explain: bool = False,
     causal: bool = False,
     precision: str = FLOAT32,
+    repeats: int = 1,
     progress: Progress = silent,
 ) -> Identified:
     """Measure what attackers find out from one lead of the people in `cohorts`, on splits worth their name.
@@ -94,6 +96,7 @@ def identify(
     explain     what the class token of a TransECG looks at, in every window it is asked about
     causal      each attacker trained anew without each interval of the beat, and without as much elsewhere
     precision   of the forward pass while networks learn: float32, or bfloat16 (`training.precision`)
+    repeats     trainings of each attacker, all but the first with other seeds: how much of a figure is luck
 
     Nothing that is written says whose a record is. Raises InputError, with what to ask instead, where the data do not
     have what the protocol or an attacker needs, and leaves no network behind; LeakError where one recording stands
@@ -103,6 +106,7 @@ def identify(
     refuse_models(models)
     refuse_words(protocol, task, n_folds)  # before any record is read
     check_precision(precision)
+    check_repeats(repeats)
     refuse_nothing_to_explain(models, explain)
     run, began = Run(Path(out)), time.monotonic()
     described = dict(arguments or {}) | {
@@ -110,6 +114,7 @@ def identify(
         "per_person": per_person, "n_folds": n_folds, "n_resamples": n_resamples,
     } | ({"explain": True} if explain else {}) | ({"causal": True} if causal else {})  # fmt: skip
     described |= {"precision": precision} if precision != FLOAT32 else {}
+    described |= {"repeats": repeats} if repeats > 1 else {}
     with run.writing():
         began_before = (run.folder / "run.json").exists()
         run = Run.create(run.folder, "identify", described, seed, resume)
@@ -127,8 +132,9 @@ def identify(
         if run.read().get("finished"):
             return Identified(run, read_json(run.folder / RESULT))
         expected = expected_seconds(
-            models, windowed, splits, explain=explain, causal=causal, precision=precision, n_resamples=n_resamples
-        )
+            models, windowed, splits, explain=explain, causal=causal, precision=precision, n_resamples=n_resamples,
+            repeats=repeats,
+        )  # fmt: skip
         run.note(expected_seconds=expected)
         whole = f"about {max(1, round(expected / 60))} min in all"
         whole += "; what is finished is not done again" if began_before else ""
@@ -141,19 +147,20 @@ def identify(
         explaining = Explaining(explain, causal, material, marked, task, n_resamples, seed)
         shares: dict[str, list[FeatureShares]] = {}
         figures, tables, work = {}, Tables(task, classes), run.folder / "work"
-        within, shuffled = {}, {}
+        within, shuffled, repeated = {}, {}, {}
         with _forgotten_if_refused(run, work, began_before), Journal(work / "journal.sqlite") as journal:
             refuse_unlearnable(models, material, splits, labels, seed)
             watch = Stopwatch(journal, began)
             for model in models:
 
                 def ask(
-                    changed: Material, number: int, where: Path, look: Look | None = None, model: str = model
-                ) -> Heard:
+                    changed: Material, number: int, where: Path, look: Look | None = None, model: str = model,
+                    more: int = 0,
+                ) -> Heard:  # fmt: skip
                     tell = _counted(progress, f"{model}, {splits[number].name} of {len(splits)}", watch)
                     return hear(
-                        model, changed, splits[number], labels, classes, where, seed=seed + number, progress=tell,
-                        look=look, precision=precision,
+                        model, changed, splits[number], labels, classes, where, seed=seed + number + more,
+                        progress=tell, look=look, precision=precision,
                     )  # fmt: skip
 
                 heard = [
@@ -167,13 +174,22 @@ def identify(
                 figures[model] = figures_of(heard, task, n_resamples, seed) | _named_within(within[model])
                 tables.add(model, heard, n_resamples, seed)
                 explaining.finish(model, heard, ask, work / "flattened", progress)
+                if repeats > 1:
+
+                    def anew(more: int, model: str = model) -> list[Heard]:
+                        folder = work / f"{model}-{more}"
+                        return [ask(material, n, folder / s.name, model=model, more=more) for n, s in enumerate(splits)]
+
+                    repeated[model] = over_trainings(figures[model], anew, repeats, task)
                 progress("attackers", len(figures), len(models), model)
         counted = {
             "within_database": within if any(within.values()) else None, "shuffled_owners": shuffled or None,
         }  # fmt: skip
         data = _data(windowed, splits, task, protocol, figures, labels, counted, seed, n_resamples)
         features_told = summed_up(shares)
-        data = clean(data | {"explanations": explaining.as_dict(), "feature_shares": features_told})
+        data = clean(
+            data | {"explanations": explaining.as_dict(), "feature_shares": features_told, "repeats": repeated or None}
+        )
         write_json(run.folder / RESULT, data)
         tables.write(run, figures)
         explaining.write(run)

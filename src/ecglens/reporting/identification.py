@@ -47,7 +47,7 @@ def identification_report(run: Run) -> Report:
     parts = beat_sections(run, data)
     sections = (
         first_section(data), _gallery(run, data), _classes(run, data), *parts, _gone_by(data), _attackers(run, data),
-        controls_section(data), _not_tried(data), _people(about, left_out_in_words(data)),
+        _repeated(data), controls_section(data), _not_tried(data), _people(about, left_out_in_words(data)),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
     return Report(
@@ -255,13 +255,35 @@ def _cost_cells(row: Mapping[Any, Any]) -> tuple[str, str, str]:
     return f"{int(row['parameters']):,}", f"{int(row['multiply_adds']):,}", f"{row['seconds']:.0f}"
 
 
+_SEEDS = {False: "One seed each", True: "Explanations and intervals of one seed each"}
+
+
+def _repeated(data: Mapping[str, Any]) -> Section | None:
+    """Return what the figures would have been with other seeds, where attackers were trained several times."""
+    told = data.get("repeats")
+    if not told:
+        return None
+    rows = [
+        (model, TITLES.get(metric, metric), number(each["values"][0]), number(each["mean"]),
+         f"{number(each['least'])} to {number(each['largest'])}")
+        for model, figures in told.items() for metric, each in figures.items()
+    ]  # fmt: skip
+    n = max(len(each["values"]) for figures in told.values() for each in figures.values())
+    caption = (
+        f"{n} trainings of each attacker on the same splits, with other seeds. Intervals elsewhere are the first's."
+    )
+    table = Table(("attacker", "figure", "first", "mean", "range"), tuple(rows), caption)
+    words = "How much of a figure is the luck of one training? Intervals over people know nothing of it."
+    return Section("With other seeds", words, (), (table,))
+
+
 def _not_tried(data: Mapping[str, Any]) -> Section:
     asked = ", ".join(data["models"])
     return Section(
         "What was not tried",
         "A risk that was not measured is not a risk that is not there.",
         text=(
-            f"Attackers tried: {asked}. One seed each, one lead, windows of 8 s.",
+            f"Attackers tried: {asked}. {_SEEDS[bool(data.get('repeats'))]}, one lead, windows of 8 s.",
             "Not tried: several leads at once, attackers trained on far more people, what else lies in a folder "
             "(lengths, dates, order of files), linkage with other tables, networks or maps shared beside the ECGs.",
             *(words for part, words in _PARTS_NOT_TRIED.items() if not (data.get("explanations") or {}).get(part)),
@@ -311,6 +333,7 @@ def _provenance(about: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     asked = about["arguments"]
     data = " ".join(f"--data {shlex.quote(str(where))}" for where in asked.get("data", ["DIR"]))
     precision = f"--precision {asked['precision']} " if "precision" in asked else ""
+    precision += f"--repeats {asked['repeats']} " if "repeats" in asked else ""
     repeat = (
         f"ecglens identify {data} --task {asked['task']} --protocol {asked['protocol']} "
         f"--model {','.join(asked['models'])} --lead {shlex.quote(asked['lead'])} --preparation {asked['preparation']} "
