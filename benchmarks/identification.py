@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--explain", action="store_true", help="where TransECG looks")
     parser.add_argument("--causal", action="store_true", help="train without each part of the beat")
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--repeats", type=int, default=1, help="trainings with other seeds")
     parser.add_argument("--out", type=Path, default=Path("runs/identification"))
     asked = parser.parse_args()
     how = dict(RUNS[asked.run.partition("-on-")[0]])
@@ -68,12 +69,14 @@ def main() -> None:
     how.pop("models", None)
     parts = [part for part in ("explain", "causal") if getattr(asked, part)]
     parts += [asked.precision] if asked.precision != "float32" else []
+    parts += [f"repeats{asked.repeats}"] if asked.repeats > 1 else []
     name = "-".join([asked.run, *models, asked.preparation, str(asked.seed), *parts])
     cohort = load_cohort(asked.data, keep_unlabelled=True)
     found = identify(
         [cohort], asked.out / name, models=models, lead=asked.lead, preparation=asked.preparation, seed=asked.seed,
         resume=(asked.out / name / "run.json").exists(), progress=ProgressLine(every=30.0),
-        explain=asked.explain, causal=asked.causal, precision=asked.precision, **how,
+        explain=asked.explain, causal=asked.causal, precision=asked.precision,
+        repeats=asked.repeats, **how,
     )  # fmt: skip
     write_report(identification_report(found.run), found.run.folder / "identify.html")
     known = read_json(FIGURES) if FIGURES.exists() else {}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,18 @@ def strangers(root: Path = ROOT) -> str:
     return grid(header, rows) if rows else NOT_RUN
 
 
+def other_seeds(root: Path = ROOT) -> str:
+    """Return what the figures of strangers are with other seeds."""
+    rows = []
+    for run, told in _told(root).items():
+        for model, figures in (told.get("repeats") or {}).items():
+            for metric in ("eer", "eer_each_person", "rank1"):
+                if each := figures.get(metric):
+                    values = ", ".join(f"{value:.3f}" for value in each["values"])
+                    rows.append((_data(run), model, metric.replace("_", " "), values, f"{each['mean']:.3f}"))
+    return grid(("data", "attacker", "figure", "each training", "mean"), rows) if rows else NOT_RUN
+
+
 def looked_at(root: Path = ROOT) -> str:
     """Return where the class token looks, per interval: density with interval and null, floors beside it."""
     parts = []
@@ -122,13 +135,14 @@ def _each_person(figures: dict[str, Any]) -> str:
 
 def _data(run: str) -> str:
     """Return the data in a run's name."""
-    rounded = ", learnt in bfloat16" if run.endswith("-bfloat16") else ""
+    rounded = ", learnt in bfloat16" if "-bfloat16" in run else ""
     return DATA[max((name for name in DATA if run.startswith(f"{name}-")), key=len)] + rounded
 
 
 def _preparation(run: str) -> str:
     """Return the preparation in a run's name, `RUN-MODELS-PREPARATION-SEED[-explain][-causal][-bfloat16]`."""
-    return run.removesuffix("-bfloat16").removesuffix("-causal").removesuffix("-explain").rsplit("-", 2)[-2]
+    alone = re.sub(r"(-explain|-causal|-bfloat16|-repeats\d+)+$", "", run)
+    return alone.rsplit("-", 2)[-2]
 
 
 def _whole_cost(told: Mapping[str, Any], model: str) -> str:
