@@ -38,7 +38,7 @@ def test_each_sentence_is_true_of_the_network_it_is_said_of(per_class, lead_embe
 
 @pytest.mark.parametrize("per_class", [False, True])
 def test_the_map_is_lead_attention_times_attention_over_time_laid_on_the_samples(per_class):
-    """By what `attend` gives: the product, linear between the middles of the steps; targets mix the classes' maps."""
+    """By what `attend` gives: the product, linear between where the steps look; targets mix the classes' maps."""
     torch.manual_seed(3)
     network = ECGNet(widths=(4, 4, 8), hidden=4, per_class=per_class, lead_embedding=True).eval()
     for attending in (network.temporal_attention, network.lead_attention):
@@ -48,7 +48,7 @@ def test_the_map_is_lead_attention_times_attention_over_time_laid_on_the_samples
         _, temporal, lead = (each.numpy() for each in network.attend(torch.from_numpy(signal)))
     n_queries, n_steps = temporal.shape[1], temporal.shape[3]
     assert n_queries == (5 if per_class else 1)
-    middles = (np.arange(n_steps) + 0.5) * 500 / n_steps - 0.5
+    middles = 8 * np.arange(n_steps)  # three strides of 2, each padded on both sides: the first step looks at sample 0
     shares = np.zeros((3, n_queries, 12, 500))
     for record, query, row in np.ndindex(3, n_queries, 12):
         steps = temporal[record, query, row] * lead[record, query, row]

@@ -55,8 +55,9 @@ def check_level(level: float) -> None:
 def all_or_none(value: float, n: int, what: str = "people", level: float = 0.95) -> Bound | None:
     """Return the bounds of a share that is 0 or 1 of `n` independent draws; None of any other share.
 
-    >>> all_or_none(1.0, 10)
-    Bound(low=0.7224672001371107, high=1.0, method='95 % Wilson interval, 10 people')
+    >>> bound = all_or_none(1.0, 10)
+    >>> round(bound.low, 3), bound.high, bound.method
+    (0.722, 1.0, '95 % Wilson interval, 10 people')
     """
     check_level(level)
     value = round(value, 12)  # a mean of ones may fall short by rounding
