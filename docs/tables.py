@@ -84,6 +84,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "reid-table1": ("docs/methods/transecg-numbers.md", identification.table_one),
     "reid-looked": ("docs/methods/transecg-numbers.md", identification.looked_at),
     "reid-strangers": ("docs/methods/identification.md", identification.strangers),
+    "reid-open": ("docs/methods/identification.md", identification.open_set),
     "reid-seeds": ("docs/methods/identification.md", identification.other_seeds),
     "reid-needed": ("docs/methods/identification.md", identification.needed),
     "fuzz": ("docs/reference/formats.md", data.fuzz),

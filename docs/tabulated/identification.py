@@ -82,6 +82,18 @@ def strangers(root: Path = ROOT) -> str:
     return grid(header, rows) if rows else NOT_RUN
 
 
+def open_set(root: Path = ROOT) -> str:
+    """Return who is named rightly where not everybody who is looked for is in the gallery."""
+    rows = [
+        (_data(run), model, *(interval(figures[metric]) if metric in figures else "not measured"
+                              for metric in ("dir_at_0.1", "dir_at_0.01")), f"{told['gallery_size']:,}")
+        for run, told in _told(root).items() if told["protocol"] == "open-set"
+        for model, figures in told["models"].items()
+    ]  # fmt: skip
+    header = ("data", "attacker", "named, 10 % false alarms", "named, 1 % false alarms", "gallery")
+    return grid(header, rows) if rows else NOT_RUN
+
+
 def other_seeds(root: Path = ROOT) -> str:
     """Return what the figures of strangers are with other seeds."""
     rows = []
