@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecglens.privacy.feature_shares import EXACT, FeatureShares, evenly, feature_shares, of_either_kind, summed_up
+from ecglens.privacy.feature_shares import AT_MOST, EXACT, FeatureShares, feature_shares, of_either_kind, summed_up
 from ecglens.privacy.identify import identify
 from ecglens.privacy.unveiled import FEATURES, fit_readable
 from ecglens.reporting.identification import identification_report
+from ecglens.runs.draws import evenly
 from ecglens.statistics.verification import pairs
 
 from .conftest import people_cohort
@@ -50,7 +51,7 @@ def test_as_many_comparisons_of_one_person_are_asked_as_of_two():
     chosen = of_either_kind(trials)
     assert len(set(chosen.tolist())) == 100
     assert trials.genuine[chosen].sum() == 50
-    assert len(evenly(70)) == 70
+    assert len(evenly(70, AT_MOST)) == 70
 
 
 @pytest.mark.parametrize("protocol", ["verification", "cross-session", "closed-set"])

@@ -27,7 +27,7 @@ from ecglens.concepts.state_surrogate import RawWindows, forest
 from ecglens.concepts.states import fit_states, runs_of
 from ecglens.errors import ContractError, InputError
 from ecglens.preprocessing.prepare import Prepared
-from ecglens.runs.draws import derived_seed
+from ecglens.runs.draws import derived_seed, evenly
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
 from ecglens.runs.run import Run
@@ -182,15 +182,6 @@ def _random_nmi(
     except ContractError:
         return None
     return float(np.mean(values)) if values else None
-
-
-def evenly(n: int, most: int) -> NDArray[np.intp]:
-    """Return at most `most` of `n` places, spread over all of them.
-
-    >>> evenly(6, 4).tolist(), evenly(3, 4).tolist()
-    ([0, 2, 3, 5], [0, 1, 2])
-    """
-    return np.arange(n) if n <= most else np.rint(np.linspace(0, n - 1, most)).astype(np.intp)
 
 
 def profiles_of(evidence: Evidence, read: Read, rows: NDArray[np.intp]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ecglens.bundle import Bundle, as_tensor, evaluating
 from ecglens.errors import ContractError, UsageError
 from ecglens.models.activations import activations, blocks_of
-from ecglens.models.field import Field, field_of
+from ecglens.models.field import even_field, field_of
 from ecglens.preprocessing.windows import group_by_length
 
 BLOCKS = {"last": 1, "last2": 2, "last3": 3}
@@ -80,12 +80,10 @@ def grid_of(bundle: Bundle, blocks: str) -> Grid:
     finest = max(steps)
     take = tuple(np.arange(finest) * n // finest for n in steps)
     seen = [field_of(network, int(layer.removeprefix("block-")), signal.shape[1]) for layer in layers]
-    even = Field(window / finest / 2 - 0.5, window / finest, 0)
-    centre, stride, _ = seen[steps.index(finest)] or even
-    centres = centre + stride * np.arange(finest)
-    nearest = np.abs(np.arange(window)[:, None] - centres).argmin(axis=1)
-    fields = tuple(min(field.width if field else 0, window) for field in seen)  # nothing is seen beyond the window
-    return Grid(layers, take, nearest, fields, float(stride))
+    field = seen[steps.index(finest)] or even_field(finest, window)
+    nearest = np.abs(np.arange(window)[:, None] - field.centres(finest)).argmin(axis=1)
+    fields = tuple(min(each.width if each else 0, window) for each in seen)  # nothing is seen beyond the window
+    return Grid(layers, take, nearest, fields, field.stride)
 
 
 def held_by(

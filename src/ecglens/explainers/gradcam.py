@@ -19,7 +19,7 @@ from ecglens.errors import ContractError
 from ecglens.explainers.gradient import guided_backprop, signal_of
 from ecglens.explanation import Attribution
 from ecglens.models.activations import blocks_of, gradients_of, tapping
-from ecglens.models.field import Field, field_of
+from ecglens.models.field import Field, even_field, field_of
 from ecglens.shapes import Targets
 
 _LAST = "last"
@@ -89,8 +89,7 @@ def on_samples(maps: np.ndarray, n_samples: int, field: Field | None) -> np.ndar
     field   where the steps lie; None: evenly, since that is all that is known
     """
     n_steps = maps.shape[-1]
-    centre, stride, _ = field or Field(n_samples / n_steps / 2 - 0.5, n_samples / n_steps, 0)
-    centres = centre + stride * np.arange(n_steps)
+    centres = (field or even_field(n_steps, n_samples)).centres(n_steps)
     at = np.arange(n_samples)
     right = np.clip(np.searchsorted(centres, at), 1, n_steps - 1)
     share = np.clip((at - centres[right - 1]) / (centres[right] - centres[right - 1]), 0.0, 1.0)

@@ -15,7 +15,9 @@ import copy
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ecglens.models.activations import blocks_of, tapping
@@ -33,6 +35,15 @@ class Field(NamedTuple):
     centre: float
     stride: float
     width: int
+
+    def centres(self, n_steps: int) -> NDArray[np.float64]:
+        """Return the centre of each step, in samples [step]."""
+        return self.centre + self.stride * np.arange(n_steps, dtype=np.float64)
+
+
+def even_field(n_steps: int, n_samples: int) -> Field:
+    """Return the field of steps of which nothing is known: spread evenly, having seen nobody knows how much."""
+    return Field(n_samples / n_steps / 2 - 0.5, n_samples / n_steps, 0)
 
 
 def field_of(network: nn.Module, block: int, n_leads: int) -> Field | None:

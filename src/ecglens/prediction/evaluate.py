@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ecglens.bundle import Bundle
@@ -21,7 +20,7 @@ from ecglens.runs.cache import Cache
 from ecglens.runs.progress import Progress, silent
 from ecglens.statistics.bootstrap import score_table
 from ecglens.statistics.figures import json_number, too_few
-from ecglens.statistics.task import FEW
+from ecglens.statistics.task import FEW, with_and_without
 
 N_RESAMPLES = 2000
 
@@ -137,11 +136,7 @@ def score_prepared(
 
 def sides_of(labels: pd.DataFrame, people: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Return of each class how many people have a record that has it, and one that lacks it."""
-    who = np.asarray(people, dtype=object)
-    return {
-        str(name): (len(set(who[(column == 1).to_numpy()])), len(set(who[(column == 0).to_numpy()])))
-        for name, column in labels.items()
-    }
+    return {str(name): with_and_without(column, people) for name, column in labels.items()}
 
 
 def people_of(cohort: Cohort) -> list[str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ecglens.privacy.shapley import shapley_shares
 from ecglens.privacy.unveiled import FEATURES, Readable
+from ecglens.runs.draws import evenly
 from ecglens.statistics.verification import Trials
 
 MODELS = ("unveiled-lr", "unveiled-tree")
@@ -48,15 +49,6 @@ def feature_shares(model: str, fitted: Readable, asked: Floats, learnt: Floats) 
         return None
     told = shapley_shares(fitted.estimator, fitted.scaled(asked), fitted.scaled(learnt))
     return FeatureShares(np.abs(told.values).mean(axis=(0, 2)), len(asked), told.gap)
-
-
-def evenly(n_items: int, at_most: int = AT_MOST) -> NDArray[np.int64]:
-    """Return the places of up to `at_most` of `n_items`, evenly spread.
-
-    >>> evenly(3).tolist(), len(evenly(1000)), int(evenly(1000)[-1])
-    ([0, 1, 2], 100, 999)
-    """
-    return np.unique(np.linspace(0, max(0, n_items - 1), min(n_items, at_most)).round().astype(np.int64))
 
 
 def of_either_kind(trials: Trials) -> NDArray[np.int64]:

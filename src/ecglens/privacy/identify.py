@@ -116,19 +116,15 @@ def identify(
     described |= {"precision": precision} if precision != FLOAT32 else {}
     described |= {"repeats": repeats} if repeats > 1 else {}
     with run.writing():
-        began_before = (run.folder / "run.json").exists()
+        begun_before = run.begun
         run = Run.create(run.folder, "identify", described, seed, resume)
-        try:
+        with run.discarded_if_refused(begun_before):
             windowed = cut_windows(
                 cohorts, preparation=preparation, lead=lead, per_person=per_person, progress=progress
             )
             refuse_doubled_recordings(windowed.table)
             splits = make_splits(windowed.table, protocol, task, n_folds=n_folds, seed=seed)
             _note_windows(run, windowed.table)
-        except BaseException:
-            if not began_before:
-                run.discard()  # data that are refused leave no run behind
-            raise
         if run.read().get("finished"):
             return Identified(run, read_json(run.folder / RESULT))
         expected = expected_seconds(
@@ -137,7 +133,7 @@ def identify(
         )  # fmt: skip
         run.note(expected_seconds=expected)
         whole = f"about {max(1, round(expected / 60))} min in all"
-        whole += "; what is finished is not done again" if began_before else ""
+        whole += "; what is finished is not done again" if begun_before else ""
         progress("expected", 0, len(models) * len(splits), whole)
         readable = bool(set(models) & set(unveiled.MODELS))
         marked = measure_windows(windowed, progress) if readable or explain or causal else None
@@ -148,7 +144,7 @@ def identify(
         shares: dict[str, list[FeatureShares]] = {}
         figures, tables, work = {}, Tables(task, classes), run.folder / "work"
         within, shuffled, repeated = {}, {}, {}
-        with _forgotten_if_refused(run, work, began_before), Journal(work / "journal.sqlite") as journal:
+        with _forgotten_if_refused(run, work, begun_before), Journal(work / "journal.sqlite") as journal:
             refuse_unlearnable(models, material, splits, labels, seed)
             watch = Stopwatch(journal, began)
             for model in models:
@@ -211,7 +207,7 @@ def refuse_models(models: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _forgotten_if_refused(run: Run, work: Path, began_before: bool) -> Iterator[None]:
+def _forgotten_if_refused(run: Run, work: Path, begun_before: bool) -> Iterator[None]:
     """Make the folder of networks in training, and take it back where the data turn out not to do for an attacker.
 
     The networks recognise people, and no `--resume` could finish such a run; one that was cut off keeps them for that.
@@ -221,7 +217,7 @@ def _forgotten_if_refused(run: Run, work: Path, began_before: bool) -> Iterator[
         yield
     except InputError:
         shutil.rmtree(work, ignore_errors=True)
-        if not began_before:
+        if not begun_before:
             run.discard()
         raise
 

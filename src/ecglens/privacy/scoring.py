@@ -22,11 +22,11 @@ from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS, Attacker, Pupil, answers, train_to_name, train_to_tell_apart
 from ecglens.privacy.beats import Beats, mean_beats
 from ecglens.privacy.compared import Compared
-from ecglens.privacy.feature_shares import FeatureShares, evenly, feature_shares, of_either_kind
+from ecglens.privacy.feature_shares import AT_MOST, FeatureShares, feature_shares, of_either_kind
 from ecglens.privacy.protocols import Split
 from ecglens.privacy.score_norm import cohort_scale, normed
 from ecglens.privacy.windows import LENGTH, Windowed
-from ecglens.runs.draws import derived_seed
+from ecglens.runs.draws import derived_seed, evenly
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
 from ecglens.runs.stopwatch import Stopwatch
@@ -211,7 +211,7 @@ def name(
         )
         asked = material.features[probe]
         scores, about = fitted.probabilities(asked, len(classes)), _readable_cost(fitted)
-        shares = feature_shares(model, fitted, asked[evenly(len(asked))], material.features[train])
+        shares = feature_shares(model, fitted, asked[evenly(len(asked), AT_MOST)], material.features[train])
     else:
         attacker = ATTACKERS[model].at(precision)
         learnt, held_back = (material.pupil(attacker, np.array(part), numbers[part]) for part in (train, valid))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecglens.report import Section, Table
+from ecglens.reporting.risk import TITLES
 from ecglens.statistics.figures import interval, number
 
 _NAMES = {
@@ -21,10 +22,7 @@ _NAMES = {
 }
 _LONG = {"within_database": "each database alone", "leave_one_database_out": "label or people of a database, learnt "
          "elsewhere", "shuffled_owners": "owners dealt out anew among recordings"}  # fmt: skip
-_TITLES = {
-    "eer": "equal error rate", "eer_each_person": "equal error rate, each person alike", "rank1": "found first",
-    "accuracy": "accuracy by window",
-}  # fmt: skip
+_TITLES = TITLES | {"accuracy": TITLES["window_accuracy"]}
 _ALONE = (
     "Each database alone: of two recordings both are of it, and so is the whole gallery. Strangers of another database "
     "may be told apart by their recorder, and make the equal error rate of all together too small. A gallery of fewer "

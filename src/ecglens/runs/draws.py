@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -28,6 +29,15 @@ def record_keys(record_ids: Sequence[str]) -> np.ndarray:
 def derived_seed(seed: int, *purpose: object) -> int:
     """Return a 63-bit seed for `purpose`, for generators of libraries (torch, numpy)."""
     return _digest("/".join(map(str, (seed, *purpose)))) >> 1
+
+
+def evenly(n: int, most: int) -> NDArray[np.intp]:
+    """Return at most `most` of `n` places, spread over all of them, by no chance at all.
+
+    >>> evenly(6, 4).tolist(), evenly(3, 4).tolist()
+    ([0, 2, 3, 5], [0, 1, 2])
+    """
+    return np.arange(n) if n <= most else np.rint(np.linspace(0, n - 1, most)).astype(np.intp)
 
 
 def uniform(seed: int, purpose: str, keys: np.ndarray, n: int) -> np.ndarray:

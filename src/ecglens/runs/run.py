@@ -110,9 +110,24 @@ class Run:
         """Add facts to `run.json` (data hash, results)."""
         write_json(self.folder / "run.json", self.read() | _plain(facts))
 
+    @property
+    def begun(self) -> bool:
+        """True where `run.json` is there: made now, or by a run that is resumed."""
+        return (self.folder / "run.json").exists()
+
     def discard(self) -> None:
         """Take back a run that was refused before it began."""
         (self.folder / "run.json").unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def discarded_if_refused(self, begun_before: bool) -> Iterator[None]:
+        """Take the run back where what follows raises, unless it was begun before: refused data leave none behind."""
+        try:
+            yield
+        except BaseException:
+            if not begun_before:
+                self.discard()
+            raise
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

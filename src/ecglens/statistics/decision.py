@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from ecglens.errors import UsageError
 from ecglens.statistics.bootstrap import MIN_PATIENTS, patient_weights
 from ecglens.statistics.metrics import Floats
-from ecglens.statistics.task import FEW
+from ecglens.statistics.task import FEW, with_and_without
 
 THRESHOLDS = tuple(round(0.02 * k, 2) for k in range(1, 41))  # 2 % to 80 %: beyond it the odds leave few records
 COLUMNS = (
@@ -78,11 +78,10 @@ def decision_curve(
         found = f"labels {truth.shape}, probabilities {said.shape}, {len(patient_ids)} ids, {len(classes)} classes"
         raise UsageError("decision_curve", "shapes", found, "[record, class] and one id per record")
     weights = patient_weights(patient_ids, n_resamples, seed)
-    people = np.array(pd.factorize(pd.Series(list(patient_ids), dtype=object))[0])
     parts = []
     for k, name in enumerate(classes):
         known = ~np.isnan(truth[:, k])
-        sides = [np.unique(people[truth[:, k] == side]).size for side in (0, 1)]
+        sides = with_and_without(truth[:, k], patient_ids)
         if min(sides) >= MIN_PATIENTS:
             rows = _curve(str(name), truth[known, k], said[known, k], weights[:, known], thresholds, level)
             parts.append(rows if min(sides) >= FEW else rows.assign(**dict.fromkeys(_BOUNDS, np.nan)))

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ecglens.statistics.bootstrap import score_table
-from ecglens.statistics.task import FEW, MACRO
+from ecglens.statistics.task import FEW, MACRO, with_and_without
 
 AXES = ("sex", "age", "device", "site")
 METRICS = ("auroc", "sensitivity", "specificity")
@@ -96,8 +96,7 @@ def groups_of(metadata: pd.DataFrame) -> Iterator[tuple[str, str, NDArray[np.int
 
 
 def _too_small(labels: NDArray, people: Sequence[Hashable]) -> bool:
-    sides = [{p for p, value in zip(people, labels, strict=True) if value == side} for side in (0, 1)]
-    return min(map(len, sides)) < FEW
+    return min(with_and_without(labels, people)) < FEW
 
 
 def _unscored(name: str, labels: NDArray, people: Sequence[Hashable]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,16 @@ def check_task(labels: ArrayLike, scores: ArrayLike, patient_ids: Any) -> Task:
     if patients.size != len(truth):
         raise UsageError("patient_ids", "length", patients.size, f"one id for each of {len(truth)} records")
     return Task(truth, score, patients)
+
+
+def with_and_without(labels: ArrayLike, people: Sequence[Hashable]) -> tuple[int, int]:
+    """Return how many people have a record with the label (1), and one without it (0); NaN is unknown.
+
+    >>> with_and_without([1, 0, 1, float("nan")], ["a", "a", "b", "c"])
+    (2, 1)
+    """
+    has, lacks = ({p for p, value in zip(people, np.asarray(labels), strict=True) if value == side} for side in (1, 0))
+    return len(has), len(lacks)
 
 
 def patient_numbers(patient_ids: Any) -> NDArray[np.intp]:

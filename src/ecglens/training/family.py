@@ -9,7 +9,6 @@ RUN/bundles/final    the average of all, for new patients
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,19 +90,17 @@ def train_family(
     for member in members:
         split_for_training(cohort, seed, member.folds)  # refuses now what the last member could not learn
     run = Run(Path(out))
-    with run.writing(), contextlib.ExitStack() as cleanup:
-        began_before = (run.folder / "run.json").exists()
+    with run.writing():
+        begun_before = run.begun
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "members": [m.name for m in members]}
         run = Run.create(run.folder, "train-family", described, seed, resume, by_content=("data",))
-        if not began_before:
-            cleanup.callback(run.discard)  # data that are refused leave no run behind
-        everybody = prepare(cohort, recipe.preprocessing, cache=cache, progress=progress)
-        for member in members:  # again: what could not be read is gone now
-            split_for_training(everybody.cohort, seed, member.folds)
-        data = _about_data(everybody)
-        run.refuse_other_data(run.read().get("data", {}).get("sha256"), data["sha256"], "signals and labels")
-        run.note(data=data)
-        cleanup.pop_all()
+        with run.discarded_if_refused(begun_before):
+            everybody = prepare(cohort, recipe.preprocessing, cache=cache, progress=progress)
+            for member in members:  # again: what could not be read is gone now
+                split_for_training(everybody.cohort, seed, member.folds)
+            data = _about_data(everybody)
+            run.refuse_other_data(run.read().get("data", {}).get("sha256"), data["sha256"], "signals and labels")
+            run.note(data=data)
         groups: dict[str, list[Bundle]] = {}
         for number, member in enumerate(members):
             where = run.folder / "members" / member.name

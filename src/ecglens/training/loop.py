@@ -18,6 +18,7 @@ from ecglens.runs.progress import Progress
 from ecglens.training.checkpoint import State, load_checkpoint, save_checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
+LEARN_SLOWER = "train it with a lower learning rate (`Recipe.lr`)"  # what is to be done where a training diverges
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _refuse_divergence(value: float, epoch: int, folder: Path, what: str = "trai
     if not math.isfinite(value):
         raise InputError(
             folder, f"{what} epoch {epoch}", value, "finite",
-            "train it with a lower learning rate (`Recipe.lr`); "
+            f"{LEARN_SLOWER}; "
             + (f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "no epoch was finished"),
             kind="diverged",
         )  # fmt: skip

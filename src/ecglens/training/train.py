@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ from ecglens.training.augmentation import apply, draw
 from ecglens.training.card import model_card
 from ecglens.training.checkpoint import State
 from ecglens.training.classes import learnable, refuse_unlearnable
-from ecglens.training.loop import Lesson, learn
+from ecglens.training.loop import LEARN_SLOWER, Lesson, learn
 from ecglens.training.loss import class_weights, multilabel_loss
 from ecglens.training.precision import at_precision
 from ecglens.training.recipes import Recipe
@@ -88,27 +87,25 @@ def train(
     run had other arguments or other data.
     """
     run = Run(Path(out))
-    with run.writing(), contextlib.ExitStack() as cleanup:
+    with run.writing():
         described = dict(arguments or {}) | {"recipe": recipe.as_config(), "seed": seed}
         if folds is not FOLDS:
             described["folds"] = {name: list(chosen) for name, chosen in folds.items()}
-        began_before = (run.folder / "run.json").exists()
+        begun_before = run.begun
         run = Run.create(run.folder, "train", described, seed, resume, by_content=("data",))
-        if not began_before:
-            cleanup.callback(run.discard)  # data that are refused leave no run behind
-        if drop_empty_classes or min_patients:
-            cohort = learnable(cohort, [_split(cohort, seed, folds)], min_patients)
-        parts = split_for_training(cohort, seed, folds)
-        read = {
-            name: prepare(part, recipe.preprocessing, cache=cache, progress=progress)
-            if prepared is None
-            else prepared.part(part)
-            for name, part in parts.items()
-        }
-        for name, part in read.items():
-            refuse_unlearnable(name, part.cohort)  # again: what could not be read is gone now
-        _note_data(run, cohort, read)
-        cleanup.pop_all()
+        with run.discarded_if_refused(begun_before):
+            if drop_empty_classes or min_patients:
+                cohort = learnable(cohort, [_split(cohort, seed, folds)], min_patients)
+            parts = split_for_training(cohort, seed, folds)
+            read = {
+                name: prepare(part, recipe.preprocessing, cache=cache, progress=progress)
+                if prepared is None
+                else prepared.part(part)
+                for name, part in parts.items()
+            }
+            for name, part in read.items():
+                refuse_unlearnable(name, part.cohort)  # again: what could not be read is gone now
+            _note_data(run, cohort, read)
         with run.journal() as journal:
             try:
                 network, state = fit(recipe, read["train"], read["valid"], run.folder, journal, seed, progress)
@@ -119,7 +116,7 @@ def train(
                 network, state = fit(until, read["train"], read["valid"], run.folder, journal, seed, silent)
                 kept = run.bundle_folder(LAST_GOOD)
                 _bundle(cohort, recipe, network, state, read, seed, arguments or {}).save(kept)
-                fix = f"{error.fix.partition(';')[0]}; the best epoch before, {state.best_epoch}, is kept as {kept}"
+                fix = f"{LEARN_SLOWER}; the best epoch before, {state.best_epoch}, is kept as {kept}"
                 raise InputError(error.where, error.field, error.found, error.allowed, fix, kind="diverged") from None
         bundle = _bundle(cohort, recipe, network, state, read, seed, arguments or {})
         valid = score_prepared(bundle, read["valid"], n_resamples=2000, seed=seed)

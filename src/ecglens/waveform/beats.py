@@ -32,6 +32,7 @@ from scipy.signal import resample_poly
 from ecglens.ecg import ECG
 from ecglens.fiducials import MARKS, WAVES, Fiducials
 from ecglens.preprocessing.scale import bridge_gaps
+from ecglens.runs.draws import evenly
 
 Floats = NDArray[np.float64]
 
@@ -159,7 +160,7 @@ def _spread(why_not: np.ndarray) -> None:
     """Of too many beats leave some evenly spread ones."""
     there = np.flatnonzero(why_not == "")
     if there.size > MOST_BEATS:
-        keep = there[np.linspace(0, there.size - 1, MOST_BEATS).round().astype(int)]
+        keep = there[evenly(there.size, MOST_BEATS)]
         why_not[np.setdiff1d(there, keep)] = f"not looked at: {MOST_BEATS} of more beats, spread evenly, are enough"
 
 
