@@ -108,6 +108,7 @@ def test_what_gives_no_window_is_left_out_with_its_reason():
     made = cut_windows([people_cohort(1, 1), short, with_records(flat, lambda e: replace(e, signal=0 * e.signal))])
     assert made.n_people == 1
     assert [entry.kind for entry in made.excluded] == ["too_short"] * 4
+    assert "found no 8 s without a blank" in made.excluded[0].reason
     unknown = people_cohort(2, 1)
     unknown = replace(unknown, metadata=unknown.metadata.assign(patient_id=[None, "1"]))
     assert [entry.kind for entry in cut_windows([unknown]).excluded] == ["unknown_patient"]
@@ -115,24 +116,20 @@ def test_what_gives_no_window_is_left_out_with_its_reason():
         cut_windows([short])
 
 
-def test_a_record_that_is_long_enough_is_not_told_to_be_longer():
-    whole = people_cohort(2, 1)
-    peak = 50 + int(cut_windows([whole.take([0])]).table["start"].iloc[0] * 250)  # the first R peak
-
-    def from_the_peak(
-        ecg: ECG,
-    ) -> ECG:  # 0.1 s before it: its window would begin earlier, the next end later
-        return replace(ecg, signal=ecg.signal[:, peak - 25 : peak + 2015])
-
-    early = whole.take([0])
-    made = cut_windows([with_records(early, from_the_peak), people_cohort(1, 1, name="other", first=5)])
-    (entry,) = made.excluded
-    assert entry.kind == "too_short"
-    assert "8.16 s without a blank, but no R peak with 0.2 s before it and 7.8 s from it on" in entry.reason
-    assert "record longer" not in entry.reason
-    short = cut_windows([people_cohort(1, 1, 7.0, "short"), people_cohort(1, 1)]).excluded[0].reason
-    assert "found no 8 s without a blank" in short
-    assert "record longer" in short
+@pytest.mark.parametrize(
+    ("before", "length", "start"),
+    [
+        (25, 2040, 0.0),
+        (100, 2010, 0.04),
+    ],  # samples before the first R peak, of the record; where its window begins, in s
+)
+def test_nobody_is_left_out_for_where_their_beats_lie(before: int, length: int, start: float):
+    whole = people_cohort(2, 1).take([0])
+    peak = 50 + int(cut_windows([whole]).table["start"].iloc[1] * 250)  # an R peak
+    cut = with_records(whole, lambda e: replace(e, signal=e.signal[:, peak - before : peak - before + length]))
+    made = cut_windows([cut])
+    assert made.table["start"].tolist() == [start]
+    assert not made.excluded
 
 
 def test_the_lead_of_each_database():

@@ -135,9 +135,9 @@ def cut_windows(
                  ECG-ID is among the data sets, else II; elsewhere the first of I, II and whatever lead there is
 
     Nothing is filtered across a blank (missing samples, or one value for a second), no two windows overlap, and each
-    begins 0.2 s before an R peak (Pan and Tompkins). A record without 2,000 samples, a person's id or a beat, or one
-    of so many of a person that it has no share, is left out, counted and listed. Raises UsageError for a data set
-    given twice, InputError where nothing is left.
+    begins 0.2 s before an R peak (Pan and Tompkins), or as near to that as a short record has room. A record without
+    2,000 samples, a person's id or a beat, or one of so many of a person that it has no share, is left out, counted and
+    listed. Raises UsageError for a data set given twice, InputError where nothing is left.
     """
     if preparation not in PREPARATIONS:
         raise UsageError("identify", "preparation", preparation, ", ".join(PREPARATIONS))
@@ -263,34 +263,25 @@ def _windows_of(
     """Yield the rows and windows of one record; raise the reason where there is none."""
     whole = cohort[index]
     lead = _lead_of(whole, accepted)
-    ecg, found, last_fault, longest = whole.select([lead]), [], None, 0.0
+    ecg, found, last_fault = whole.select([lead]), [], None
     for first, last in clean_stretches(ecg.signal[0], ecg.fs):
         if (last - first) / ecg.fs < LENGTH / FS:
             continue
-        longest = max(longest, (last - first) / ecg.fs)
         try:
             stretch = replace(ecg, signal=ecg.signal[:, first:last], start=ecg.start + first / ecg.fs)
             found += _aligned(stretch, how.preprocessing(lead))
         except (InputError, ContractError) as error:
             last_fault = error
     if not found:
-        raise last_fault or _no_window(whole.record_id, longest)
+        raise last_fault or _too_short(whole.record_id)
     about = _about(cohort, index, lead, whole)
     for place in np.unique(np.linspace(0, len(found) - 1, min(wanted, len(found))).round().astype(int)):
         start, signal = found[place]
         yield about | {"start": start, "stop": start + LENGTH / FS}, signal
 
 
-def _no_window(record_id: str, longest: float) -> ContractError:
-    """Return why a record gives no window; its longest stretch without a blank that could hold one is `longest` s."""
+def _too_short(record_id: str) -> ContractError:
     seconds = LENGTH / FS
-    if longest:  # long enough, but where its beats lie no window has room
-        behind = f"no R peak with {_BEFORE_R:g} s before it and {seconds - _BEFORE_R:g} s from it on"
-        return ContractError(
-            record_id, "R peaks", f"{longest:g} s without a blank, but {behind}",
-            f"{LENGTH:,} samples at {FS:g} Hz from {_BEFORE_R:g} s before an R peak on",
-            "take a stretch of the recording that begins earlier, or ends later", kind="too_short",
-        )  # fmt: skip
     return ContractError(
         record_id, "duration", f"no {seconds:g} s without a blank", f"{LENGTH:,} samples at {FS:g} Hz",
         "record longer", kind="too_short",
@@ -313,18 +304,26 @@ def _lead_of(ecg: ECG, accepted: Sequence[str]) -> str:
 
 
 def _aligned(ecg: ECG, preprocessing: Preprocessing) -> list[tuple[float, np.ndarray]]:
-    """Return (start in s, window [lead, time]) of windows that begin before an R peak and do not overlap."""
+    """Return (start in s, window [lead, time]) of windows that begin before an R peak and do not overlap.
+
+    A stretch where none fits (of 10 s, with R peaks 0.1 s and 2.3 s after its beginning) gives the one whose first peak
+    is as near to that as there is room: nobody is left out for where their beats happen to lie.
+    """
     admitted = preprocessing.admission.admit(ecg)
     signal = np.asarray(preprocessing.transform([admitted]).signal)[0]
     peaks = detect_r_peaks(replace(ecg, signal=signal, fs=FS, start=0.0), "pan_tompkins")
     if not len(peaks):
         raise SignalError(ecg.record_id, "R peaks", "none", "at least one", peaks.reason, kind="no_beats")
-    found, free = list[tuple[float, np.ndarray]](), 0
-    for peak in peaks.samples - round(_BEFORE_R * FS):
-        if peak >= free and peak + LENGTH <= signal.shape[1]:
-            found.append((ecg.start + float(peak) / FS, signal[:, peak : peak + LENGTH]))
-            free = int(peak) + LENGTH
-    return found
+    last = signal.shape[1] - LENGTH
+    if last < 0:
+        return []
+    starts, free = list[int](), 0
+    for start in peaks.samples - round(_BEFORE_R * FS):
+        if free <= start <= last:
+            starts.append(int(start))
+            free = int(start) + LENGTH
+    starts = starts or [int(np.clip(peaks.samples[0] - round(_BEFORE_R * FS), 0, last))]
+    return [(ecg.start + start / FS, signal[:, start : start + LENGTH]) for start in starts]
 
 
 def _about(cohort: Cohort, index: int, lead: str, ecg: ECG) -> dict[str, Any]:
