@@ -15,6 +15,7 @@ from ecglens.privacy.scoring import Heard
 from ecglens.privacy.windows import cut_windows
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import identification_report
+from ecglens.statistics.figures import interval
 from ecglens.statistics.verification import equal_error_rate
 
 from .conftest import people_cohort
@@ -148,7 +149,7 @@ def test_what_is_not_there_has_its_reason():
     def told(task: str, several: bool, compares: bool) -> dict[str, str]:
         return why_not({"within_database": {"cnn": {}} if several else None}, task, several=several, compares=compares)
 
-    assert "one training per database" in told("person", True, True)["leave_one_database_out"]
+    assert "fewer than 3 people with two recordings" in told("person", True, True)["leave_one_database_out"]
     assert "no name" in told("person", True, False)["leave_one_database_out"]
     assert told("person", False, True)["leave_one_database_out"] == "there is one database"
     assert told("sex", False, False)["label_from_database"] == "there is one database"
@@ -173,10 +174,18 @@ def test_a_run_of_two_databases_tells_each_and_says_what_it_did_not_measure(tmp_
         assert owners["eer"]["value"] == pytest.approx(0.5, abs=0.15)
     else:
         assert within["toy"]["n_people"] == 6
-    assert told["leave_one_database_out"] is None
-    assert set(told["why_not"]) == {"label_from_database", "leave_one_database_out", "shuffled_labels"}
+    why = {"label_from_database", "leave_one_database_out", "shuffled_labels"}
+    assert set(told["why_not"]) == why - ({"leave_one_database_out"} if compares else set())
     page = render(identification_report(run))
-    for words in (*told["why_not"].values(), "Owners dealt out anew", "as by chance"):
+    shown = ("Owners dealt out anew", "as by chance")
+    if compares:
+        elsewhere = told["leave_one_database_out"]["toy"]
+        assert (elsewhere["eer"]["n_people"], elsewhere["eer_all"]["n_people"]) == (6, 6)
+        for key, words in (("eer", "learnt elsewhere"), ("eer_all", "learnt on other people of all databases")):
+            shown += (f"people of toy told apart, {words}", interval(elsewhere[key]))
+    else:
+        assert told["leave_one_database_out"] is None
+    for words in (*told["why_not"].values(), *shown):
         assert words in page, words
     assert ("pairs of one person" in page) == compares
     alone = identify(both[:1], tmp_path / "one", **how).data["controls"]

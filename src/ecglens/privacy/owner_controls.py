@@ -16,6 +16,7 @@ from ecglens.privacy.compared import Compared, all_trials
 from ecglens.privacy.controls import as_json
 from ecglens.privacy.figures import rank_over_folds, rows_of
 from ecglens.privacy.scoring import Heard
+from ecglens.privacy.transfer import FEWEST
 from ecglens.privacy.windows import Windowed
 from ecglens.runs.draws import derived_seed
 from ecglens.statistics.bootstrap import interval
@@ -90,9 +91,8 @@ def why_not(told: Mapping[str, Any], task: str, *, several: bool, compares: bool
     compares  recordings are compared, of people never trained on; else people are named by who was trained on them
     """
     person = task == "person"
-    trained = (
-        "not measured: the people asked about were never trained on, others of their database were; it would need one "
-        "training per database"
+    elsewhere = (
+        f"fewer than {FEWEST} people with two recordings, in a database or outside it"
         if compares
         else "whoever is left out of the training has no name to be given"
     )
@@ -100,7 +100,7 @@ def why_not(told: Mapping[str, Any], task: str, *, several: bool, compares: bool
         "database_prediction": _ONE,
         "within_database": _ONE,
         "label_from_database": _NO_LABEL if person else _ONE,
-        "leave_one_database_out": (trained if several else _ONE) if person else _ONE,
+        "leave_one_database_out": (elsewhere if several else _ONE) if person else _ONE,
         "shuffled_labels": f"{_NO_LABEL}; owners are dealt out anew instead (shuffled_owners)",
         "shuffled_owners": "labels are shuffled among people instead (shuffled_labels)",
     }

@@ -44,11 +44,12 @@ def controls_section(data: Mapping[str, Any]) -> Section:
         figure = told[key]
         rows.append((words, interval(figure) if figure else why.get(key, "does not apply"),
                      number(figure["chance"]) if figure else ""))  # fmt: skip
-    for name, figure in (told["leave_one_database_out"] or {}).items():
-        rows.append((f"label on {name}, learnt elsewhere", interval(figure) if figure else "one class",
-                     number(figure["chance"]) if figure else ""))  # fmt: skip
+    rows += _elsewhere(told["leave_one_database_out"] or {}, data["task"])
     rows += [(_LONG[key], reason, "") for key, reason in why.items() if key in _LONG]
-    caption = "Balanced accuracy of a plain model (spectrum of a window, logistic regression), people left out."
+    caption = (
+        "Balanced accuracy of a plain model (spectrum of a window, logistic regression), people left out; of people "
+        "told apart the equal error rate of one that sees how far apart two recordings are in each band."
+    )
     plain = Table(("control", "value and 95 % interval", "chance"), tuple(rows), caption)
     tables = [plain] if why or any(told[key] for key in _NAMES) else []
     if told.get("within_database"):
@@ -63,6 +64,19 @@ def controls_section(data: Mapping[str, Any]) -> Section:
                     "paper reports under its own split, so a low risk would prove nothing.")  # fmt: skip
     lead = "What a figure could owe to something else than the heart."
     return Section("Controls", lead, (), tuple(tables), tuple(each for each in text if each))
+
+
+def _elsewhere(told: Mapping[str, Mapping[str, Any] | None], task: str) -> list[tuple[str, str, str]]:
+    """Return the rows of each database, by what was learnt on the others."""
+    rows = []
+    for name, each in told.items():
+        if task != "person":
+            rows.append((f"label on {name}, learnt elsewhere", each))
+            continue
+        ways = {"eer": "learnt elsewhere", "eer_all": "learnt on other people of all databases"}
+        rows += [(f"people of {name} told apart, {words}", each and each[key]) for key, words in ways.items()]
+    nothing = "one class" if task != "person" else "too few people with two recordings"
+    return [(words, interval(one) if one else nothing, number(one["chance"]) if one else "") for words, one in rows]
 
 
 def dealt_words(told: Mapping[str, Mapping[str, Any]]) -> str:
