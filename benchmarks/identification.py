@@ -10,6 +10,7 @@
     python benchmarks/identification.py sex     --data PTBXL
     python benchmarks/identification.py age     --data PTBXL
     python benchmarks/identification.py open    --data ECGIDDB  (a quarter of those looked for are in no gallery)
+    python benchmarks/identification.py databases --data ECGIDDB --data PTBXL  (controls of several databases)
     python benchmarks/identification.py sex-on-mitdb --data MITDB  (paper, closed, sex, age on ecgid, mitdb or ludb)
     ... --explain (where TransECG looks), --causal (attackers trained without each part of the beat: 11 times as long)
 
@@ -43,6 +44,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "repeat-dates": {"protocol": "cross-session", "n_folds": 2, "models": "cnn"},
     "sex": {"task": "sex", "models": "cnn"},
     "age": {"task": "age", "models": "cnn"},
+    "databases": {"protocol": "verification", "n_folds": 3, "models": "unveiled-lr,unveiled-forest"},
     "open": {"protocol": "open-set", "n_folds": 3, "models": "cnn-beats-5"},
 }
 FOLDS = {"age-on-mitdb": 3, "age-on-ludb": 4}  # as many as the smallest age group has people
@@ -52,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     elsewhere = [f"{run}-on-{data}" for run in ("paper", "closed", "sex", "age") for data in ("ecgid", "mitdb", "ludb")]
     parser.add_argument("run", choices=[*RUNS, *elsewhere])
-    parser.add_argument("--data", required=True, help="folder of the data set")
+    parser.add_argument("--data", required=True, action="append", help="folder of a data set")
     parser.add_argument("--models", help="attackers, joined by comma; default: as in RUNS")
     parser.add_argument("--lead", default="auto")
     parser.add_argument("--preparation", default="paper")
@@ -71,9 +73,9 @@ def main() -> None:
     parts += [asked.precision] if asked.precision != "float32" else []
     parts += [f"repeats{asked.repeats}"] if asked.repeats > 1 else []
     name = "-".join([asked.run, *models, asked.preparation, str(asked.seed), *parts])
-    cohort = load_cohort(asked.data, keep_unlabelled=True)
+    cohorts = [load_cohort(folder, keep_unlabelled=True) for folder in asked.data]
     found = identify(
-        [cohort], asked.out / name, models=models, lead=asked.lead, preparation=asked.preparation, seed=asked.seed,
+        cohorts, asked.out / name, models=models, lead=asked.lead, preparation=asked.preparation, seed=asked.seed,
         resume=(asked.out / name / "run.json").exists(), progress=ProgressLine(every=30.0),
         explain=asked.explain, causal=asked.causal, precision=asked.precision,
         repeats=asked.repeats, **how,

@@ -86,6 +86,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "reid-strangers": ("docs/methods/identification.md", identification.strangers),
     "reid-open": ("docs/methods/identification.md", identification.open_set),
     "reid-seeds": ("docs/methods/identification.md", identification.other_seeds),
+    "reid-databases": ("docs/methods/identification.md", identification.by_database),
     "reid-needed": ("docs/methods/identification.md", identification.needed),
     "fuzz": ("docs/reference/formats.md", data.fuzz),
     "exactness": ("docs/reference/data-sets.md", data.exactness),

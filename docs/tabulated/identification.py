@@ -16,7 +16,7 @@ NOT_RUN = "Not measured yet: `python benchmarks/identification.py`."
 DATA = {"ecgid": "ECG-ID", "dates": "ECG-ID, other dates", "repeats": "PTB-XL, repeats",
         "repeat-dates": "PTB-XL, other dates", "paper": "mitdb",
         "closed": "mitdb", "sex": "PTB-XL", "age": "PTB-XL",
-        "open": "ECG-ID, open set"}  # fmt: skip
+        "open": "ECG-ID, open set", "databases": "ECG-ID and PTB-XL"}  # fmt: skip
 DATA |= {
     f"{run}-on-{short}": name
     for run in ("paper", "closed", "sex", "age")
@@ -104,6 +104,26 @@ def other_seeds(root: Path = ROOT) -> str:
                     values = ", ".join(f"{value:.3f}" for value in each["values"])
                     rows.append((_data(run), model, metric.replace("_", " "), values, f"{each['mean']:.3f}"))
     return grid(("data", "attacker", "figure", "each training", "mean"), rows) if rows else NOT_RUN
+
+
+def by_database(root: Path = ROOT) -> str:
+    """Return what people of several databases are told apart with, together, each alone, and learnt on the others."""
+    rows = []
+    for told in _told(root).values():
+        elsewhere = told["controls"]["leave_one_database_out"] or {}
+        for model, alone in (told["controls"].get("within_database") or {}).items():
+            for database, figures in alone.items():
+                if figures.get("eer"):
+                    carried = elsewhere.get(database) or {}
+                    rows.append((
+                        model, interval(told["models"][model]["eer"]), database, interval(figures["eer"]),
+                        f"{figures['eer']['n_people']:,}", interval(figures["rank1"]),
+                        f"{figures['rank1']['chance']:.3f}",
+                        *(interval(carried[key]) if carried else "n/a" for key in ("eer", "eer_all")),
+                    ))  # fmt: skip
+    header = ("attacker", "EER, all together", "database", "EER on it alone", "people", "rank-1", "chance",
+              "plain model learnt elsewhere", "learnt on all")  # fmt: skip
+    return grid(header, rows) if rows else NOT_RUN
 
 
 def looked_at(root: Path = ROOT) -> str:

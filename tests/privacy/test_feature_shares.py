@@ -24,26 +24,62 @@ def test_the_feature_that_was_planted_has_the_largest_share(model: str):
     features = 5 * random.normal(size=(300, len(FEATURES))) + 3
     classes = (features[:, 7] > 3).astype(np.int64)
     fitted = fit_readable(model, (features, classes), (features[:50], classes[:50]))
-    told = feature_shares(model, fitted, features[:100], features)
-    assert told.mean.argmax() == 7
-    assert told.mean[7] > 0.4 * told.mean.sum()
+    people = np.arange(100) // 4
+    told = feature_shares(model, fitted, features[:100], features, people)
+    mean = told.each.mean(axis=0)
+    assert mean.argmax() == 7
+    assert mean[7] > 0.4 * mean.sum()
     assert told.gap < EXACT
-    assert told.n == 100
+    assert (told.people == people[:, None]).all()
     if model == "unveiled-lr":  # weight x (value - mean), in deviations
         own = (features[:100] - features.mean(axis=0)) / features.std(axis=0) * fitted.estimator.coef_
-        np.testing.assert_allclose(told.mean, np.abs(own).mean(axis=0))
-    assert feature_shares("unveiled-forest", fitted, features[:100], features) is None
+        np.testing.assert_allclose(told.each, np.abs(own))
+    assert feature_shares("unveiled-forest", fitted, features[:100], features, people) is None
+
+
+def planted(which: int, n: int, gap: float) -> FeatureShares:
+    """Items to which one feature adds 2, of one person each, named by the feature."""
+    each = np.zeros((n, len(FEATURES)))
+    each[:, which] = 2.0
+    return FeatureShares(each, np.array([[f"{which}:{i}"] * 2 for i in range(n)]), gap)
 
 
 def test_folds_count_by_their_items_and_shares_are_of_the_whole():
-    one, other = np.zeros(len(FEATURES)), np.zeros(len(FEATURES))
-    one[0], other[1] = 2.0, 2.0
-    told = summed_up({"unveiled-lr": [FeatureShares(one, 30, 1e-12), FeatureShares(other, 10, 1e-3)], "cnn": []})
+    told = summed_up({"unveiled-lr": [planted(0, 30, 1e-12), planted(1, 10, 1e-3)], "cnn": []})
     assert list(told) == ["unveiled-lr"]
     share = told["unveiled-lr"]["share"]
-    assert (share[FEATURES[0]], share[FEATURES[1]], sum(share.values())) == (0.75, 0.25, 1.0)
-    assert (told["unveiled-lr"]["n"], told["unveiled-lr"]["gap"], told["unveiled-lr"]["exact"]) == (40, 1e-3, False)
+    values = [each["value"] for each in share.values()]
+    assert (share[FEATURES[0]]["value"], share[FEATURES[1]]["value"], sum(values)) == (0.75, 0.25, 1.0)
+    counts = [told["unveiled-lr"][key] for key in ("n", "n_people", "gap", "exact")]
+    assert counts == [40, 40, 1e-3, False]
     assert summed_up({"cnn": []}) is None
+
+
+def test_the_interval_of_a_share_is_over_people():
+    # Three quarters of 40 people go by the first feature: binomial, whatever the number of items of each person.
+    once = summed_up({"unveiled-lr": [planted(0, 30, 0.0), planted(1, 10, 0.0)]})["unveiled-lr"]
+    spread = 1.96 * np.sqrt(0.75 * 0.25 / 40)
+    for model in (once, _repeated_items(7)):
+        assert model["share"][FEATURES[0]]["low"] == pytest.approx(0.75 - spread, abs=0.03)
+        assert model["share"][FEATURES[0]]["high"] == pytest.approx(0.75 + spread, abs=0.03)
+    same = summed_up({"unveiled-lr": [FeatureShares(np.ones((4, len(FEATURES))), np.full((4, 2), "one"), 0.0)]})
+    assert np.isnan(same["unveiled-lr"]["share"][FEATURES[0]]["low"])  # one person
+
+
+def _repeated_items(times: int) -> dict:
+    parts = [planted(0, 30, 0.0), planted(1, 10, 0.0)]
+    parts = [FeatureShares(np.repeat(p.each, times, axis=0), np.repeat(p.people, times, axis=0), 0.0) for p in parts]
+    return summed_up({"unveiled-lr": parts})["unveiled-lr"]
+
+
+def test_an_item_of_two_people_counts_as_often_as_both_were_drawn():
+    each = np.zeros((3, len(FEATURES)))
+    each[[0, 1, 2], [0, 1, 2]] = 1.0
+    people = np.array([["a", "a"], ["a", "b"], ["b", "b"]])
+    told = summed_up({"unveiled-lr": [FeatureShares(each, people, 0.0)]}, n_resamples=4000)["unveiled-lr"]["share"]
+    # Drawn are (2, 0), (1, 1), (0, 2): of the pair's feature 0, a third, 0.
+    assert (told[FEATURES[1]]["low"], told[FEATURES[1]]["high"]) == (0.0, pytest.approx(1 / 3))
+    assert (told[FEATURES[0]]["low"], told[FEATURES[0]]["high"]) == (0.0, 1.0)
 
 
 def test_as_many_comparisons_of_one_person_are_asked_as_of_two():
@@ -64,13 +100,16 @@ def test_a_run_tells_them_in_its_json_table_and_page(tmp_path: Path, protocol: s
     table = found.run.read_table("shares")
     for model, each in told.items():
         assert set(each["share"]) == set(FEATURES)
-        assert sum(each["share"].values()) == pytest.approx(1)
+        values = {name: share["value"] for name, share in each["share"].items()}
+        assert sum(values.values()) == pytest.approx(1)
         assert each["exact"]
         assert each["gap"] < 1e-9
         assert 0 < each["n"] <= 300
+        assert each["n_people"] == 9
+        assert all(share["low"] <= share["value"] <= share["high"] for share in each["share"].values())
         own = table[table["model"] == model]
         assert own["share"].is_monotonic_decreasing
-        assert own.set_index("feature")["share"].to_dict() == pytest.approx(each["share"])
+        assert own.set_index("feature")["share"].to_dict() == pytest.approx(values)
     section = next(s for s in identification_report(found.run).sections if s.title == "What readable attackers go by")
     for model, shown in zip(models[:2], section.tables, strict=True):
         assert len(shown.rows) == 10

@@ -116,6 +116,21 @@ def test_the_lowest_miss_rate_that_keeps_to_a_false_match_rate():
             fnmr_at(trials, wrong)
 
 
+@pytest.mark.parametrize("digits", [0, 1, 6])
+def test_rows_of_one_kind_of_score_taken_as_one_step_change_no_figure(digits: int):
+    for seed in range(60):
+        trials = some_trials(seed, n=60, people=6)
+        trials = Trials(trials.scores.round(digits), trials.first, trials.second)
+        _, fmr, fnmr = error_rates(trials)  # at every score
+        after = int(np.argmax(fmr >= fnmr))
+        gap = (fmr - fnmr)[[after - 1, after]]
+        share = -gap[0] / (gap[1] - gap[0])
+        assert equal_error_rate(trials) == pytest.approx(
+            fmr[after - 1] + share * (fmr[after] - fmr[after - 1]), abs=1e-12
+        )
+        assert fnmr_at(trials, 0.2) == pytest.approx(fnmr[fmr <= 0.2].min(), abs=1e-12)
+
+
 def test_a_pair_counts_as_often_as_its_people_were_drawn():
     trials = Trials([0.1, 0.2, 0.3], [0, 0, 1], [0, 1, 1])
     assert pair_weights(trials, np.array([[2, 3], [0, 1]])).tolist() == [[2, 6, 3], [0, 0, 1]]

@@ -183,7 +183,7 @@ def identify(
             "within_database": within if any(within.values()) else None, "shuffled_owners": shuffled or None,
         }  # fmt: skip
         data = _data(windowed, splits, task, protocol, figures, labels, counted, seed, n_resamples)
-        features_told = summed_up(shares)
+        features_told = summed_up(shares, n_resamples=n_resamples, seed=seed)
         data = clean(
             data | {"explanations": explaining.as_dict(), "feature_shares": features_told, "repeats": repeated or None}
         )

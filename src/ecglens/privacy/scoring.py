@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 # (numbers of units, of others) -> how alike the first are, the second, ... [pair]
 Alike = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
 # The same pairs -> what each feature adds to how alike they are.
-Shared = Callable[[NDArray[np.int64], NDArray[np.int64]], FeatureShares | None]
+Shared = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray], FeatureShares | None]
 # (trained network, positions of the windows it was asked about, whether it embeds): a look before it is forgotten.
 Look = Callable[[nn.Module, NDArray[np.int64], bool], None]
 
@@ -171,6 +171,7 @@ def tell_apart(
             asked = [each for each, role in zip(at, owners["role"], strict=True) if role < 2]
             look(network, np.concatenate(asked).astype(np.int64), True)
     people = pd.factorize(owners["person"])[0].astype(np.int64)
+    names = owners["person"].to_numpy().astype(str)
     enrolled, probes, beside = (np.flatnonzero(owners["role"] == role) for role in range(3))
     between = _block(alike, probes, enrolled)
     across = split.protocol == "cross-session"
@@ -185,7 +186,7 @@ def tell_apart(
     everybody = compared.ranks((_block(alike, probes, beside), people[beside])) if len(beside) else None
     trials = compared.trials()
     few = of_either_kind(trials)
-    shares = shared(one[few], other[few]) if shared else None
+    shares = shared(one[few], other[few], np.stack([names[one[few]], names[other[few]]], axis=1)) if shared else None
     return Heard(trials, compared.ranks(), everybody, found, compared, cost=about, shares=shares)
 
 
@@ -211,7 +212,9 @@ def name(
         )
         asked = material.features[probe]
         scores, about = fitted.probabilities(asked, len(classes)), _readable_cost(fitted)
-        shares = feature_shares(model, fitted, asked[evenly(len(asked), AT_MOST)], material.features[train])
+        told = evenly(len(asked), AT_MOST)
+        owners = material.table["person"].to_numpy().astype(str)[probe]
+        shares = feature_shares(model, fitted, asked[told], material.features[train], owners[told])
     else:
         attacker = ATTACKERS[model].at(precision)
         learnt, held_back = (material.pupil(attacker, np.array(part), numbers[part]) for part in (train, valid))
@@ -289,8 +292,8 @@ def _compared(
     units_asked = _summary(material.features, at) / spread
     alike = _in_parts(lambda one, other: fitted.probabilities(unveiled.pair_features(units_asked, one, other), 2)[:, 1])
 
-    def shared(one: NDArray[np.int64], other: NDArray[np.int64]) -> FeatureShares | None:
-        return feature_shares(model, fitted, unveiled.pair_features(units_asked, one, other), learnt[0][0])
+    def shared(one: NDArray[np.int64], other: NDArray[np.int64], whose: NDArray) -> FeatureShares | None:
+        return feature_shares(model, fitted, unveiled.pair_features(units_asked, one, other), learnt[0][0], whose)
 
     return alike, _readable_cost(fitted), shared
 

@@ -19,6 +19,7 @@ from ecglens.plotting.identification import plot_det, plot_gallery
 from ecglens.plotting.style import figure_bytes
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS
+from ecglens.privacy.feature_shares import largest_first
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.beat_parts import beat_sections
 from ecglens.reporting.identification_controls import controls_section
@@ -225,16 +226,16 @@ def _gone_by(data: Mapping[str, Any]) -> Section | None:
         return None
     tables = []
     for model, each in told.items():
-        largest = sorted(each["share"].items(), key=lambda item: -item[1])[:_LARGEST]
-        rows = tuple((name, f"{100 * share:.1f} %") for name, share in largest)
+        rows = tuple((name, interval(share)) for name, share in largest_first(each["share"])[:_LARGEST])
         kept = "below 1e-9" if each["exact"] else f"{each['gap']:.1e}, NOT exact"
         caption = (
-            f"{model}: the {len(rows)} features with the largest shares, by {each['n']:,} answers of all folds. "
+            f"{model}: the {len(rows)} features with the largest shares, by {each['n']:,} answers about "
+            f"{each['n_people']:,} people of all folds, with 95 % intervals over these. "
             f"Largest gap between an answer and what its shares sum to: {kept}."
         )
-        tables.append(Table(("feature", "share"), rows, caption))
+        tables.append(Table(("feature", "share and 95 % interval"), rows, caption))
     model, each = next(iter(told.items()))
-    first, share = max(each["share"].items(), key=lambda item: item[1])
+    first, share = largest_first(each["share"])[0]
     how = (
         "Exact Shapley values: of the log-odds of a logistic regression against the training mean, of the "
         "probabilities of a tree. A share is the mean absolute value of a feature over answers and outputs, divided by "
@@ -242,7 +243,7 @@ def _gone_by(data: Mapping[str, Any]) -> Section | None:
         "far apart two are in it, and as many comparisons of one person were asked as of two. The forest is left out: "
         "it would take minutes a window."
     )
-    conclusion = f"{model} goes most by {first}: {100 * share:.1f} % of all that features add."
+    conclusion = f"{model} goes most by {first}: {interval(share)} of all that features add."
     return Section("What readable attackers go by", conclusion, (), tuple(tables), (), how)
 
 

@@ -97,7 +97,7 @@ def joined(parts: Sequence[Trials]) -> Trials:
 
 def error_rates(trials: Trials) -> ErrorRates:
     """Return FMR and FNMR at every score that occurs."""
-    curve = _Curve(trials)
+    curve = _Curve(trials, every_score=True)
     fmr, fnmr = curve.rates(np.ones((1, len(trials.scores))))
     return ErrorRates(np.concatenate([[np.inf], curve.steps]), fmr[0], fnmr[0])
 
@@ -131,12 +131,12 @@ def verification(
     A resample without genuine trials is left out. The intervals of rates that the number of impostor trials cannot
     tell are NaN, as are their values.
     """
-    curve, n_people = _Curve(trials), int(max(trials.first.max(), trials.second.max())) + 1
-    drawn = people_drawn(n_people, n_resamples, seed)
-    alike = person_weights(trials)
+    curve = _Curve(trials)
+    drawn = people_drawn(int(max(trials.first.max(), trials.second.max())) + 1, n_resamples, seed)
+    alike = person_weights(curve.trials)
     resampled: dict[str, list[Floats]] = {name: [] for name in ("eer", EACH_PERSON, *map(_fnmr_name, fmrs))}
     for block in np.array_split(drawn, max(1, len(drawn) * len(trials.scores) // 2_000_000)):
-        weights = pair_weights(trials, block)
+        weights = pair_weights(curve.trials, block)
         rates = curve.rates(weights)
         resampled["eer"].append(_crossing(*rates))
         resampled[EACH_PERSON].append(_crossing(*curve.rates(weights * alike)))
@@ -166,34 +166,61 @@ def pair_weights(trials: Trials, drawn: np.ndarray) -> Floats:
 
     Within a person as often as the person was drawn, between two people as often as there are pairs of draws.
     """
-    first = drawn[:, trials.first].astype(np.float64)
-    return np.where(trials.genuine, first, first * drawn[:, trials.second])
+    times = drawn.astype(np.float64)
+    weights = np.take(times, trials.first, axis=1)
+    own = np.flatnonzero(trials.genuine)
+    within = weights[:, own]
+    weights *= np.take(times, trials.second, axis=1)
+    weights[:, own] = within
+    return weights
 
 
 # -------------------------------------------------------------------------------------------------------------- inside
 
 
 class _Curve:
-    """Trials sorted once; every resample is then two running sums."""
+    """Trials sorted once, most alike first, and the thresholds where a figure can lie.
 
-    def __init__(self, trials: Trials) -> None:
-        self.order = np.argsort(-trials.scores, stable=True)
-        ordered = trials.scores[self.order]
-        self.ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # last of each run of equal scores
-        self.steps = ordered[self.ends]
-        self.genuine = trials.genuine[self.order].astype(np.float64)
+    Between two scores of one kind only one of both errors moves, so a row of scores of one kind is one step: where the
+    errors cross on it, and the lowest FNMR that an FMR allows, are what they would be score by score. Of a million
+    comparisons, of which a thousand are of one person, that leaves two thousand thresholds.
+    """
+
+    def __init__(self, trials: Trials, *, every_score: bool = False) -> None:
+        order = np.argsort(-trials.scores, stable=True)
+        self.trials = Trials(trials.scores[order], trials.first[order], trials.second[order])
+        scores, genuine = self.trials.scores, self.trials.genuine
+        ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # last of each row of equal scores
+        starts = np.append(0, ends[:-1] + 1)
+        share = np.add.reduceat(genuine.astype(np.float64), starts) / (ends + 1 - starts)  # of genuine ones
+        turns = np.append((share[1:] != share[:-1]) | (share[1:] % 1 != 0), True)
+        kept = turns | every_score
+        self.ends = ends[kept]
+        self.steps = scores[self.ends]
+        self.starts = np.append(0, self.ends[:-1] + 1)
+        self.own = np.flatnonzero(genuine)
+        self.of_own, self.first_own = np.unique(np.searchsorted(self.ends, self.own), return_index=True)
+        self.only_own = np.add.reduceat(~genuine, self.starts) == 0
 
     def rates(self, weights: np.ndarray) -> tuple[Floats, Floats]:
-        """Return FMR and FNMR [resample, threshold] for `weights` [resample, trial]; NaN without a kind of trial."""
-        ordered = np.asarray(weights, np.float64)[:, self.order]
-        accepted = [self._accepted(ordered * kind) for kind in (self.genuine, 1 - self.genuine)]
-        return accepted[1], 1 - accepted[0]
+        """Return FMR and FNMR [resample, threshold] for `weights` [resample, trial] of `self.trials`.
 
-    def _accepted(self, weights: Floats) -> Floats:
-        sums = np.cumsum(weights, axis=1)
-        total = sums[:, -1:]
-        share = np.divide(sums[:, self.ends], total, out=np.full((len(sums), len(self.ends)), np.nan), where=total > 0)
-        return np.concatenate([np.where(np.isnan(share[:, :1]), np.nan, 0.0), share], axis=1)
+        NaN without a kind of trial.
+        """
+        weights = np.asarray(weights, np.float64)
+        both = np.add.reduceat(weights, self.starts, axis=1)
+        own = np.zeros_like(both)
+        own[:, self.of_own] = np.add.reduceat(weights[:, self.own], self.first_own, axis=1)
+        others = np.where(self.only_own, 0.0, both - own)
+        return _accepted(others), 1 - _accepted(own)
+
+
+def _accepted(weights: Floats) -> Floats:
+    """Return the share accepted [resample, threshold], none first, of `weights` [resample, step]."""
+    sums = np.cumsum(weights, axis=1)
+    total = sums[:, -1:]
+    share = np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0)
+    return np.concatenate([np.where(np.isnan(share[:, :1]), np.nan, 0.0), share], axis=1)
 
 
 def _crossing(fmr: Floats, fnmr: Floats) -> Floats:
