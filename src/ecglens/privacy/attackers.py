@@ -19,7 +19,8 @@ from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.windows import Windows
 from ecglens.privacy.beats import AFTER, BEFORE
-from ecglens.runs.draws import derived_seed, record_keys, uniform
+from ecglens.privacy.other_days import N_NUMBERS, OtherDay, on_another_day
+from ecglens.runs.draws import derived_seed, normal, record_keys, uniform
 from ecglens.runs.journal import Journal
 from ecglens.runs.progress import Progress
 from ecglens.statistics.verification import equal_error_rate, pairs
@@ -50,6 +51,7 @@ class Attacker:
     beats      it sees the mean beats of a window (`privacy.beats`), and its answer is the mean over them
     part       samples of a mean beat that it sees, from and to; default all
     members    how many networks that differ in their seed alone: embeddings side by side, class scores averaged
+    other_day  how much the mean beats that it learns to tell people apart from are changed (`privacy.other_days`)
     normed     comparisons are scaled by how alike each recording is to people trained on (`privacy.score_norm`)
     """
 
@@ -62,6 +64,7 @@ class Attacker:
     part: tuple[int, int] = (0, BEFORE + AFTER)
     members: int = 1
     normed: bool = False
+    other_day: OtherDay | None = None
 
     def at(self, precision: str) -> Attacker:
         """Return the same, learning at another precision (`training.precision`)."""
@@ -112,8 +115,10 @@ ATTACKERS: dict[str, Attacker] = {
         "a small convolutional network of ours that sees mean beats, in time where hearts of other rates have them",
     ),
     "cnn-beats-5": _of_beats(
-        _P_TO_T, "five of cnn-beats that see P to T alone, compared on the scale of the people trained on", members=5,
-        normed=True,
+        _P_TO_T,
+        "five of cnn-beats that see P to T alone, learn from beats as they might be on other days, and compare on the "
+        "scale of the people trained on",
+        members=5, normed=True, other_day=OtherDay(),
     ),
     "cnn-ghazarian": Attacker(
         "CNN1d", {}, _named("cnn", 2000, epochs=40, lr=1e-3, weight_decay=1e-2, patience=8),
@@ -193,10 +198,13 @@ def train_to_tell_apart(
             people = random.permutation(len(owners))[:size]
             batch = np.array([random.choice(owners[person]) for person in people])
             moved = replace(drawn, start=_starts(random, train.signal.shape[2], recipe.augmentation.crop, drawn.start))
+            at = epoch * STEPS_AN_EPOCH + step
             x, _ = apply(
-                recipe.augmentation, moved, train.signal, np.zeros((len(train.signal), 1)), train.keys, batch, seed,
-                epoch * STEPS_AN_EPOCH + step,
+                recipe.augmentation, moved, train.signal, np.zeros((len(train.signal), 1)), train.keys, batch, seed, at,
             )  # fmt: skip
+            if attacker.other_day is not None:
+                numbers = normal(seed, f"other day/{at}", train.keys[batch], N_NUMBERS)
+                x = on_another_day(attacker.other_day, x, BEFORE - attacker.part[0] - moved.start[batch], numbers)
             embeddings = at_precision(recipe.precision, network, torch.from_numpy(x))
             yield margin(embeddings, torch.from_numpy(people)), len(batch)
 
