@@ -129,6 +129,34 @@ def test_known_people_are_named_and_the_best_weights_kept(pupil: Pupil, tmp_path
     assert right > 0.6
 
 
+def test_of_few_windows_an_epoch_shows_each_several_times(
+    pupil: Pupil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lessons, shown = [], []
+    monkeypatch.setattr(module, "learn", lambda network, lesson, *_, **__: lessons.append(lesson))
+
+    def seen(how, drawn, signal, one_hot, keys, batch, seed, epoch):
+        shown.append((epoch, batch, drawn.start[batch].tolist()))
+        return apply(how, drawn, signal, one_hot, keys, batch, seed, epoch)
+
+    apply = module.apply
+    monkeypatch.setattr(module, "apply", seen)
+    once = -(-len(pupil.signal) // small().classify.batch)
+    for steps, passes in ((1, 1), (3 * once, 3)):
+        attacker = replace(small(), steps=steps)
+        assert attacker.passes(len(pupil.signal)) == passes
+        train_to_name(attacker, pupil, pupil, 8, tmp_path, None, seed=0, progress=silent)
+        shown.clear()
+        losses = [records for epoch in (1, 2) for _, records in lessons[-1].losses(epoch)]
+        assert len(losses) == 2 * lessons[-1].steps == 2 * passes * once
+        assert sum(losses) == 2 * passes * len(pupil.signal)
+        for number in range(2 * passes):  # each pass shows every window once, in an order and with crops of its own
+            part = shown[number * once : (number + 1) * once]
+            assert sorted(np.concatenate([batch for _, batch, _ in part]).tolist()) == list(range(len(pupil.signal)))
+        draws = {tuple(sum((start for e, _, start in shown if e == epoch), [])) for epoch, _, _ in shown}
+        assert len(draws) == 2 * passes
+
+
 def test_the_order_of_the_windows_does_not_matter(pupil: Pupil, tmp_path: Path):
     ids = [f"w{i}" for i in range(len(pupil.labels))]
     order = np.random.default_rng(0).permutation(len(ids))

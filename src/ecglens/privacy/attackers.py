@@ -35,6 +35,7 @@ FEATURES = 64  # of an embedding
 MARGIN, SCALE = 0.2, 16.0
 PEOPLE_A_BATCH = 48
 STEPS_AN_EPOCH = 50  # of an embedding, whose epochs are only where it is looked at and kept
+_SLOW_STEPS = 25  # of an epoch of networks that learn slowly: few people are shown several times before it is judged
 _AT_ONCE = 64
 
 Floats = NDArray[np.float64]
@@ -51,6 +52,7 @@ class Attacker:
     beats      it sees the mean beats of a window (`privacy.beats`), and its answer is the mean over them
     part       samples of a mean beat that it sees, from and to; default all
     members    how many networks that differ in their seed alone: embeddings side by side, class scores averaged
+    steps      that an epoch of naming should have at least: early stopping counts epochs, learning takes steps
     other_day  how much the mean beats that it learns to tell people apart from are changed (`privacy.other_days`)
     normed     comparisons are scaled by how alike each recording is to people trained on (`privacy.score_norm`)
     """
@@ -65,6 +67,15 @@ class Attacker:
     members: int = 1
     normed: bool = False
     other_day: OtherDay | None = None
+    steps: int = 1
+
+    def passes(self, n: int) -> int:
+        """Return how often an epoch of naming shows each of `n` pieces of signal.
+
+        >>> [ATTACKERS["transecg"].passes(n) for n in (90, 600, 1600)], ATTACKERS["cnn"].passes(90)
+        ([12, 2, 1], 1)
+        """
+        return max(1, round(self.steps / math.ceil(n / self.classify.batch)))
 
     def at(self, precision: str) -> Attacker:
         """Return the same, learning at another precision (`training.precision`)."""
@@ -99,9 +110,12 @@ def _of_beats(part: tuple[int, int], says: str, **more: Any) -> Attacker:
 
 
 ATTACKERS: dict[str, Attacker] = {
-    "transecg": Attacker("TransECG", {}, _TRANSECG, _TRANSECG_APART, "TransECG (Wang et al. 2025), pre-norm"),
+    "transecg": Attacker(
+        "TransECG", {}, _TRANSECG, _TRANSECG_APART, "TransECG (Wang et al. 2025), pre-norm", steps=_SLOW_STEPS,
+    ),
     "transecg-patch5": Attacker(
-        "TransECG", {"patch": 5}, _TRANSECG, _TRANSECG_APART, "TransECG with patches of 20 ms: Q-R and R-S"
+        "TransECG", {"patch": 5}, _TRANSECG, _TRANSECG_APART, "TransECG with patches of 20 ms: Q-R and R-S",
+        steps=_SLOW_STEPS,
     ),
     "cnn": Attacker(
         "CNN1d",
@@ -128,7 +142,7 @@ ATTACKERS: dict[str, Attacker] = {
     "bilstm": Attacker(
         "BiLSTM", {}, _named("bilstm", 2000, epochs=30, batch=32, lr=3e-3, patience=6),
         _told_apart("bilstm", 1000, 300, lr=2e-3),
-        "a stand-in for Kim and Pyun 2020, whose sizes are not known",
+        "a stand-in for Kim and Pyun 2020, whose sizes are not known", steps=_SLOW_STEPS,
     ),
 }  # fmt: skip
 
@@ -154,12 +168,16 @@ def train_to_name(
     progress: Progress,
 ) -> nn.Module:  # fmt: skip
     """Return a network [window] -> logits [window, class], with the weights that named most `valid` windows rightly."""
-    recipe = attacker.classify
+    recipe, passes = attacker.classify, attacker.passes(len(train.signal))
     network = built(attacker, train.signal.shape[1], n_classes, recipe.augmentation.crop, seed)
     one_hot, ones = np.eye(n_classes)[train.labels], torch.ones(n_classes)
     steps = math.ceil(len(train.signal) / recipe.batch)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
+        for number in range(epoch * passes, (epoch + 1) * passes):
+            yield from once(number)
+
+    def once(epoch: int) -> Iterator[tuple[Tensor, int]]:
         order = np.argsort(uniform(seed, f"order/{epoch}", train.keys, 1)[:, 0])
         drawn = draw(recipe.augmentation, train.keys, train.signal.shape[1], train.signal.shape[2], seed, epoch)
         for batch in np.array_split(order, steps):
@@ -170,7 +188,7 @@ def train_to_name(
     def score(_: int) -> float:
         return float((answers(network, recipe, valid.signal).argmax(axis=1) == valid.labels).mean())
 
-    lesson = _lesson(recipe, steps, losses, score, "valid_accuracy", "validation accuracy")
+    lesson = _lesson(recipe, steps * passes, losses, score, "valid_accuracy", "validation accuracy")
     learn(network, lesson, folder, journal, seed=seed, weight_decay=recipe.weight_decay, progress=progress)
     return network
 

@@ -78,4 +78,4 @@ def _shown(attacker: attackers.Attacker, split: Split) -> int:
     """Return how many windows a network learns from, one after the other."""
     if split.compares:
         return attacker.embed.epochs * attackers.STEPS_AN_EPOCH * attackers.PEOPLE_A_BATCH
-    return attacker.classify.epochs * len(split.train)
+    return attacker.classify.epochs * attacker.passes(len(split.train)) * len(split.train)

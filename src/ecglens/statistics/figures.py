@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 
 def number(value: float | None) -> str:
-    """Return a figure with three decimals, `n/a` where it cannot be estimated."""
-    return "n/a" if value is None else f"{value:.3f}"
+    """Return a figure with three decimals, with one digit where those would be 0, `n/a` where it cannot be estimated.
+
+    >>> number(0.25), number(0.00039), number(0.0), number(None)
+    ('0.250', '0.0004', '0.000', 'n/a')
+    """
+    if value is None:
+        return "n/a"
+    return f"{value:.1g}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
 
 
 def interval(figure: Mapping[str, Any]) -> str:
