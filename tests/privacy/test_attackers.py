@@ -153,7 +153,8 @@ def test_of_few_windows_an_epoch_shows_each_several_times(
         for number in range(2 * passes):  # each pass shows every window once, in an order and with crops of its own
             part = shown[number * once : (number + 1) * once]
             assert sorted(np.concatenate([batch for _, batch, _ in part]).tolist()) == list(range(len(pupil.signal)))
-        draws = {tuple(sum((start for e, _, start in shown if e == epoch), [])) for epoch, _, _ in shown}
+        of_one = [np.concatenate([start for e, _, start in shown if e == epoch]) for epoch in {e for e, _, _ in shown}]
+        draws = {tuple(starts.tolist()) for starts in of_one}
         assert len(draws) == 2 * passes
 
 
