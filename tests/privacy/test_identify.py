@@ -81,6 +81,9 @@ def test_repeats_tell_what_other_seeds_would_have_given_and_change_nothing_else(
         (["--model", "transecg,cnn", "--full"], ["transecg", "cnn", "transecg-patch5"], 3),
         (["--model", "cnn", "--full", "--repeats", "5"], ["cnn"], 5),
         (["--model", "transecg"], ["transecg"], 1),
+        ([], ["cnn-beats-5"], 1),
+        (["--protocol", "closed-set"], ["cnn-beats"], 1),
+        (["--task", "sex", "--model", "auto"], ["cnn-beats"], 1),
     ],
 )
 def test_full_is_three_trainings_and_the_finer_patches(flags, models, repeats, tmp_path, monkeypatch):
@@ -274,10 +277,10 @@ def test_what_cannot_be_asked(people: Cohort, tmp_path: Path):
         identify([people], tmp_path / "a", **HOW | {"models": ["cnn", "unveiled-lr", "cnn"]})
     with pytest.raises(UsageError, match="open-set with --task sex"):
         identify(None, tmp_path / "a", task="sex", protocol="open-set", **HOW)  # before any data are looked at
-    for wrong in ("all,cnn", "cnn,all"):
-        with pytest.raises(UsageError, match="all, or names"):
-            asked_models(wrong)
-    assert asked_models(" all ") == list(NAMED)
+    for wrong in ("all,cnn", "cnn,all", "auto,cnn"):
+        with pytest.raises(UsageError, match=r"(all|auto), or names"):
+            asked_models(wrong, {})
+    assert asked_models(" all ", {}) == list(NAMED)
 
 
 @pytest.mark.parametrize("model", ["cnn", "unveiled-lr"])

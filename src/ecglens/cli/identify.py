@@ -23,7 +23,10 @@ def identify(
         "verification", help="verification, closed-set, open-set, cross-session, or paper (inflated). Sex and age are "
         "always asked of people never trained on, but under paper, and take no other.",
     ),
-    model: str = typer.Option("cnn", help="transecg, cnn, bilstm, unveiled-lr, -tree, -forest, several, or all."),
+    model: str = typer.Option(
+        "auto", help="transecg, cnn, bilstm, unveiled-lr, -tree, -forest, cnn-beats, cnn-beats-5, several, or all; "
+        "auto: cnn-beats-5 where strangers are compared, else cnn-beats.",
+    ),
     lead: str = typer.Option("auto", help="A lead's name; auto: the one that each database is known by."),
     preparation: str = typer.Option("paper", help="paper (each window from 0 to 1) or amplitude (millivolts kept)."),
     windows: int = typer.Option(20, help="Windows of 8 s a person, at most."),
@@ -71,7 +74,7 @@ def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, see
             "identify", "purpose", asked["purpose"], PURPOSE,
             "this verb measures risk; it is not for finding out who somebody is", kind="purpose",
         )  # fmt: skip
-    models, repeats = _models(model), asked["repeats"]
+    models, repeats = _models(model, asked), asked["repeats"]
     if asked["full"]:
         repeats = max(repeats, FULL)
         models += ["transecg-patch5"] if "transecg" in models and "transecg-patch5" not in models else []
@@ -102,14 +105,18 @@ def _load(where: str) -> Cohort:
     return load_cohort(where, keep_unlabelled=True)  # whom the ECG is of matters here, not what is found in it
 
 
-def _models(asked: str) -> list[str]:
-    from ecglens.privacy.identify import NAMED
+def _models(model: str, asked: dict[str, Any]) -> list[str]:
+    from ecglens.privacy.identify import NAMED, default_model
 
-    names = listed(asked)
-    if "all" in names and len(names) > 1:
-        raise UsageError(
-            "identify", "model", asked, f"all, or names; all means {', '.join(NAMED)}", "leave `all` out, or the others"
-        )
+    names = listed(model)
+    for word in ("all", "auto"):
+        if word in names and len(names) > 1:
+            raise UsageError(
+                "identify", "model", model, f"{word}, or names; all means {', '.join(NAMED)}",
+                f"leave `{word}` out, or the others",
+            )  # fmt: skip
+    if names == ["auto"]:
+        return [default_model(asked["task"], asked["protocol"])]
     return list(NAMED) if names == ["all"] else names
 
 

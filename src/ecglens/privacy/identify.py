@@ -34,7 +34,7 @@ from ecglens.privacy.figures import Tables, figures_of
 from ecglens.privacy.intervals import measure_windows
 from ecglens.privacy.known_people import LeftOut
 from ecglens.privacy.owner_controls import shuffled_owners, why_not, within_databases
-from ecglens.privacy.protocols import CLASS_OF, Split, make_splits, people_left_out, refuse_words
+from ecglens.privacy.protocols import CLASS_OF, COMPARED, Split, make_splits, people_left_out, refuse_words
 from ecglens.privacy.repeats import check_repeats, over_trainings
 from ecglens.privacy.scoring import Heard, Look, Material, hear, refuse_unlearnable
 from ecglens.privacy.transfer import learnt_elsewhere
@@ -72,7 +72,7 @@ def identify(
     *,
     task: str = "person",
     protocol: str = "verification",
-    models: Sequence[str] = ("cnn",),
+    models: Sequence[str] | None = None,
     lead: str = "auto",
     preparation: str = "paper",
     per_person: int = PER_PERSON,
@@ -91,7 +91,7 @@ def identify(
 
     task        person, or sex and age (always on people never trained on, unless the protocol is `paper`)
     protocol    a name of `protocols.PROTOCOLS`; for sex and age `verification` or `paper`
-    models      names of MODELS, each once
+    models      names of MODELS, each once; default: `default_model`, the best that we have
     lead, preparation, per_person   see `windows.cut_windows`
     n_folds     parts of the people, each asked about by a network that has not seen it
     explain     what the class token of a TransECG looks at, in every window it is asked about
@@ -104,8 +104,9 @@ def identify(
     there as two people's; UsageError for an unknown task, protocol or model, or a protocol not meant for the task;
     ContractError where a resumed run had other arguments, or other people's windows.
     """
-    refuse_models(models)
     refuse_words(protocol, task, n_folds)  # before any record is read
+    models = [default_model(task, protocol)] if models is None else models
+    refuse_models(models)
     check_precision(precision)
     check_repeats(repeats)
     refuse_nothing_to_explain(models, explain)
@@ -195,6 +196,15 @@ def identify(
         shutil.rmtree(work, ignore_errors=True)
         _note(run, windowed, cohorts, splits, figures, watch.seconds, tables)
     return Identified(run, data)
+
+
+def default_model(task: str, protocol: str) -> str:
+    """Return the attacker that is asked where none is named: a weak one would tell too small a risk.
+
+    >>> default_model("person", "verification"), default_model("person", "closed-set"), default_model("sex", "paper")
+    ('cnn-beats-5', 'cnn-beats', 'cnn-beats')
+    """
+    return "cnn-beats-5" if task == "person" and protocol in COMPARED else "cnn-beats"
 
 
 def refuse_models(models: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ from ecglens.privacy.known_people import (
 )
 
 PROTOCOLS = ("verification", "closed-set", "open-set", "cross-session", "paper")
+COMPARED = ("verification", "open-set", "cross-session")  # where recordings of people never seen are compared
 TASKS = ("person", "sex", "age")
 ROLES = ("train", "valid", "enrol", "probe")
 UNKNOWN = 0.25  # of the people looked for, not in the gallery of an open set
@@ -80,7 +81,7 @@ class Split:
     @property
     def compares(self) -> bool:
         """Tell whether recordings of strangers are compared, instead of people, sexes or ages named."""
-        return self.protocol in ("verification", "open-set", "cross-session")
+        return self.protocol in COMPARED
 
 
 def make_splits(
