@@ -9,6 +9,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_curve
 
 from ecglens.errors import InputError, UsageError
+from ecglens.statistics.bootstrap import interval
 from ecglens.statistics.identification import (
     OpenSet,
     Ranked,
@@ -20,7 +21,7 @@ from ecglens.statistics.identification import (
     random_gallery_hits,
     ranked,
 )
-from ecglens.statistics.people import mean_over_people, numbered_on
+from ecglens.statistics.people import mean_over_people, numbered_on, people_drawn
 from ecglens.statistics.verification import (
     Trials,
     equal_error_rate,
@@ -29,6 +30,7 @@ from ecglens.statistics.verification import (
     joined,
     pair_weights,
     pairs,
+    person_weights,
     verification,
 )
 
@@ -116,19 +118,49 @@ def test_the_lowest_miss_rate_that_keeps_to_a_false_match_rate():
             fnmr_at(trials, wrong)
 
 
-@pytest.mark.parametrize("digits", [0, 1, 6])
-def test_rows_of_one_kind_of_score_taken_as_one_step_change_no_figure(digits: int):
-    for seed in range(60):
-        trials = some_trials(seed, n=60, people=6)
-        trials = Trials(trials.scores.round(digits), trials.first, trials.second)
-        _, fmr, fnmr = error_rates(trials)  # at every score
-        after = int(np.argmax(fmr >= fnmr))
-        gap = (fmr - fnmr)[[after - 1, after]]
-        share = -gap[0] / (gap[1] - gap[0])
+@pytest.mark.parametrize("levels", [3, 10, 1000])
+def test_rows_of_one_kind_of_score_taken_as_one_step_change_no_figure(levels: int):
+    """Each resample by sums over every score, each kind by itself; of few people some resamples lack a kind."""
+    for seed in range(12):
+        random, people = np.random.default_rng(seed), np.repeat(np.arange(3), 7 + seed % 5)
+        alike = random.integers(levels, size=(len(people), len(people))) + (people == people[:, None]) * levels // 3
+        trials = pairs(alike.astype(float), people)
+        told = verification(trials, fmrs=(0.2,), n_resamples=60, seed=seed)
+        each_person = person_weights(trials)
+        resampled: dict[str, list[float]] = {name: [] for name in told}
+        for row in people_drawn(3, 60, seed):
+            weights = pair_weights(trials, row[None])[0]
+            fmr, fnmr = rates_of_all(trials, weights)
+            resampled["eer"].append(crossing(fmr, fnmr))
+            resampled["eer_each_person"].append(crossing(*rates_of_all(trials, weights * each_person)))
+            lowest = np.where(fmr <= 0.2, fnmr, np.inf).min()
+            resampled["fnmr_at_0.2"].append(lowest if np.isfinite(lowest) else np.nan)
+        for name, values in resampled.items():
+            expected = interval(np.array(values))
+            assert expected.usable < 60  # one person alone has no impostor
+            assert f"{expected.usable} of 60" in told[name].method, name
+            assert (told[name].low, told[name].high) == pytest.approx((expected.low, expected.high), abs=1e-9), name
         assert equal_error_rate(trials) == pytest.approx(
-            fmr[after - 1] + share * (fmr[after] - fmr[after - 1]), abs=1e-12
+            crossing(*rates_of_all(trials, np.ones(len(trials.scores)))), abs=1e-9
         )
-        assert fnmr_at(trials, 0.2) == pytest.approx(fnmr[fmr <= 0.2].min(), abs=1e-12)
+
+
+def rates_of_all(trials: Trials, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """FMR and FNMR at every threshold, most alike first; NaN without a kind of trial."""
+    cuts = [np.inf, *sorted(set(trials.scores.tolist()), reverse=True)]
+    accepted = trials.scores[None] >= np.array(cuts)[:, None]
+    own, others = np.where(trials.genuine, weights, 0), np.where(trials.genuine, 0, weights)
+    if not own.any() or not others.any():
+        return np.full(len(cuts), np.nan), np.full(len(cuts), np.nan)
+    return accepted @ others / others.sum(), 1 - accepted @ own / own.sum()
+
+
+def crossing(fmr: np.ndarray, fnmr: np.ndarray) -> float:
+    if np.isnan(fmr).any():
+        return float("nan")
+    after = int(np.argmax(fmr - fnmr >= -1e-12))
+    low, high = (fmr - fnmr)[[after - 1, after]]
+    return float(fmr[after - 1] - low / (high - low) * (fmr[after] - fmr[after - 1]))
 
 
 def test_a_pair_counts_as_often_as_its_people_were_drawn():

@@ -198,9 +198,11 @@ class _Curve:
         self.ends = ends[kept]
         self.steps = scores[self.ends]
         self.starts = np.append(0, self.ends[:-1] + 1)
-        self.own = np.flatnonzero(genuine)
-        self.of_own, self.first_own = np.unique(np.searchsorted(self.ends, self.own), return_index=True)
-        self.only_own = np.add.reduceat(~genuine, self.starts) == 0
+        step = np.searchsorted(self.ends, np.arange(len(scores)))
+        n_own, n_others = (np.bincount(step[kind], minlength=len(self.ends)) for kind in (genuine, ~genuine))
+        self.only_own = n_others == 0
+        self.own = _Part.of(genuine, step)
+        self.others_among_own = _Part.of(~genuine & ((n_own > 0) & (n_others > 0))[step], step)
 
     def rates(self, weights: np.ndarray) -> tuple[Floats, Floats]:
         """Return FMR and FNMR [resample, threshold] for `weights` [resample, trial] of `self.trials`.
@@ -208,11 +210,28 @@ class _Curve:
         NaN without a kind of trial.
         """
         weights = np.asarray(weights, np.float64)
-        both = np.add.reduceat(weights, self.starts, axis=1)
-        own = np.zeros_like(both)
-        own[:, self.of_own] = np.add.reduceat(weights[:, self.own], self.first_own, axis=1)
-        others = np.where(self.only_own, 0.0, both - own)
+        own = np.zeros((len(weights), len(self.ends)))
+        others = np.add.reduceat(weights, self.starts, axis=1)
+        others[:, self.only_own] = 0
+        # Each kind is summed by itself: a difference of sums would leave crumbs where there is nothing of a kind.
+        for sums, part in ((own, self.own), (others, self.others_among_own)):
+            if len(part.at):
+                sums[:, part.steps] = np.add.reduceat(weights[:, part.at], part.first, axis=1)
         return _accepted(others), 1 - _accepted(own)
+
+
+class _Part(NamedTuple):
+    """Some of the trials: where they are, the steps that they are in, and the first of each step among them."""
+
+    at: Indices
+    steps: Indices
+    first: Indices
+
+    @classmethod
+    def of(cls, wanted: NDArray[np.bool_], step: Indices) -> _Part:
+        at = np.flatnonzero(wanted)
+        steps, first = np.unique(step[at], return_index=True)
+        return cls(at, steps, first)
 
 
 def _accepted(weights: Floats) -> Floats:
