@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,10 @@ def named(root: Path = ROOT) -> str:
         (task, "the paper's", "four databases", model, f"{value:.3f}, no interval", "not said", "87 (its count)")
         for task, models in PUBLISHED.items() for model, value in models.items() if model == "transecg"
     ]  # fmt: skip
-    for run, told in _told(root).items():
-        for model, figures in told["models"].items() if "-causal" not in run else ():  # the same figures again
-            if "accuracy" in figures:
-                own = figures.get("window_accuracy", figures["accuracy"])
-                rows.append((told["task"], _protocol(told), _data(run), model, interval(own),
-                             f"{own['chance']:.3f}", f"{told['n_people']:,}"))  # fmt: skip
+    for run, told, model, figures in _named(root):
+        own = figures.get("window_accuracy", figures["accuracy"])
+        rows.append((told["task"], _protocol(told), _data(run), model, interval(own),
+                     f"{own['chance']:.3f}", f"{told['n_people']:,}"))  # fmt: skip
     return grid(("task", "split", "data", "attacker", "accuracy by window", "chance", "people"), rows)
 
 
@@ -51,14 +49,11 @@ def table_one(root: Path = ROOT) -> str:
         (task, "the paper's", model, f"{value:.3f}", *[""] * 5, "87 (its count)", "")
         for task, models in PUBLISHED.items() for model, value in models.items()
     ]  # fmt: skip
-    for run, told in _told(root).items():
-        for model, figures in told["models"].items() if "-causal" not in run else ():  # the same figures again
-            if "accuracy" in figures:
-                rows.append((
-                    told["task"], f"{_protocol(told)}, {_data(run)}", model,
-                    *(interval(figures[metric]) for metric in FIGURES), f"{told['n_people']:,}",
-                    _whole_cost(told, model),
-                ))  # fmt: skip
+    for run, told, model, figures in _named(root):
+        rows.append((
+            told["task"], f"{_protocol(told)}, {_data(run)}", model,
+            *(interval(figures[metric]) for metric in FIGURES), f"{told['n_people']:,}", _whole_cost(told, model),
+        ))  # fmt: skip
     header = ("task", "split, data", "model", *(metric.replace("_", " ") for metric in FIGURES), "people",
               "parameters, multiply-additions, seconds")  # fmt: skip
     return grid(header, rows)
@@ -158,6 +153,17 @@ def needed(root: Path = ROOT) -> str:
     header = ("data", "attacker", "what", "without", "with all", "loss", "loss of the control", "beyond it",
               "variance taken, by the control")  # fmt: skip
     return grid(header, rows) if rows else NOT_RUN
+
+
+def _named(root: Path) -> Iterator[tuple[str, dict[str, Any], str, dict[str, Any]]]:
+    """Yield run, what it told, attacker and figures where people, sexes or ages were named.
+
+    What attackers need (`-causal`) has the figures of the plain run again.
+    """
+    for run, told in _told(root).items():
+        for model, figures in told["models"].items():
+            if "accuracy" in figures and "-causal" not in run:
+                yield run, told, model, figures
 
 
 def _each_person(figures: dict[str, Any]) -> str:

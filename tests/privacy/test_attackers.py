@@ -143,7 +143,7 @@ def test_of_few_windows_an_epoch_shows_each_several_times(
     monkeypatch.setattr(module, "apply", seen)
     once = -(-len(pupil.signal) // small().classify.batch)
     for steps, passes in ((1, 1), (3 * once, 3)):
-        attacker = replace(small(), steps=steps)
+        attacker = replace(small(), steps_an_epoch=steps)
         assert attacker.passes(len(pupil.signal)) == passes
         train_to_name(attacker, pupil, pupil, 8, tmp_path, None, seed=0, progress=silent)
         shown.clear()

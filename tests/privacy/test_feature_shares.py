@@ -8,11 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecglens.privacy.feature_shares import AT_MOST, EXACT, FeatureShares, feature_shares, of_either_kind, summed_up
+from ecglens.privacy.feature_shares import (
+    AT_MOST,
+    EXACT,
+    FeatureShares,
+    feature_shares,
+    largest_first,
+    of_either_kind,
+    summed_up,
+)
 from ecglens.privacy.identify import identify
 from ecglens.privacy.unveiled import FEATURES, fit_readable
 from ecglens.reporting.identification import identification_report
 from ecglens.runs.draws import evenly
+from ecglens.statistics.figures import interval
 from ecglens.statistics.verification import pairs
 
 from .conftest import people_cohort
@@ -70,6 +79,22 @@ def _repeated_items(times: int) -> dict:
     parts = [planted(0, 30, 0.0), planted(1, 10, 0.0)]
     parts = [FeatureShares(np.repeat(p.each, times, axis=0), np.repeat(p.people, times, axis=0), 0.0) for p in parts]
     return summed_up({"unveiled-lr": parts})["unveiled-lr"]
+
+
+def test_resamples_without_any_item_are_left_out():
+    each = np.zeros((3, len(FEATURES)))
+    each[:, 0] = 1.0  # whoever is drawn, the first feature adds everything, or there is no answer to tell of
+    people = np.array([["a", "a"], ["a", "b"], ["a", "c"]])
+    told = summed_up({"unveiled-lr": [FeatureShares(each, people, 0.0)]})["unveiled-lr"]["share"]
+    assert told[FEATURES[0]] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    nothing = summed_up({"unveiled-lr": [FeatureShares(np.zeros_like(each), people, 0.0)]})["unveiled-lr"]["share"]
+    assert nothing[FEATURES[0]]["value"] == 0
+    assert np.isnan(nothing[FEATURES[0]]["low"])
+
+
+def test_shares_of_runs_before_they_had_intervals_are_still_told():
+    told = largest_first({"a": 0.25, "b": 0.75})
+    assert [(name, interval(share)) for name, share in told] == [("b", "0.750"), ("a", "0.250")]
 
 
 def test_an_item_of_two_people_counts_as_often_as_both_were_drawn():

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecglens.privacy.transfer import FEWEST, learnt_elsewhere
+from ecglens.privacy.transfer import FEWEST, _Recordings, learnt_elsewhere
+from ecglens.statistics.verification import Trials, verification
 
 from .conftest import table_of
 
@@ -42,7 +43,7 @@ def test_what_is_learnt_carries_over_where_people_differ_in_the_same(shared: boo
         assert each["eer"]["low"] <= each["eer"]["value"] <= each["eer"]["high"]
 
 
-def test_both_are_of_the_same_comparisons_and_the_same_twice():
+def test_the_order_of_windows_does_not_matter():
     features, table = databases(True)
     told = learnt_elsewhere(features, table, n_resamples=50)
     shuffled = np.random.default_rng(0).permutation(len(table))
@@ -52,6 +53,65 @@ def test_both_are_of_the_same_comparisons_and_the_same_twice():
         assert again[name] is not None
         for key, figure in each.items():
             assert again[name][key] == pytest.approx(figure)
+
+
+def test_both_are_asked_the_same_and_neither_has_learnt_from_whom_it_is_asked_about(monkeypatch: pytest.MonkeyPatch):
+    learnt, asked = {}, []
+    fitted, told_apart = _Recordings.fitted, _Recordings.told_apart
+
+    def noted(self, here, seed):
+        model = fitted(self, here, seed)
+        learnt[id(model)] = (model, set(self.people[here]), set(self.databases[here]))
+        return model
+
+    def told(self, pairs_by_model, how):
+        for model, (one, other) in pairs_by_model:
+            people = set(self.people[one]) | set(self.people[other])
+            asked.append(
+                (learnt[id(model)], people, set(self.databases[np.r_[one, other]]), one.tolist(), other.tolist())
+            )
+        return told_apart(self, pairs_by_model, how)
+
+    monkeypatch.setattr(_Recordings, "fitted", noted)
+    monkeypatch.setattr(_Recordings, "told_apart", told)
+    learnt_elsewhere(*databases(True), n_resamples=20)
+    assert len(asked) == 8  # two databases, two figures, two halves
+    for (_, known, _), people, inside, *_ in asked:
+        assert not known & people
+        assert len(inside) == 1
+    for start in (0, 4):
+        elsewhere, both = asked[start : start + 2], asked[start + 2 : start + 4]
+        assert [each[3:] for each in elsewhere] == [each[3:] for each in both]
+        assert all(not each[0][2] & each[2] for each in elsewhere)
+        assert all(each[0][2] == {"a", "b"} for each in both)
+        assert not elsewhere[0][1] & elsewhere[1][1]  # the halves
+
+
+def test_only_people_who_are_compared_are_resampled(monkeypatch: pytest.MonkeyPatch):
+    features, table = databases(True)
+    more = table_of(people=50, recordings=1, windows=1, database="0 first by name")
+    others = np.random.default_rng(5).normal(size=(len(more), 3))
+    seen: list[Trials] = []
+
+    def noted(trials, **how):
+        seen.append(trials)
+        return verification(trials, **how)
+
+    monkeypatch.setattr("ecglens.privacy.transfer.verification", noted)
+    learnt_elsewhere(np.r_[others, features], pd.concat([more, table], ignore_index=True), n_resamples=20)
+    assert len(seen) == 4
+    for trials in seen:  # numbered from 0 without a gap: `verification` draws each number
+        assert set(np.r_[trials.first, trials.second]) == set(range(16))
+
+
+def test_of_many_recordings_those_of_people_with_several_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ecglens.privacy.transfer._RECORDINGS", 10)
+    table = pd.concat([table_of(people=30, recordings=1, database="a"), table_of(people=3, recordings=3, database="b")])
+    table = table.assign(database="a").reset_index(drop=True)
+    made = _Recordings.of(np.zeros((len(table), 1)), table, 0)
+    kept = made.few(np.ones(len(made.people), bool), 0)
+    assert len(kept) == 10
+    assert sum(person.startswith("b") for person in made.people[kept]) == 9
 
 
 def test_where_too_few_have_two_recordings_nothing_is_told():

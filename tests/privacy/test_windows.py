@@ -23,6 +23,7 @@ from ecglens.privacy.windows import (
     count_age_groups,
     cut_windows,
 )
+from ecglens.waveform.rpeaks import RPeaks
 
 from .conftest import people_cohort
 
@@ -117,19 +118,24 @@ def test_what_gives_no_window_is_left_out_with_its_reason():
 
 
 @pytest.mark.parametrize(
-    ("before", "length", "start"),
+    ("peaks", "start"),
     [
-        (25, 2040, 0.0),
-        (100, 2010, 0.04),
-    ],  # samples before the first R peak, of the record; where its window begins, in s
+        ([25, 600], 0),  # no room before the first, nor for 2,000 samples behind the next
+        ([580, 900], 500),
+        ([5, 551], 500),  # one sample off, where the first would be 45 off
+        ([5, 300], 250),  # one fits
+    ],
 )
-def test_nobody_is_left_out_for_where_their_beats_lie(before: int, length: int, start: float):
-    whole = people_cohort(2, 1).take([0])
-    peak = 50 + int(cut_windows([whole]).table["start"].iloc[1] * 250)  # an R peak
-    cut = with_records(whole, lambda e: replace(e, signal=e.signal[:, peak - before : peak - before + length]))
-    made = cut_windows([cut])
-    assert made.table["start"].tolist() == [start]
+def test_nobody_is_left_out_for_where_their_beats_lie(
+    peaks: list[int], start: int, monkeypatch: pytest.MonkeyPatch
+):  # fmt: skip
+    one = with_records(people_cohort(1, 1), lambda e: replace(e, signal=e.signal[:, :2500]))
+    found = RPeaks(np.array(peaks), np.array(peaks) / 250, np.ones(len(peaks)), "pan_tompkins", ("I",))
+    monkeypatch.setattr("ecglens.privacy.windows.detect_r_peaks", lambda *_: found)
+    made = cut_windows([one])
+    assert (made.table["start"] * 250).tolist() == [start]
     assert not made.excluded
+    assert made.signal.shape == (1, 1, 2000)
 
 
 def test_the_lead_of_each_database():

@@ -52,7 +52,7 @@ class Attacker:
     beats      it sees the mean beats of a window (`privacy.beats`), and its answer is the mean over them
     part       samples of a mean beat that it sees, from and to; default all
     members    how many networks that differ in their seed alone: embeddings side by side, class scores averaged
-    steps      that an epoch of naming should have at least: early stopping counts epochs, learning takes steps
+    steps_an_epoch  of naming, about, and at least one pass: early stopping counts epochs, learning takes steps
     other_day  how much the mean beats that it learns to tell people apart from are changed (`privacy.other_days`)
     normed     comparisons are scaled by how alike each recording is to people trained on (`privacy.score_norm`)
     """
@@ -67,7 +67,7 @@ class Attacker:
     members: int = 1
     normed: bool = False
     other_day: OtherDay | None = None
-    steps: int = 1
+    steps_an_epoch: int = 1
 
     def passes(self, n: int) -> int:
         """Return how often an epoch of naming shows each of `n` pieces of signal.
@@ -75,7 +75,7 @@ class Attacker:
         >>> [ATTACKERS["transecg"].passes(n) for n in (90, 600, 1600)], ATTACKERS["cnn"].passes(90)
         ([12, 2, 1], 1)
         """
-        return max(1, round(self.steps / math.ceil(n / self.classify.batch)))
+        return max(1, round(self.steps_an_epoch / math.ceil(n / self.classify.batch)))
 
     def at(self, precision: str) -> Attacker:
         """Return the same, learning at another precision (`training.precision`)."""
@@ -111,11 +111,11 @@ def _of_beats(part: tuple[int, int], says: str, **more: Any) -> Attacker:
 
 ATTACKERS: dict[str, Attacker] = {
     "transecg": Attacker(
-        "TransECG", {}, _TRANSECG, _TRANSECG_APART, "TransECG (Wang et al. 2025), pre-norm", steps=_SLOW_STEPS,
+        "TransECG", {}, _TRANSECG, _TRANSECG_APART, "TransECG (Wang et al. 2025), pre-norm", steps_an_epoch=_SLOW_STEPS,
     ),
     "transecg-patch5": Attacker(
         "TransECG", {"patch": 5}, _TRANSECG, _TRANSECG_APART, "TransECG with patches of 20 ms: Q-R and R-S",
-        steps=_SLOW_STEPS,
+        steps_an_epoch=_SLOW_STEPS,
     ),
     "cnn": Attacker(
         "CNN1d",
@@ -142,7 +142,7 @@ ATTACKERS: dict[str, Attacker] = {
     "bilstm": Attacker(
         "BiLSTM", {}, _named("bilstm", 2000, epochs=30, batch=32, lr=3e-3, patience=6),
         _told_apart("bilstm", 1000, 300, lr=2e-3),
-        "a stand-in for Kim and Pyun 2020, whose sizes are not known", steps=_SLOW_STEPS,
+        "a stand-in for Kim and Pyun 2020, whose sizes are not known", steps_an_epoch=_SLOW_STEPS,
     ),
 }  # fmt: skip
 

@@ -83,7 +83,8 @@ def summed_up(
         weights = drawn[:, one] * np.where(one == other, 1.0, drawn[:, other])
         resampled = _shares(weights @ each) if len(names) >= FEWEST_PEOPLE else np.full((1, len(FEATURES)), np.nan)
         bounds = [interval(column) for column in resampled.T]
-        whole, gap = _shares(each.sum(axis=0, keepdims=True))[0], max(part.gap for part in parts)
+        whole = np.nan_to_num(_shares(each.sum(axis=0, keepdims=True))[0])
+        gap = max(part.gap for part in parts)
         out[model] = {
             "n": len(each), "n_people": len(names), "gap": gap, "exact": gap < EXACT,
             "share": {
@@ -105,12 +106,13 @@ def as_table(told: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def largest_first(share: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return features with their shares, the largest first."""
-    return sorted(share.items(), key=lambda item: -item[1]["value"])
+def largest_first(share: Mapping[str, Mapping[str, Any] | float]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return features with their shares, the largest first; those of runs before they had intervals have none."""
+    told = {name: each if isinstance(each, Mapping) else {"value": each, "low": None} for name, each in share.items()}
+    return sorted(told.items(), key=lambda item: -item[1]["value"])
 
 
 def _shares(sums: Floats) -> Floats:
-    """Return shares of the whole [resample, feature]; zeros where nothing adds anything."""
+    """Return shares of the whole [resample, feature]; NaN where nothing adds anything."""
     whole = sums.sum(axis=1, keepdims=True)
-    return np.divide(sums, whole, out=np.zeros_like(sums), where=whole > 0)
+    return np.divide(sums, whole, out=np.full_like(sums, np.nan), where=whole > 0)

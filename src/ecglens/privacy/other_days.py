@@ -2,9 +2,9 @@
 """Mean beats as they might be on another day: what a network must not take for the person.
 
 Recordings of one day look alike in more than the person. Between days P and T grow and shrink, and repolarisation is
-longer or shorter than the root of the interval between beats explains; QRS stays (Schijvenaars, van Herpen and Kors
-2008, J Electrocardiol 41:190, on what changes within a person). Few people have many days to learn that from. So the
-beats that a network learns from are changed so, each time anew.
+longer or shorter than the root of the interval between beats explains; a QRS of up to 90 ms stays (Schijvenaars, van
+Herpen and Kors 2008, J Electrocardiol 41:190, on what changes within a person). Few people have many days to learn that
+from. So the beats that a network learns from are changed so, each time anew.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from ecglens.statistics.verification import Trials, verification
 
 FEWEST = 3  # people with two recordings, of those learnt from and of those asked about
 _STRANGERS = 20_000  # comparisons of strangers drawn where there are more
+_RECORDINGS = 2_000  # of a database that are compared, at most
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -40,7 +41,8 @@ class _Recordings:
     def of(cls, features: Floats, table: pd.DataFrame, seed: int) -> _Recordings:
         owners = table.groupby("recording", sort=True)[["person", "database"]].first()
         means = pd.DataFrame(features).groupby(table["recording"].to_numpy(), sort=True).mean().to_numpy()
-        counts = owners.value_counts().rename("n").sample(frac=1, random_state=seed).reset_index()
+        counts = owners.value_counts().rename("n").reset_index().sort_values(["database", "person"])
+        counts = counts.iloc[np.random.default_rng(seed).permutation(len(counts))]
         dealt = counts.sort_values(["database", "n"], ascending=[True, False])["person"]  # in turn, by database
         half = {str(person): place % 2 for place, person in enumerate(dealt)}
         people = owners["person"].to_numpy().astype(str)
@@ -53,9 +55,15 @@ class _Recordings:
         strangers = pd.Series(self.people[here]).groupby(self.databases[here]).nunique() > 1
         return bool(repeated.sum() >= FEWEST and strangers.any())
 
+    def few(self, here: NDArray[np.bool_], seed: int) -> Indices:
+        """Return _RECORDINGS of these at most, those of people with several first: pairs grow with the square."""
+        at = np.random.default_rng(seed).permutation(np.flatnonzero(here))
+        counts = pd.Series(self.people[at]).map(pd.Series(self.people[at]).value_counts()).to_numpy()
+        return np.sort(at[np.argsort(counts == 1, kind="stable")][:_RECORDINGS])
+
     def asked(self, here: NDArray[np.bool_], seed: int) -> Pairs:
         """Return the pairs among these: all of one person, and of two as many as are wanted at most."""
-        at = np.flatnonzero(here)
+        at = self.few(here, seed)
         one, other = (at[side] for side in np.triu_indices(len(at), k=1))
         own = self.people[one] == self.people[other]
         strangers = np.random.default_rng(seed).permutation(np.flatnonzero(~own))[:_STRANGERS]
@@ -66,7 +74,7 @@ class _Recordings:
         """Return a model of pairs of these, each within one database."""
         learnt = []
         for name in np.unique(self.databases[here]):
-            at = np.flatnonzero(here & (self.databases == name))
+            at = self.few(here & (self.databases == name), seed)
             learnt.append(tuple(at[side] for side in pairs_to_learn(self.people[at], at.astype(str).tolist(), seed)))
         one, other = (np.concatenate(side) for side in zip(*learnt, strict=True))
         same = (self.people[one] == self.people[other]).astype(np.int64)
@@ -77,8 +85,8 @@ class _Recordings:
         """Return the equal error rate of all pairs together, each by the model that stands beside it."""
         scores = [m.probabilities(pair_features(self.features, *pairs), 2)[:, 1] for m, pairs in asked]
         one, other = (np.concatenate([pairs[side] for _, pairs in asked]) for side in (0, 1))
-        numbers = np.unique(self.people, return_inverse=True)[1]
-        trials = Trials(np.concatenate(scores), numbers[one], numbers[other])
+        numbers = np.unique(self.people[np.stack([one, other])], return_inverse=True)[1].reshape(2, -1)
+        trials = Trials(np.concatenate(scores), *numbers)  # nobody else is resampled
         rate = verification(trials, fmrs=(), **how)["eer"]
         return as_json(rate, chance("eer")) | {"n_people": rate.n_patients}
 
@@ -92,8 +100,8 @@ def learnt_elsewhere(
     table     one row a window: person, recording, database
 
     `eer` was learnt on the other databases alone, `eer_all` on the other half of the people of all of them. Both are of
-    the same comparisons, within one database and one half. None where fewer than FEWEST people with two recordings are
-    left to learn from, or to ask about.
+    the same comparisons, of recordings of any day, within one database and one half. None where fewer than FEWEST
+    people with two recordings are left to learn from, or to ask about.
     """
     made, how = _Recordings.of(features, table, seed), {"n_resamples": n_resamples, "seed": seed}
     halves = [made.half == number for number in range(2)]

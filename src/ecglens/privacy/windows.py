@@ -135,7 +135,7 @@ def cut_windows(
                  ECG-ID is among the data sets, else II; elsewhere the first of I, II and whatever lead there is
 
     Nothing is filtered across a blank (missing samples, or one value for a second), no two windows overlap, and each
-    begins 0.2 s before an R peak (Pan and Tompkins), or as near to that as a short record has room. A record without
+    begins 0.2 s before an R peak (Pan and Tompkins), or, where none fits, as near to that as may be. A record without
     2,000 samples, a person's id or a beat, or one of so many of a person that it has no share, is left out, counted and
     listed. Raises UsageError for a data set given twice, InputError where nothing is left.
     """
@@ -306,8 +306,8 @@ def _lead_of(ecg: ECG, accepted: Sequence[str]) -> str:
 def _aligned(ecg: ECG, preprocessing: Preprocessing) -> list[tuple[float, np.ndarray]]:
     """Return (start in s, window [lead, time]) of windows that begin before an R peak and do not overlap.
 
-    A stretch where none fits (of 10 s, with R peaks 0.1 s and 2.3 s after its beginning) gives the one whose first peak
-    is as near to that as there is room: nobody is left out for where their beats happen to lie.
+    A stretch where none fits (of 10 s, with R peaks 0.1 s and 2.3 s after its beginning) gives the one that comes
+    nearest to beginning so: nobody is left out for where their beats happen to lie.
     """
     admitted = preprocessing.admission.admit(ecg)
     signal = np.asarray(preprocessing.transform([admitted]).signal)[0]
@@ -317,12 +317,15 @@ def _aligned(ecg: ECG, preprocessing: Preprocessing) -> list[tuple[float, np.nda
     last = signal.shape[1] - LENGTH
     if last < 0:
         return []
+    wanted = peaks.samples - round(_BEFORE_R * FS)
     starts, free = list[int](), 0
-    for start in peaks.samples - round(_BEFORE_R * FS):
+    for start in wanted:
         if free <= start <= last:
             starts.append(int(start))
             free = int(start) + LENGTH
-    starts = starts or [int(np.clip(peaks.samples[0] - round(_BEFORE_R * FS), 0, last))]
+    if not starts:
+        possible = wanted.clip(0, last)
+        starts = [int(possible[np.abs(possible - wanted).argmin()])]
     return [(ecg.start + start / FS, signal[:, start : start + LENGTH]) for start in starts]
 
 

@@ -228,9 +228,10 @@ def _gone_by(data: Mapping[str, Any]) -> Section | None:
     for model, each in told.items():
         rows = tuple((name, interval(share)) for name, share in largest_first(each["share"])[:_LARGEST])
         kept = "below 1e-9" if each["exact"] else f"{each['gap']:.1e}, NOT exact"
+        about = f"about {each['n_people']:,} people, with 95 % intervals over these, " if "n_people" in each else ""
         caption = (
-            f"{model}: the {len(rows)} features with the largest shares, by {each['n']:,} answers about "
-            f"{each['n_people']:,} people of all folds, with 95 % intervals over these. "
+            f"{model}: the {len(rows)} features with the largest shares, by {each['n']:,} answers "
+            f"{about}of all folds. "
             f"Largest gap between an answer and what its shares sum to: {kept}."
         )
         tables.append(Table(("feature", "share and 95 % interval"), rows, caption))

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def number(value: float | None) -> str:
     """Return a figure with three decimals, with one digit where those would be 0, `n/a` where it cannot be estimated.
 
-    >>> number(0.25), number(0.00039), number(0.0), number(None)
+    >>> number(0.25), number(0.00039), number(0.1 + 0.2 - 0.3), number(None)
     ('0.250', '0.0004', '0.000', 'n/a')
     """
     if value is None:
         return "n/a"
-    return f"{value:.1g}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
+    return f"{value:.1g}" if 5e-7 < abs(value) < 5e-4 else f"{value:.3f}"
 
 
 def interval(figure: Mapping[str, Any]) -> str:
