@@ -164,8 +164,8 @@ def _picture(model: str, study: Row, beats: pd.DataFrame) -> Figure:
     }
     peaks = {row["peak"]: row["time"] for row in study["peaks"]}
     caption = (
-        f"Mean beat of {study['n_people']:,} people as the network sees it, and above 1 where its class token looks more "
-        "than on average; bands are 95 % intervals over people. Heads are those of the first network."
+        f"Mean beat of {study['n_people']:,} people as the network sees it, and above 1 where its class token looks "
+        "more than on average; bands are 95 % intervals over people. Heads are those of the first network."
     )
     return Figure(figure_bytes(plot_beat_attention(series, peaks)), caption, f"Attention of {model} over the mean beat")
 
