@@ -11,6 +11,7 @@ import pytest
 
 from ecglens.errors import InputError, UsageError
 from ecglens.plotting.identification import plot_det, plot_gallery
+from ecglens.privacy.identify import MODELS
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import identification_report
 from ecglens.runs.files import write_json
@@ -51,6 +52,18 @@ def test_a_weak_attack_is_void_and_an_inflated_one_says_so(tmp_path: Path):
                   "--purpose risk-assessment"):  # fmt: skip
         assert words in page, words
     assert "The attack is alive" not in page
+
+
+def test_attackers_that_were_not_asked_are_named(tmp_path: Path):
+    def said(models: list[str]) -> str:
+        told = {model: {"accuracy": figure(0.7)} for model in models}
+        report = identification_report(a_run(tmp_path / str(len(models)), models=told))
+        return next(section for section in report.sections if section.title == "What was not tried").text[0]
+
+    one = said(["transecg"])
+    assert "not asked (--model): transecg-patch5, cnn, cnn-beats," in one
+    assert "transecg," not in one.partition("not asked")[2]
+    assert "not asked" not in said(list(MODELS))
 
 
 def test_what_is_not_finished_has_no_page(tmp_path: Path):

@@ -281,11 +281,13 @@ def _repeated(data: Mapping[str, Any]) -> Section | None:
 
 def _not_tried(data: Mapping[str, Any]) -> Section:
     asked = ", ".join(data["models"])
+    others = ", ".join(model for model in (*ATTACKERS, *unveiled.MODELS) if model not in data["models"])
     return Section(
         "What was not tried",
         "A risk that was not measured is not a risk that is not there.",
         text=(
-            f"Attackers tried: {asked}. {_SEEDS[bool(data.get('repeats'))]}, one lead, windows of 8 s.",
+            f"Attackers tried: {asked}. {_SEEDS[bool(data.get('repeats'))]}, one lead, windows of 8 s."
+            + (f" Attackers that there are, and were not asked (--model): {others}." if others else ""),
             "Not tried: several leads at once, attackers trained on far more people, what else lies in a folder "
             "(lengths, dates, order of files), linkage with other tables, networks or maps shared beside the ECGs.",
             *(words for part, words in _PARTS_NOT_TRIED.items() if not (data.get("explanations") or {}).get(part)),
