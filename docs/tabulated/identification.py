@@ -22,6 +22,7 @@ DATA |= {
     for run in ("paper", "closed", "sex", "age")
     for short, name in (("ecgid", "ECG-ID"), ("mitdb", "mitdb"), ("ludb", "LUDB"))
 }
+TASKS = ("person", "sex", "age")
 # Table I of the paper, accuracy: 87 people (its count), four databases, random windows or no overlap of people.
 PUBLISHED = {
     "person": {"transecg": 0.886, "unveiled (best)": 0.819, "cnn": 0.842, "lstm": 0.855},
@@ -36,7 +37,7 @@ def named(root: Path = ROOT) -> str:
         (task, "the paper's", "four databases", model, f"{value:.3f}, no interval", "not said", "87 (its count)")
         for task, models in PUBLISHED.items() for model, value in models.items() if model == "transecg"
     ]  # fmt: skip
-    for run, told, model, figures in _named(root):
+    for run, told, model, figures in _with(root, "accuracy"):
         own = figures.get("window_accuracy", figures["accuracy"])
         rows.append((told["task"], _protocol(told), _data(run), model, interval(own),
                      f"{own['chance']:.3f}", f"{told['n_people']:,}"))  # fmt: skip
@@ -49,7 +50,7 @@ def table_one(root: Path = ROOT) -> str:
         (task, "the paper's", model, f"{value:.3f}", *[""] * 5, "87 (its count)", "")
         for task, models in PUBLISHED.items() for model, value in models.items()
     ]  # fmt: skip
-    for run, told, model, figures in _named(root):
+    for run, told, model, figures in _with(root, "accuracy"):
         rows.append((
             told["task"], f"{_protocol(told)}, {_data(run)}", model,
             *(interval(figures[metric]) for metric in FIGURES), f"{told['n_people']:,}", _whole_cost(told, model),
@@ -62,16 +63,13 @@ def table_one(root: Path = ROOT) -> str:
 def strangers(root: Path = ROOT) -> str:
     """Return how surely people whom no attacker was trained on are found and confused."""
     rows = []
-    for run, told in _told(root).items():
-        for model, figures in told["models"].items():
-            if "eer" in figures:
-                rank, kept = figures["rank1"], _preparation(run)
-                rows.append((
-                    f"{_data(run)}, `--preparation {kept}`", model, f"{told['n_people']:,}",
-                    interval(figures["eer"]), _each_person(figures), interval(rank),
-                    f"{told['gallery_size']:,}", f"{rank['chance']:.3f}",
-                    _everybody(told, figures), _cost(told, model),
-                ))  # fmt: skip
+    for run, told, model, figures in _with(root, "eer"):
+        rank, kept = figures["rank1"], _preparation(run)
+        rows.append((
+            f"{_data(run)}, `--preparation {kept}`", model, f"{told['n_people']:,}",
+            interval(figures["eer"]), _each_person(figures), interval(rank),
+            f"{told['gallery_size']:,}", f"{rank['chance']:.3f}", _everybody(told, figures), _cost(told, model),
+        ))  # fmt: skip
     header = ("data", "attacker", "people", "EER (chance 0.5)", "each person alike", "rank-1", "gallery", "chance",
               "rank-1, everybody in the gallery", "parameters, seconds")  # fmt: skip
     return grid(header, rows) if rows else NOT_RUN
@@ -168,14 +166,19 @@ def needed(root: Path = ROOT) -> str:
     return grid(header, rows) if rows else NOT_RUN
 
 
-def _named(root: Path) -> Iterator[tuple[str, dict[str, Any], str, dict[str, Any]]]:
-    """Yield run, what it told, attacker and figures where people, sexes or ages were named.
+def _with(root: Path, figure: str) -> Iterator[tuple[str, dict[str, Any], str, dict[str, Any]]]:
+    """Yield run, what it told, attacker and figures of those that have a figure, what can be compared together.
 
     What attackers need (`-causal`) has the figures of the plain run again.
     """
-    for run, told in _told(root).items():
+
+    def place(item: tuple[str, dict[str, Any]]) -> tuple[int, str, str]:
+        run, told = item
+        return TASKS.index(told["task"]), DATA[_run(run)], _protocol(told)
+
+    for run, told in sorted(_told(root).items(), key=place):
         for model, figures in told["models"].items():
-            if "accuracy" in figures and "-causal" not in run:
+            if figure in figures and "-causal" not in run:
                 yield run, told, model, figures
 
 
@@ -186,8 +189,11 @@ def _each_person(figures: dict[str, Any]) -> str:
 
 def _data(run: str) -> str:
     """Return the data in a run's name."""
-    rounded = ", learnt in bfloat16" if "-bfloat16" in run else ""
-    return DATA[max((name for name in DATA if run.startswith(f"{name}-")), key=len)] + rounded
+    return DATA[_run(run)] + (", learnt in bfloat16" if "-bfloat16" in run else "")
+
+
+def _run(name: str) -> str:
+    return max((run for run in DATA if name.startswith(f"{run}-")), key=len)
 
 
 def _preparation(run: str) -> str:
