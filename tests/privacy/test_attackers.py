@@ -206,7 +206,17 @@ def test_the_stand_ins_have_the_sizes_they_say():
         before = width
     assert count_parameters(CNN1d(n_outputs=87)) == expected + 256 * 87 + 87
     per_layer = [4 * 128 * (w + 128 + 2) for w in (16, 128)]
-    assert count_parameters(BiLSTM(n_outputs=87)) == 2 * sum(per_layer) + 4 * 16 + 16 + 2 * (128 * 87 + 87)
+    assert count_parameters(BiLSTM(n_outputs=87)) == 2 * sum(per_layer) + 4 * 16 + 16 + 4 * 128 + 2 * (128 * 87 + 87)
+
+
+def test_what_a_direction_says_differs_between_windows_as_much_as_its_heads_need():
+    torch.manual_seed(0)
+    windows = torch.from_numpy(np.random.default_rng(0).normal(size=(16, 1, 2000)).astype(np.float32))
+    network = BiLSTM(hidden=16).train()
+    said: list[torch.Tensor] = []
+    network.head[0].register_forward_hook(lambda _, args, __: said.append(args[0]))
+    network(windows)
+    assert (said[0].std(dim=0) > 0.2).all()  # means of states alone: some thousandths
 
 
 def test_the_two_ways_of_the_recurrent_network_never_mix():
