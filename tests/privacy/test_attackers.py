@@ -219,6 +219,32 @@ def test_what_a_direction_says_differs_between_windows_as_much_as_its_heads_need
     assert (said[0].std(dim=0) > 0.2).all()  # means of states alone: some thousandths
 
 
+def test_a_recurrent_network_is_asked_with_the_statistics_of_its_last_weights(pupil: Pupil, tmp_path: Path):
+    """Its weights move by more than windows differ: with running means it answered one class for all."""
+    base = ATTACKERS["bilstm"]
+    attacker = replace(
+        base, arguments={"hidden": 8, "stride": 20},
+        classify=replace(base.classify, epochs=2, batch=8), embed=replace(base.embed, epochs=2, batch=8),
+    )  # fmt: skip
+    for train in ("name", "tell_apart"):
+        folder = tmp_path / train
+        folder.mkdir()
+        with Journal(folder / "journal.sqlite") as journal:
+            how = {"seed": 0, "progress": silent}
+            if train == "name":
+                network = train_to_name(attacker, pupil, pupil, 8, folder, journal, **how)
+                crop = attacker.classify.augmentation.crop
+            else:
+                network = train_to_tell_apart(attacker, pupil, folder, journal, **how)
+                crop = attacker.embed.augmentation.crop
+        first = (pupil.signal.shape[2] - crop) // 2
+        said: list[torch.Tensor] = []
+        network.head[0].register_forward_hook(lambda _, args, __, said=said: said.append(args[0]))
+        with torch.no_grad():
+            network.eval()(torch.from_numpy(pupil.signal[:, :, first : first + crop].copy()))
+        torch.testing.assert_close(said[0].mean(dim=0), torch.zeros(8), atol=0.05, rtol=0)
+
+
 def test_the_two_ways_of_the_recurrent_network_never_mix():
     network = BiLSTM(hidden=8).eval()
     raw = torch.randn(2, 1, 400)

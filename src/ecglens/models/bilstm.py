@@ -36,7 +36,9 @@ class BiLSTM(nn.Module):
             for name, bias in self.blocks.named_parameters():
                 if "bias_ih" in name:
                     bias[hidden : 2 * hidden] = 1.0
-        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in range(2))
+        # Running means are those of all batches since they were reset, as `privacy.attackers.settle` does: weights move
+        # in each step by more than means of windows differ.
+        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden, momentum=None) for _ in range(2))
         self.head = nn.ModuleList(nn.Linear(hidden, n_outputs) for _ in range(2))
 
     def forward(self, signal: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from ecglens.models.bilstm import BiLSTM
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.windows import Windows
@@ -186,6 +187,7 @@ def train_to_name(
             yield multiclass_loss(logits, torch.from_numpy(y), ones), len(batch)
 
     def score(_: int) -> float:
+        settle(network, train.signal, recipe.augmentation.crop)
         return float((answers(network, recipe, valid.signal).argmax(axis=1) == valid.labels).mean())
 
     lesson = _lesson(recipe, steps * passes, losses, score, "valid_accuracy", "validation accuracy")
@@ -226,9 +228,31 @@ def train_to_tell_apart(
             embeddings = at_precision(recipe.precision, network, torch.from_numpy(x))
             yield margin(embeddings, torch.from_numpy(people)), len(batch)
 
-    lesson = _lesson(recipe, STEPS_AN_EPOCH, losses, float, "kept", "the last epoch is kept:")
+    def score(epoch: int) -> float:
+        settle(network, train.signal, recipe.augmentation.crop)
+        return float(epoch)
+
+    lesson = _lesson(recipe, STEPS_AN_EPOCH, losses, score, "kept", "the last epoch is kept:")
     learn(both, lesson, folder, journal, seed=seed, weight_decay=recipe.weight_decay, progress=progress)
     return network
+
+
+def settle(network: nn.Module, signal: np.ndarray, crop: int) -> None:
+    """Take the statistics of a recurrent network's normalisation anew, of what it has learnt from, as it is now.
+
+    Its weights move in each step by more than what it says of windows differs: running means are those of a network
+    that is gone, and answers would be one class for all. In float32, as answers are.
+    """
+    if not isinstance(network, BiLSTM):
+        return
+    for norm in network.norms.modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            norm.reset_running_stats()
+    network.train()
+    first = (signal.shape[2] - crop) // 2
+    with torch.no_grad():
+        for part in np.array_split(signal[:, :, first : first + crop], math.ceil(len(signal) / _AT_ONCE)):
+            network(torch.from_numpy(np.ascontiguousarray(part)))
 
 
 def answers(network: nn.Module, recipe: Recipe, signal: np.ndarray, *, unit: bool = False) -> Floats:
