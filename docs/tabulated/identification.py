@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ecglens.privacy.protocols import TASKS
 from ecglens.statistics.classification import FIGURES
 from tabulated.layout import ROOT, grid, interval
 
@@ -22,7 +23,6 @@ DATA |= {
     for run in ("paper", "closed", "sex", "age")
     for short, name in (("ecgid", "ECG-ID"), ("mitdb", "mitdb"), ("ludb", "LUDB"))
 }
-TASKS = ("person", "sex", "age")
 # Table I of the paper, accuracy: 87 people (its count), four databases, random windows or no overlap of people.
 PUBLISHED = {
     "person": {"transecg": 0.886, "unveiled (best)": 0.819, "cnn": 0.842, "lstm": 0.855},

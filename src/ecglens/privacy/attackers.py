@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ecglens.models.bilstm import BiLSTM
 from ecglens.models.lenet import initialized
 from ecglens.models.registry import ARCHITECTURES
 from ecglens.preprocessing.windows import Windows
@@ -238,16 +237,16 @@ def train_to_tell_apart(
 
 
 def settle(network: nn.Module, signal: np.ndarray, crop: int) -> None:
-    """Take the statistics of a recurrent network's normalisation anew, of what it has learnt from, as it is now.
+    """Take the statistics of normalisations without a momentum anew, of what was learnt from, as the network is now.
 
-    Its weights move in each step by more than what it says of windows differs: running means are those of a network
-    that is gone, and answers would be one class for all. In float32, as answers are.
+    Weights of a recurrent network move in each step by more than what it says of windows differs: running means are
+    those of a network that is gone, and answers would be one class for all. In float32, as answers are.
     """
-    if not isinstance(network, BiLSTM):
+    norms = [each for each in network.modules() if isinstance(each, nn.BatchNorm1d) and each.momentum is None]
+    if not norms:
         return
-    for norm in network.norms.modules():
-        if isinstance(norm, nn.BatchNorm1d):
-            norm.reset_running_stats()
+    for norm in norms:
+        norm.reset_running_stats()
     network.train()
     first = (signal.shape[2] - crop) // 2
     with torch.no_grad():

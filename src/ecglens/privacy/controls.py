@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.privacy.duplicates import alike_people
+from ecglens.privacy.transfer import learnt_elsewhere
 from ecglens.privacy.windows import Windowed
-from ecglens.statistics.bootstrap import Estimate
 from ecglens.statistics.classification import classification
+from ecglens.statistics.figures import as_json
 
 _BANDS = 40
 _HIGHEST = 45.0  # Hz
@@ -36,14 +37,18 @@ def spectra(windowed: Windowed) -> Floats:
     return np.log(np.stack(bands, axis=1) + 1e-12)
 
 
-def controls(windowed: Windowed, labels: pd.Series | None, *, seed: int = 0, n_resamples: int = 2000) -> dict[str, Any]:
+def controls(
+    windowed: Windowed, labels: pd.Series | None, *, compares: bool = False, seed: int = 0, n_resamples: int = 2000
+) -> dict[str, Any]:  # fmt: skip
     """Return the controls that need no attacker, JSON-ready; None where a control does not apply.
 
-    labels  sex or age group of each window, None (unknown) left out; None for the task `person`
+    labels    sex or age group of each window, None (unknown) left out; None for the task `person`
+    compares  recordings of people never seen are compared
 
     database_prediction     how well the database is told from a window of somebody unseen
     label_from_database     how well the label is told from the name of the database alone, counting everybody
-    leave_one_database_out  balanced accuracy for the label on each database, learnt on the others
+    leave_one_database_out  balanced accuracy for the label on each database, learnt on the others; of people who are
+                            compared `transfer.learnt_elsewhere`
     shuffled_labels         ... learnt on labels shuffled among people; must not differ from chance
     duplicate_people        pairs of people of whom two windows are one curve, and how many windows were compared
     """
@@ -55,7 +60,10 @@ def controls(windowed: Windowed, labels: pd.Series | None, *, seed: int = 0, n_r
     several = len(set(databases)) > 1
     told["database_prediction"] = _cross_validated(x, databases, table, seed, n_resamples) if several else None
     if labels is None:
-        return told | {"label_from_database": None, "leave_one_database_out": None, "shuffled_labels": None}
+        how = {"seed": seed, "n_resamples": n_resamples}
+        elsewhere = learnt_elsewhere(x, table, **how) if several and compares else {}
+        left_out = elsewhere if any(elsewhere.values()) else None
+        return told | {"label_from_database": None, "leave_one_database_out": left_out, "shuffled_labels": None}
     known = labels.notna().to_numpy()
     part, y, x = table[known], labels[known].to_numpy(), x[known]
     told["label_from_database"] = _from_database(part, y, seed, n_resamples) if several else None
@@ -69,11 +77,6 @@ def shuffled_by_person(labels: np.ndarray, table: pd.DataFrame, seed: int) -> np
     people, first = np.unique(table["person"].to_numpy().astype(str), return_index=True)
     dealt = dict(zip(people, np.random.default_rng(seed).permutation(labels[first]), strict=True))
     return np.array([dealt[person] for person in table["person"]], dtype=object)
-
-
-def as_json(told: Estimate, chance: float) -> dict[str, float]:
-    """Return a figure as it stands in JSON."""
-    return {"value": told.value, "low": told.low, "high": told.high, "chance": chance}
 
 
 def _cross_validated(x: Floats, y: np.ndarray, table: pd.DataFrame, seed: int, n_resamples: int) -> dict | None:

@@ -19,7 +19,7 @@ from ecglens.privacy.unveiled import FEATURES, Readable
 from ecglens.runs.draws import evenly
 from ecglens.statistics.bootstrap import interval
 from ecglens.statistics.people import FEWEST_PEOPLE, people_drawn
-from ecglens.statistics.verification import Trials
+from ecglens.statistics.verification import Trials, weights_of_pairs
 
 MODELS = ("unveiled-lr", "unveiled-tree")
 AT_MOST = 100  # items of a fold
@@ -79,8 +79,7 @@ def summed_up(
         each = np.concatenate([part.each for part in parts])
         names, numbers = np.unique(np.concatenate([part.people for part in parts]), return_inverse=True)
         one, other = numbers.reshape(-1, 2).T
-        drawn = people_drawn(len(names), n_resamples, seed).astype(np.float64)
-        weights = drawn[:, one] * np.where(one == other, 1.0, drawn[:, other])
+        weights = weights_of_pairs(one, other, people_drawn(len(names), n_resamples, seed))
         resampled = _shares(weights @ each) if len(names) >= FEWEST_PEOPLE else np.full((1, len(FEATURES)), np.nan)
         bounds = [interval(column) for column in resampled.T]
         whole = np.nan_to_num(_shares(each.sum(axis=0, keepdims=True))[0])

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ecglens.privacy.controls import as_json
 from ecglens.privacy.scoring import Heard
 from ecglens.runs.run import Run
 from ecglens.statistics.bootstrap import Estimate
 from ecglens.statistics.classification import FIGURES, classification, macro_roc
+from ecglens.statistics.figures import as_json
 from ecglens.statistics.identification import (
     OpenSet,
     Ranked,

@@ -25,7 +25,7 @@ from ecglens.errors import InputError, UsageError
 from ecglens.preprocessing.prepare import describe_exclusions
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS
-from ecglens.privacy.controls import controls, spectra
+from ecglens.privacy.controls import controls
 from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.expected import expected_seconds
 from ecglens.privacy.explanations import Explaining, refuse_nothing_to_explain
@@ -37,7 +37,6 @@ from ecglens.privacy.owner_controls import shuffled_owners, why_not, within_data
 from ecglens.privacy.protocols import CLASS_OF, COMPARED, Split, make_splits, people_left_out, refuse_words
 from ecglens.privacy.repeats import check_repeats, over_trainings
 from ecglens.privacy.scoring import Heard, Look, Material, hear, refuse_unlearnable
-from ecglens.privacy.transfer import learnt_elsewhere
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import read_json, write_json
 from ecglens.runs.journal import Journal
@@ -250,11 +249,10 @@ def _data(
     gallery = [windowed.table["person"].iloc[s.enrol if len(s.enrol) else s.train].nunique() for s in splits]
     beside = [windowed.table["person"].iloc[s.beside].nunique() for s in splits]
     everybody = int(min(a + b for a, b in zip(gallery, beside, strict=True))) if any(beside) else None
-    told = controls(windowed, None if task == "person" else labels, seed=seed, n_resamples=n_resamples)
     several, compares = windowed.table["database"].nunique() > 1, splits[0].compares
-    if several and compares:
-        elsewhere = learnt_elsewhere(spectra(windowed), windowed.table, seed=seed, n_resamples=n_resamples)
-        told["leave_one_database_out"] = elsewhere if any(elsewhere.values()) else None
+    told = controls(
+        windowed, None if task == "person" else labels, compares=compares, seed=seed, n_resamples=n_resamples
+    )
     told["inflated"] = protocol == "paper"
     told["attack_alive"] = None
     if protocol == "paper" and task == "person" and "transecg" in figures:

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from ecglens.privacy.compared import Compared, all_trials
-from ecglens.privacy.controls import as_json
 from ecglens.privacy.figures import rank_over_folds, rows_of
+from ecglens.privacy.known_people import FEWEST
 from ecglens.privacy.scoring import Heard
-from ecglens.privacy.transfer import FEWEST
 from ecglens.privacy.windows import Windowed
 from ecglens.runs.draws import derived_seed
 from ecglens.statistics.bootstrap import interval
+from ecglens.statistics.figures import as_json
 from ecglens.statistics.identification import Ranked, chance
 from ecglens.statistics.people import mean_over_people
 from ecglens.statistics.verification import equal_error_rate, verification

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecglens.privacy.controls import as_json
+from ecglens.privacy.known_people import FEWEST
 from ecglens.privacy.unveiled import Readable, fit_readable, pair_features, pairs_to_learn
+from ecglens.statistics.figures import as_json
 from ecglens.statistics.identification import chance
 from ecglens.statistics.verification import Trials, verification
 
-FEWEST = 3  # people with two recordings, of those learnt from and of those asked about
 _STRANGERS = 20_000  # comparisons of strangers drawn where there are more
 _RECORDINGS = 2_000  # of a database that are compared, at most
 

@@ -16,6 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ecglens.statistics.bootstrap import Estimate
+
 
 def number(value: float | None) -> str:
     """Return a figure with three decimals, with one digit where those would be 0, `n/a` where it cannot be estimated.
@@ -26,6 +28,11 @@ def number(value: float | None) -> str:
     if value is None:
         return "n/a"
     return f"{value:.1g}" if 5e-7 < abs(value) < 5e-4 else f"{value:.3f}"
+
+
+def as_json(told: Estimate, chance: float) -> dict[str, float]:
+    """Return a figure as it stands in JSON, beside its chance level."""
+    return {"value": told.value, "low": told.low, "high": told.high, "chance": chance}
 
 
 def interval(figure: Mapping[str, Any]) -> str:

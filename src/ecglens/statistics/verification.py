@@ -166,11 +166,16 @@ def pair_weights(trials: Trials, drawn: np.ndarray) -> Floats:
 
     Within a person as often as the person was drawn, between two people as often as there are pairs of draws.
     """
+    return weights_of_pairs(trials.first, trials.second, drawn)
+
+
+def weights_of_pairs(first: Indices, second: Indices, drawn: np.ndarray) -> Floats:
+    """Return how often each pair of people [pair] counts [resample, pair], as `pair_weights` does for trials."""
     times = drawn.astype(np.float64)
-    weights = np.take(times, trials.first, axis=1)
-    own = np.flatnonzero(trials.genuine)
+    weights = np.take(times, first, axis=1)
+    own = np.flatnonzero(first == second)
     within = weights[:, own]
-    weights *= np.take(times, trials.second, axis=1)
+    weights *= np.take(times, second, axis=1)
     weights[:, own] = within
     return weights
 
