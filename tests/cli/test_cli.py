@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -334,6 +335,17 @@ def test_without_json_a_table_on_stdout_and_what_to_do_next_on_stderr(
     assert "not a medical device" in out
     assert "Next: ecglens explain" in err
     assert "Next" not in out
+
+
+def test_what_predict_says_to_do_next_is_not_refused(
+    capsys: pytest.CaptureFixture[str], ecg_file: Path, tmp_path: Path
+) -> None:
+    """No method has passed the audit of the shipped weights: maps of theirs are drawn stamped, or not at all."""
+    assert run(["predict", str(ecg_file)]) == 0
+    _, _, told = capsys.readouterr().err.partition("Next: ecglens ")
+    assert "--even-if-failed" in told
+    asked = shlex.split(told.partition("\n")[0].replace("explained/", str(tmp_path)))
+    assert run(asked) == 0
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

@@ -9,6 +9,7 @@ import typer
 
 from ecglens.cli.arguments import BundleOption, Files, Json, Start, Stop, ecg_files, stretch_options
 from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for, say
+from ecglens.cli.verdicts import verdicts_on
 
 
 def predict(
@@ -58,7 +59,10 @@ def _predict(paths: list[Path], bundle_name: str, start: float | None, stop: flo
     text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device." if rows else ""
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
     with_bundle = "" if bundle_name == "pretrained" else f" --bundle {bundle_name}"
-    next_step = f"ecglens explain {first}{with_bundle}{stretch_options(start, stop)} --out explained/" if first else ""
+    verdicts = verdicts_on(bundle, bundle_name, "")
+    stamped = " --even-if-failed" if verdicts.audited and not verdicts.default_method else ""  # else it would refuse
+    how = f"{with_bundle}{stretch_options(start, stop)}{stamped}"
+    next_step = f"ecglens explain {first}{how} --out explained/" if first else ""
     code = exit_code_for(len(predictions) - len(errors), errors)
     told = {"bundle": bundle.name, "thresholds": thresholds, "records": records}
     return Outcome(told, text, next_step, code)

@@ -231,7 +231,7 @@ def train_to_tell_apart(
         settle(network, train.signal, recipe.augmentation.crop)
         return float(epoch)
 
-    lesson = _lesson(recipe, STEPS_AN_EPOCH, losses, score, "kept", "the last epoch is kept:")
+    lesson = _lesson(recipe, STEPS_AN_EPOCH, losses, score, "kept", "")
     learn(both, lesson, folder, journal, seed=seed, weight_decay=recipe.weight_decay, progress=progress)
     return network
 

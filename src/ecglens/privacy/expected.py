@@ -22,8 +22,8 @@ _SPEED = {
     "transecg": (28.0, 77.0),
     "transecg-patch5": (6.0, 12.0),
     "cnn": (400.0, 700.0),
-    "cnn-beats": (600.0, 650.0),
-    "cnn-beats-5": (600.0, 650.0),  # each of the five
+    "cnn-beats": (1200.0, 1300.0),
+    "cnn-beats-5": (1200.0, 1300.0),  # each of the five
     "cnn-ghazarian": (45.0, 85.0),
     "bilstm": (35.0, 75.0),
 }

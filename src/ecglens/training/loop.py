@@ -32,7 +32,7 @@ class Lesson:
     rate      (step of the whole training, scores of the epochs before) -> learning rate
     score     epoch -> how good the network is now, higher is better
     measure   what the score is called in the history
-    words     what it is called in the progress
+    words     what it is called in the progress; empty where the last epoch is the best, and there is nothing to tell
     """
 
     steps: int
@@ -64,7 +64,7 @@ def learn(
         _refuse_divergence(loss, epoch, folder)
         _refuse_divergence(_largest(network), epoch, folder, "largest weight after")
         score = lesson.score(epoch)
-        _refuse_divergence(score, epoch, folder, f"{lesson.words} after")
+        _refuse_divergence(score, epoch, folder, f"{lesson.words or lesson.measure} after")
         state.epoch = epoch
         state.history.append({"epoch": epoch, "train_loss": loss, lesson.measure: score})
         if score > state.best_score:
@@ -72,7 +72,8 @@ def learn(
             state.best_weights = {name: value.clone() for name, value in network.state_dict().items()}
         save_checkpoint(folder / CHECKPOINT, network, optimizer, state)
         journal.record("epoch", str(epoch), state.history[-1])
-        note = f"{lesson.words} {score:.3f}, best {state.best_score:.3f} in epoch {state.best_epoch}"
+        best = f"{lesson.words} {score:.3f}, best {state.best_score:.3f} in epoch {state.best_epoch}"
+        note = best if lesson.words else f"loss {loss:.3f}"
         progress("training", epoch, lesson.epochs, note)
     network.load_state_dict(state.best_weights)
     network.eval()
