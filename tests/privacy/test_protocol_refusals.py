@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ecglens.errors import EcglensError, InputError, UsageError
-from ecglens.privacy.protocols import PROTOCOLS, make_splits, people_left_out
+from ecglens.privacy.identify import identify
+from ecglens.privacy.protocols import COMPARED, PROTOCOLS, make_splits, people_left_out
 
-from .conftest import table_of
+from .conftest import people_cohort, table_of
 from .test_protocols import LONG, people
 
 
@@ -77,6 +79,9 @@ OPTIONS = {"--protocol": "protocol", "--task": "task", "--folds": "n_folds"}
 
 
 CIRCLES = {
+    "five people, twice": table_of(5, 2),
+    "seven people, twice, and a class of two": table_of(7, 2, age_group=None),
+    "nine people, twice": table_of(9, 2),
     "one short recording": table_of(12, 1, 1, 10.0),
     "two short recordings": table_of(4, 2, 1, 10.0),
     "several of three people": table_of(3, 4, 1, 10.0),
@@ -113,8 +118,37 @@ def test_a_closed_set_says_what_is_lacking():
 
 
 def test_a_network_has_several_people_to_learn_from():
-    with pytest.raises(InputError, match=r"people to learn from: found 1 in fold-1.*use --folds 3"):
+    with pytest.raises(InputError, match=r"people to learn from: found 1 in fold-1"):
         make_splits(table_of(3), "verification", n_folds=2)
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+@pytest.mark.parametrize("n_people", range(2, 14))
+@pytest.mark.parametrize("protocol", COMPARED)
+def test_each_fold_has_somebody_to_look_for_and_somebody_to_be_taken_for(protocol: str, n_people: int, n_folds: int):
+    """Of few people some folds would have no comparison of strangers, or an empty gallery: refused before training."""
+    table = pd.concat([table_of(n_people, 2), table_of(1, 1, database="b")], ignore_index=True)
+    try:
+        splits = make_splits(table, protocol, n_folds=n_folds)
+    except InputError as error:
+        for folds in re.findall(r"--folds ([0-9]+)", error.fix.partition(" or ")[0]):
+            assert make_splits(table, protocol, n_folds=int(folds))
+        assert n_people < 4 * n_folds, "many people are not refused"
+        return
+    for split in splits:
+        gallery, probes = (set(table["person"].iloc[part]) for part in (split.enrol, split.probe))
+        assert len(gallery) > 1, "nobody could be taken for another"
+        assert gallery & probes, "nobody could be found"
+        assert protocol != "open-set" or probes - gallery, "nobody is unknown"
+
+
+def test_open_set_of_few_people_is_measured_or_refused(tmp_path: Path):
+    cohort = people_cohort(7, 2)
+    asked = {"protocol": "open-set", "models": ["unveiled-lr"], "n_resamples": 50}
+    with pytest.raises(InputError, match=r"found 1 in the gallery of fold-1.*use --folds 2"):
+        identify([cohort], tmp_path / "five", **asked)
+    found = identify([cohort], tmp_path / "two", n_folds=2, **asked).as_dict()
+    assert found["models"]["unveiled-lr"]["rank1"]["value"] is not None
 
 
 @pytest.mark.parametrize("task", ["sex", "age"])

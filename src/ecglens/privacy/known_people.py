@@ -35,15 +35,12 @@ class LeftOut:
 
 
 class Lacking(Exception):
-    """Data that a protocol cannot be had from, before it is known which other one can: becomes an InputError then.
+    """Data that a protocol cannot be had from, before it is known which other one can: becomes an InputError then."""
 
-    fix   what would help with the same protocol
-    """
-
-    def __init__(self, where: str, field: str, found: object, allowed: str, fix: str = "", *, kind: str) -> None:
+    def __init__(self, where: str, field: str, found: object, allowed: str, *, kind: str) -> None:
         """Hold what an InputError says."""
         super().__init__(found)
-        self.where, self.field, self.found, self.allowed, self.fix, self.kind = where, field, found, allowed, fix, kind
+        self.where, self.field, self.found, self.allowed, self.kind = where, field, found, allowed, kind
 
 
 def gap_for(duration: float) -> float | None:

@@ -13,6 +13,7 @@ paper          windows dealt out at random, as in TransECG: the same recording o
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -103,11 +104,12 @@ def make_splits(
     try:
         return _drawn_and_checked(table, protocol, task, n_folds, seed)
     except Lacking as lacking:
+        folds = _other_folds(table, (protocol, task, n_folds), seed)
         instead = _what_can_be_had(table, (protocol, task, n_folds), seed)
-        none = "" if task != "person" or instead.startswith("--protocol") or lacking.fix else (
+        none = "" if task != "person" or instead.startswith("--protocol") or folds else (
             f": no protocol for --task person can be had from these {table['person'].nunique()} people"
         )  # fmt: skip
-        ways = [way for way in (lacking.fix, instead) if way]
+        ways = [way for way in (folds, instead) if way]
         advice = f"use {' or '.join(ways)}, or add data{none}" if ways else f"add data{none}"
         raise InputError(
             lacking.where, lacking.field, lacking.found, lacking.allowed, advice, kind=lacking.kind
@@ -211,6 +213,18 @@ def _drawn_and_checked(table: pd.DataFrame, protocol: str, task: str, n_folds: i
     return splits
 
 
+def _other_folds(table: pd.DataFrame, asked: tuple[str, str, int], seed: int) -> str:
+    """Return the option for another number of folds that the same question is accepted with, most first, or nothing."""
+    protocol, task, n_folds = asked
+    # A fold holds two people or more; where there are too few folds, too few people are left to learn from.
+    fewer = range(min(n_folds - 1, table["person"].nunique() // 2), 1, -1)
+    for folds in (*fewer, *range(n_folds + 1, FEWEST + 1)):
+        with contextlib.suppress(EcglensError, Lacking):
+            _drawn_and_checked(table, protocol, task, folds, seed)
+            return f"--folds {folds}"
+    return ""
+
+
 def _what_can_be_had(table: pd.DataFrame, asked: tuple[str, str, int], seed: int) -> str:
     """Return the options of the first protocol, or else task, that these very data are accepted for; empty: none."""
     ways = [(protocol, "person") for protocol in _INSTEAD]
@@ -219,7 +233,7 @@ def _what_can_be_had(table: pd.DataFrame, asked: tuple[str, str, int], seed: int
     for protocol, task in ways:
         for folds in folds_tried:
             if (protocol, task) == asked[:2]:
-                continue  # fewer folds of the same are for the refusal to name
+                continue  # other folds of the same are told apart
             try:
                 _drawn_and_checked(table, protocol, task, folds, seed)
             except (EcglensError, Lacking):
@@ -237,22 +251,24 @@ def _unseen_people(table: pd.DataFrame, protocol: str, n_folds: int, random: np.
     repeated = set(several[several > 1].index)
     if len(repeated) < max(FEWEST, n_folds):
         what = "two dates" if column == "date" else "two recordings"
-        fewer = f"--folds {len(repeated)}" if len(repeated) >= FEWEST else ""
         raise Lacking(
-            "identify", "people", f"{len(repeated)} with {what}", f"{max(FEWEST, n_folds)} for {protocol}", fewer,
+            "identify", "people", f"{len(repeated)} with {what}", f"{max(FEWEST, n_folds)} for {protocol}",
             kind="too_few_people",
         )  # fmt: skip
     dated = table["date"].notna()  # without a date nobody knows which session it is
     usable = dated if protocol == "cross-session" else dated | True
-    splits = []
-    for number, tested in enumerate(_dealt(table, repeated, n_folds, random)):
-        asked = table["person"].isin(tested) & usable
-        learners = sorted(set(table["person"]) - tested)
-        if len(learners) < 2:  # nobody can be told from nobody
+    dealt, everybody = _dealt(table, repeated, n_folds, random), set(table["person"])
+    for number, tested in enumerate(dealt):
+        _refuse_folds_of_few(f"fold-{number + 1}", protocol, tested & set(table[usable]["person"]), tested & repeated)
+        if len(everybody - tested) < 2:  # nobody can be told from nobody
             raise Lacking(
-                "identify", "people to learn from", f"{len(learners)} in fold-{number + 1}", "2 or more",
-                f"--folds {FEWEST}", kind="too_few_people",
+                "identify", "people to learn from", f"{len(everybody - tested)} in fold-{number + 1}", "2 or more",
+                kind="too_few_people",
             )  # fmt: skip
+    splits = []
+    for number, tested in enumerate(dealt):
+        asked = table["person"].isin(tested) & usable
+        learners = sorted(everybody - tested)
         train, valid = _two_parts(table, learners, random)
         enrol, probe = _gallery_and_probes(table, asked.to_numpy(), protocol, repeated & tested, random)
         beside = _first_of(table, (~table["person"].isin(tested) & usable).to_numpy(), protocol)
@@ -260,6 +276,28 @@ def _unseen_people(table: pd.DataFrame, protocol: str, n_folds: int, random: np.
             beside = beside[:0]
         splits.append(Split(protocol, f"fold-{number + 1}", train, valid, enrol, probe, beside))
     return splits
+
+
+def _refuse_folds_of_few(fold: str, protocol: str, people: set[str], repeated: set[str]) -> None:
+    """Raise Lacking where a fold has nobody to be looked for, or nobody to be taken for.
+
+    people     who stand in the fold
+    repeated   those of them with several recordings, or dates
+    """
+    unknown = _n_unknown(len(repeated)) if protocol == "open-set" else 0
+    if len(repeated) <= unknown:
+        found, allowed = f"{len(repeated)} in {fold} with several recordings", "2 or more, one known and one not"
+    elif len(people) - unknown < 2:
+        found = f"{len(people) - unknown} in the gallery of {fold}"
+        allowed = "2 or more, so that one may be taken for another"
+    else:
+        return
+    raise Lacking("identify", "people", found, allowed, kind="too_few_people")
+
+
+def _n_unknown(n_repeated: int) -> int:
+    """Return how many of the people with several recordings are left out of the gallery of an open set."""
+    return max(1, round(UNKNOWN * n_repeated))
 
 
 def _dealt(
@@ -289,7 +327,7 @@ def _gallery_and_probes(
     first = np.isin(here, _first_of(table, asked, protocol))
     if protocol == "open-set":
         people = random.permutation(sorted(repeated))
-        unknown = set(people[: max(1, round(UNKNOWN * len(people)))].tolist())
+        unknown = set(people[: _n_unknown(len(people))].tolist())
         outside = part["person"].isin(unknown).to_numpy()
         return here[first & ~outside], here[~first | outside]
     return here[first], here[~first]
@@ -316,10 +354,8 @@ def _refuse_classes(table: pd.DataFrame, task: str, least: int, such: str = "") 
     rare = counts[counts < least]
     if len(rare):
         found = ", ".join(f"{name}: {n} people{such}" for name, n in rare.items())
-        fewest = int(rare.min())
-        folds = f"--folds {fewest}" if fewest >= FEWEST else ""  # otherwise no number of folds would help
         allowed = f"{least} people of each class" + ("" if such else ", one for each fold")
-        raise Lacking("identify", task, found, allowed, folds, kind="too_few_people")
+        raise Lacking("identify", task, found, allowed, kind="too_few_people")
 
 
 def _by_class(table: pd.DataFrame, task: str, n_folds: int, random: np.random.Generator) -> list[Split]:

@@ -319,7 +319,7 @@ def _pairs_learnt(material: Material, split: Split, seed: int) -> tuple[list[tup
     if len(np.unique(learnt[0][1])) < 2:
         raise InputError(
             "identify", "people to learn from", f"{len(set(parts[0][1]))} in {split.name}",
-            "pairs of one person and pairs of two", "more data, more --folds, or another --model",
+            "pairs of one person and pairs of two", "use a network (--model cnn-beats-5), or add data",
             kind="too_few_people",
         )  # fmt: skip
     return learnt, spread
