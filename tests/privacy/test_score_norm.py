@@ -111,3 +111,10 @@ def test_several_networks_name_by_the_mean_of_what_each_says(told) -> None:
     heard = told(small(2, False), "paper", "named")
     np.testing.assert_allclose(heard.scores.sum(axis=1), 1, atol=1e-6)
     assert heard.cost["parameters"] % 2 == 0
+
+
+def test_the_gallery_of_everybody_is_counted_by_plain_cosines(told) -> None:
+    """People trained on would stand on a scale of themselves: the ranks among them are those without any scale."""
+    plain, scaled = told(small(2, False), name="plain"), told(small(2, True), name="scaled")
+    np.testing.assert_array_equal(plain.everybody.better, scaled.everybody.better)
+    assert plain.everybody.n_others > plain.ranks.n_others

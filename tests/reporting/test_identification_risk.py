@@ -42,8 +42,8 @@ def test_of_each_figure_the_worst_attacker_is_told():
     rows = {row[0]: row[1:3] for row in first_section(THREE).tables[0].rows}
     assert rows["equal error rate"] == ("cnn", "0.050 [0.000, 0.050]")
     assert rows["refused at 1 % strangers accepted"][0] == "bilstm"
-    assert rows["found first"][0] == "bilstm"
-    assert rows["found first in the gallery of everybody"][0] == "transecg"
+    assert rows["found first, of 30"][0] == "bilstm"
+    assert rows["found first in the gallery of everybody, of 90"][0] == "transecg"
     assert among_how_many(THREE).endswith(
         "bilstm finds 0.900 [0.850, 0.900] of recordings first among 30 people, and transecg 0.650 [0.600, 0.650] "
         "among everybody, 90."

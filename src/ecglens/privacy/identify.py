@@ -37,6 +37,7 @@ from ecglens.privacy.owner_controls import shuffled_owners, why_not, within_data
 from ecglens.privacy.protocols import CLASS_OF, COMPARED, Split, make_splits, people_left_out, refuse_words
 from ecglens.privacy.repeats import check_repeats, over_trainings
 from ecglens.privacy.scoring import Heard, Look, Material, hear, refuse_unlearnable
+from ecglens.privacy.sought import sought
 from ecglens.privacy.windows import PER_PERSON, Windowed, count_age_groups, cut_windows
 from ecglens.runs.files import read_json, write_json
 from ecglens.runs.journal import Journal
@@ -263,6 +264,7 @@ def _data(
         "task": task, "protocol": protocol, "n_people": int(part["person"].nunique()),
         "n_records": int(part["recording"].nunique()),
         "gallery_size": int(min(gallery)) if task == "person" else None, "gallery_everybody": everybody,
+        "sought": sought(windowed.table, splits).as_dict() if task == "person" else None,
         "people_left_out": counted_by_reason(people_left_out(windowed.table, protocol, task)),
         "people": _people(windowed.table), "models": figures, "controls": told,
     }  # fmt: skip

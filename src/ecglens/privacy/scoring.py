@@ -164,9 +164,10 @@ def tell_apart(
     shared: Shared | None = None
     if model in unveiled.MODELS:
         alike, about, shared = _compared(model, material, split, at, seed)
+        plain = alike
     else:
         attacker = ATTACKERS[model].at(precision)
-        alike, network, about = _embedded(attacker, material, split, at, folder, journal, seed, progress)
+        alike, plain, network, about = _embedded(attacker, material, split, at, folder, journal, seed, progress)
         if look is not None:
             asked = [each for each, role in zip(at, owners["role"], strict=True) if role < 2]
             look(network, np.concatenate(asked).astype(np.int64), True)
@@ -183,7 +184,10 @@ def tell_apart(
     databases = owners["database"].to_numpy()
     compared = Compared(scores, one, other, between, enrolled, probes, people, databases, across)
     found = open_set(between, people[probes], people[enrolled]) if split.protocol == "open-set" else None
-    everybody = compared.ranks((_block(alike, probes, beside), people[beside])) if len(beside) else None
+    everybody = None
+    if len(beside):  # on the plain scale: people trained on would be measured against themselves on the other
+        plainly = replace(compared, between=_block(plain, probes, enrolled))
+        everybody = plainly.ranks((_block(plain, probes, beside), people[beside]))
     trials = compared.trials()
     few = of_either_kind(trials)
     shares = shared(one[few], other[few], np.stack([names[one[few]], names[other[few]]], axis=1)) if shared else None
@@ -236,8 +240,11 @@ def name(
 def _embedded(
     attacker: Attacker, material: Material, split: Split, at: list[np.ndarray], folder: Path, journal: Journal,
     seed: int, progress: Progress,
-) -> tuple[Alike, nn.Module, dict[str, float]]:  # fmt: skip
-    """Return how alike units of windows are, the cosine of their mean embeddings, and the network that embeds them."""
+) -> tuple[Alike, Alike, nn.Module, dict[str, float]]:  # fmt: skip
+    """Return how alike units of windows are, the cosine of their mean embeddings, and the network that embeds them.
+
+    How alike they are is the cosine as well, or that on the scale of the people trained on (`score_norm`).
+    """
     learners = np.sort(np.concatenate([split.train, split.valid]))  # nothing is chosen, so nothing is held back
     owners = material.table["person"].iloc[learners]
     pupil = material.pupil(attacker, learners, pd.factorize(owners)[0])
@@ -260,7 +267,7 @@ def _embedded(
         def alike(one: NDArray[np.int64], other: NDArray[np.int64]) -> Floats:
             return normed(cosine(one, other), (mean[one], spread[one]), (mean[other], spread[other]))
 
-    return alike, networks[0], _cost(networks, attacker.embed.augmentation.crop)
+    return alike, cosine, networks[0], _cost(networks, attacker.embed.augmentation.crop)
 
 
 def _taught(

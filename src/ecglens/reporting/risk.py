@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecglens.privacy.identify import ALIVE
+from ecglens.privacy.protocols import COMPARED
+from ecglens.privacy.sought import in_words
 from ecglens.report import Section, Table
 from ecglens.statistics.figures import interval, number
 
@@ -69,6 +71,8 @@ def headline(data: Mapping[str, Any]) -> str:
     """Return what a data officer must know, in a few sentences: first, where they are void, that the figures are."""
     why = void(data)
     told = _found(data) if data["task"] == "person" else _told(data)
+    days = in_words(data.get("sought"), data["protocol"])
+    told += f" {days}" if days else ""
     if data["controls"]["inflated"]:
         told += f" These figures are inflated; --protocol {honest_protocol(data)} gives honest ones."
     return f"{why} {told}" if why else told
@@ -91,8 +95,22 @@ def _found(data: Mapping[str, Any]) -> str:
     finder = worst_by(data, "rank1")  # whoever errs least need not find most
     rank = data["models"][finder]["rank1"]
     found = f"{finder} finds {interval(rank)} of recordings first among {size} (chance {number(rank['chance'])})"
+    found += f", looking for {looked_for(data)}" if data.get("sought") else ""
     whoever = "" if finder == model else f"{model} "
     return f"{found}, and {whoever}errs in {interval(figure)} when asked whether two are of one person."
+
+
+def _title(metric: str, data: Mapping[str, Any]) -> str:
+    """Return what a figure is called, ranks with the people among whom."""
+    size = data.get("gallery_everybody" if metric.endswith("everybody") else "gallery_size")
+    among = f", of {size:,}" if metric.startswith("rank") and size else ""
+    return TITLES.get(metric, metric) + among
+
+
+def looked_for(data: Mapping[str, Any]) -> str:
+    """Return whom the figures rest on: who is looked for, and by how many recordings or windows."""
+    told, compares = data["sought"], data["protocol"] in COMPARED
+    return f"{told['n_people']:,} people by {told['n_asked']:,} {'recordings' if compares else 'windows'}"
 
 
 def first_section(data: Mapping[str, Any]) -> Section:
@@ -101,9 +119,11 @@ def first_section(data: Mapping[str, Any]) -> Section:
     for metric in dict.fromkeys(metric for each in data["models"].values() for metric in each):
         model = worst_by(data, metric)
         figure = data["models"][model][metric]
-        rows.append((TITLES.get(metric, metric), model, interval(figure), number(figure["chance"])))
+        rows.append((_title(metric, data), model, interval(figure), number(figure["chance"])))
     counts = f"{data['n_people']:,} people, {data['n_records']:,} recordings"
-    caption = f"The worst of {len(data['models'])} attackers by each figure. {counts}."
+    counts += f", of which are looked for {looked_for(data)}" if data.get("sought") else ""
+    n = len(data["models"])
+    caption = (f"The worst of {n} attackers by each figure. " if n > 1 else "") + f"{counts}."
     inflated = data["controls"]["inflated"]
     text = (
         "This is no measure of the risk: the attackers have learnt from other windows of the very recordings that "
