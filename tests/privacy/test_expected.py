@@ -71,3 +71,11 @@ def test_windows_are_measured_once_for_all_models_that_can_be_read():
     one, two = (expected_seconds(m, made, splits) for m in (["unveiled-lr"], ["unveiled-lr", "unveiled-tree"]))
     assert two - one == pytest.approx(10.0)
     assert one == pytest.approx(10.0 + 0.03 * len(made))
+
+
+def test_two_cores_are_expected_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = []
+    for cores in (1, 2):
+        monkeypatch.setattr("torch.get_num_threads", lambda cores=cores: cores)
+        speeds.append(learning_speed("transecg"))
+    assert 1.2 < speeds[1] / speeds[0] < 2

@@ -134,7 +134,8 @@ def identify(
             repeats=repeats,
         )  # fmt: skip
         run.note(expected_seconds=expected)
-        whole = f"about {max(1, round(expected / 60))} min in all"
+        stops_early = not splits[0].compares and bool(set(models) & set(ATTACKERS))
+        whole = f"{'at most ' if stops_early else ''}about {max(1, round(expected / 60))} min in all"
         whole += "; what is finished is not done again" if begun_before else ""
         progress("expected", 0, len(models) * len(splits), whole)
         readable = bool(set(models) & set(unveiled.MODELS))
