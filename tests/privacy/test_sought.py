@@ -33,7 +33,7 @@ def test_comparisons_of_one_person_by_day() -> None:
     split = Split("verification", "fold-1", NONE, NONE, np.array([0, 3, 5]), np.array([1, 2, 4]))
     told = sought(table, [split])
     assert told.as_dict() == {
-        "n_people": 2, "n_asked": 3, "n_compared": 4, "one_day": 1, "other_days": 2, "not_known": 1,
+        "n_people": 2, "n_of_one_day": 0, "n_asked": 3, "n_compared": 4, "one_day": 1, "other_days": 2, "not_known": 1,
     }  # fmt: skip
     words = in_words(told.as_dict(), "verification")
     assert words.startswith("1 of 4 comparisons of one person are of recordings of one day, of 1 it is not known")
@@ -44,7 +44,9 @@ def test_windows_that_are_named_by_day() -> None:
     table = days("a/1", "a/1", "a/2", "b/1", "b/", "c/")
     split = Split("closed-set", "fold-1", np.array([0, 3, 5]), NONE, NONE, np.array([1, 2, 4, 5]))
     told = sought(table, [split]).as_dict()
-    assert told | {"n_people": 3, "one_day": 2, "other_days": 1, "not_known": 1} == told, "one recording is one day"
+    assert told | {"n_people": 3, "n_of_one_day": 1, "one_day": 2, "other_days": 1, "not_known": 1} == told, (
+        "one recording is one day"
+    )
     assert "2 of 4 windows are of a day that was trained on" in in_words(told, "closed-set")
 
 
@@ -69,3 +71,5 @@ def test_people_of_one_date_stand_in_the_gallery_and_are_not_looked_for() -> Non
     assert sum(table["person"].iloc[split.enrol].nunique() for split in splits) == 14
     alike = replace(told, one_day=0, not_known=0, other_days=told.n_compared)
     assert told == alike
+    everybody = sought(table, make_splits(table, "verification", n_folds=3))
+    assert (everybody.n_people, everybody.n_of_one_day) == (14, 8)

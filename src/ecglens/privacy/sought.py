@@ -24,12 +24,14 @@ class Sought:
     """People looked for or named, over all folds, and what they are looked for by.
 
     n_people      who are looked for
+    n_of_one_day  ... none of whom is asked about by another day
     n_asked       recordings that are looked for, or windows that are named
     n_compared    comparisons of one person, or windows that are named: what `one_day` and its kin sum to
     one_day       ... of recordings of one date, or of one recording; `other_days`; `not_known` where a date is lacking
     """
 
     n_people: int
+    n_of_one_day: int
     n_asked: int
     n_compared: int
     one_day: int
@@ -46,7 +48,9 @@ def sought(table: pd.DataFrame, splits: Sequence[Split]) -> Sought:
     of_days = (_days_compared if splits[0].compares else _days_named)(table, splits)
     counts = of_days["days"].value_counts()
     return Sought(
-        n_people=int(of_days["person"].nunique()), n_asked=_n_asked(table, splits), n_compared=len(of_days),
+        n_people=int(of_days["person"].nunique()),
+        n_of_one_day=int((of_days["days"] == "one_day").groupby(of_days["person"]).all().sum()),
+        n_asked=_n_asked(table, splits), n_compared=len(of_days),
         **{days: int(counts.get(days, 0)) for days in DAYS},
     )  # fmt: skip
 
@@ -59,6 +63,8 @@ def in_words(told: dict[str, Any] | None, protocol: str) -> str:
         "comparisons of one person are of recordings of one day"
     )  # fmt: skip
     known = f"{told['one_day']:,} of {told['n_compared']:,} {what}"
+    whole = told["n_of_one_day"]
+    known += f", all there are of {whole:,} of {told['n_people']:,} people" if whole else ""
     lacking = f", of {told['not_known']:,} it is not known" if told["not_known"] else ""
     then = (
         "ask for other days alone with --protocol cross-session" if told["other_days"] else "other days were not asked"
