@@ -85,6 +85,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "reid-looked": ("docs/methods/transecg-numbers.md", identification.looked_at),
     "reid-table2": ("docs/methods/transecg-numbers.md", identification.table_two),
     "reid-strangers": ("docs/methods/identification.md", identification.strangers),
+    "reid-gallery": ("docs/methods/identification.md", identification.gallery),
     "reid-open": ("docs/methods/identification.md", identification.open_set),
     "reid-seeds": ("docs/methods/identification.md", identification.other_seeds),
     "reid-databases": ("docs/methods/identification.md", identification.by_database),

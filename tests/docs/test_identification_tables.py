@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmark of identification keeps of a run, and how the docs show it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import identification  # the benchmark: pytest's path holds the folder
+import identification_pictures
+import pandas as pd
+import pytest
+
+from ecglens.privacy.identify import Identified
+from ecglens.runs.run import Run
+
+ROOT = Path(__file__).parents[2]
+TOLD = json.loads((ROOT / "benchmarks" / "identification.json").read_text(encoding="utf-8"))
+
+
+def load_tables() -> Any:
+    spec = importlib.util.spec_from_file_location("docs_tables_of_people", ROOT / "docs" / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return sys.modules["tabulated.identification"]
+
+
+@pytest.fixture(scope="module")
+def tables() -> Any:
+    return load_tables()
+
+
+def cells(table: str) -> list[list[str]]:
+    """Return the rows of a Markdown table, its header first."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if set(line) - set("|- ")
+    ]
+
+
+def row(size: int, kind: str = "unseen", rank: int = 1, value: float = 0.5) -> dict[str, Any]:
+    about = {"model": "cnn-beats-5", "gallery": kind, "rank": rank, "size": size, "value": value}
+    return about | {"low": value - 0.1, "high": value + 0.1, "chance": rank / size, "n_people": 66, "n_probes": 80}
+
+
+def written(folder: Path, **runs: dict[str, Any]) -> Path:
+    """Write runs as the benchmark keeps them, below another root."""
+    (folder / "benchmarks").mkdir(parents=True)
+    (folder / "benchmarks" / "identification.json").write_text(json.dumps(runs))
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------------- gallery curve
+
+
+def test_the_benchmark_keeps_rank_one_of_every_size_and_gallery(tmp_path: Path):
+    run = Run.create(tmp_path / "run", "identify", {}, 0)
+    run.note(seconds=3.0)
+    run.write_table("gallery", pd.DataFrame([row(2), row(5), row(5, rank=5), row(9, "everybody")]))
+    kept = identification.stored(Identified(run, {"task": "person"}))
+    assert kept["task"] == "person"
+    assert [(each["gallery"], each["size"]) for each in kept["gallery"]] == [
+        ("unseen", 2), ("unseen", 5), ("everybody", 9),
+    ]  # fmt: skip
+    assert set(kept["gallery"][0]) == set(row(2)) - {"rank"}
+    assert "gallery" not in identification.stored(Identified(_named(tmp_path / "named"), {}))
+
+
+def _named(folder: Path) -> Run:
+    run = Run.create(folder, "identify", {}, 0)  # of people who are named there is no gallery
+    run.note(seconds=1.0)
+    return run
+
+
+def test_the_gallery_curve_stands_beside_the_published_figure(tables: Any, tmp_path: Path):
+    curve = {"gallery": [row(2), row(2466, "everybody", value=0.263)]}
+    root = written(
+        tmp_path,
+        **{"repeats-cnn-beats-5-paper-0": curve, "ecgid-cnn-paper-0": {}, "ecgid-cnn-beats-5-paper-0-causal": curve},
+    )
+    header, *rows = cells(tables.gallery(root))
+    assert header[3:6] == ["how many", "rank-1", "chance"]
+    assert rows[1] == [
+        "PTB-XL, repeats", "cnn-beats-5", "everybody", "2,466", "0.263 [0.163, 0.363]", "0.0004", "66 (80 recordings)",
+    ]  # fmt: skip
+    assert "0.583, no interval" in rows[2]
+    assert len(rows) == 3  # what was measured without curves, or of what attackers need, has no rows
+    assert tables.gallery(written(tmp_path / "none", **{"ecgid-cnn-paper-0": {}})) == tables.NOT_RUN
+
+
+def test_the_docs_have_the_curve_of_ptbxl_up_to_everybody():
+    page = (ROOT / "docs" / "methods" / "identification.md").read_text(encoding="utf-8")
+    shown = page.partition("<!-- reid-gallery -->")[2].partition("<!-- /reid-gallery -->")[0]
+    last = [line for line in cells(shown) if line[0] == "PTB-XL, repeats"][-1]
+    assert last[2:4] == ["everybody", "2,466"]
+    assert last[-1].startswith("66 ")
+
+
+def test_the_picture_has_the_points_of_the_table():
+    figure = identification_pictures.gallery_picture(TOLD)
+    assert figure is not None
+    (line,) = (line for line in figure.axes[0].lines if line.get_label() == "PTB-XL, everybody")
+    rows = [one for one in TOLD["repeats-cnn-beats-5-paper-0"]["gallery"] if one["gallery"] == "everybody"]
+    assert list(zip(line.get_xdata(), line.get_ydata(), strict=True)) == [(one["size"], one["value"]) for one in rows]
+    assert identification_pictures.gallery_picture({"ecgid-cnn-paper-0": {}}) is None
+    assert (ROOT / "docs" / "_static" / "identification-gallery.png").stat().st_size < 200_000
