@@ -12,7 +12,7 @@ from scipy.signal import resample_poly
 
 from ecglens.cohort import Cohort
 from ecglens.errors import LeakError
-from ecglens.privacy.controls import controls, shuffled_by_person
+from ecglens.privacy.controls import controls, shuffled_by_person, shuffled_labels, spectra
 from ecglens.privacy.duplicates import _Shifted, _to_compare, alike_people, refuse_doubled_recordings
 from ecglens.privacy.windows import cut_windows
 
@@ -151,3 +151,29 @@ def test_labels_are_shuffled_among_people_not_among_windows():
     assert (by_person.nunique() == 1).all()
     assert sorted(by_person.first()) == sorted(made.table.groupby("person")["sex"].first())
     assert (dealt != labels).any()
+
+
+def test_labels_are_shuffled_often_and_lie_about_chance():
+    """One deal may lie a tenth and more from chance, of so few people; all of them together do not."""
+    made = cut_windows([people_cohort(12, 3)])
+    x, sexes = spectra(made), made.table["sex"].to_numpy()
+    told = shuffled_labels(x, sexes, made.table, 0)
+    assert told == controls(made, made.table["sex"], n_resamples=50)["shuffled_labels"]
+    assert set(told) == {"value", "low", "high", "chance", "n_deals", "far_from_chance"}
+    assert told["n_deals"] == 40
+    assert told["chance"] == 0.5
+    assert told["low"] < 0.4 < told["value"] < 0.6 < told["high"]
+    assert not told["far_from_chance"]
+    assert shuffled_labels(x, sexes, made.table, 1) != told  # other deals
+
+
+def test_a_plain_model_that_was_told_of_the_people_is_flagged(monkeypatch: pytest.MonkeyPatch):
+    made = cut_windows([people_cohort(12, 3)])
+
+    def leaking(x: np.ndarray, y: np.ndarray, table: object, classes: np.ndarray, seed: int) -> np.ndarray:
+        return (y.astype(str)[:, None] == classes).astype(float)
+
+    monkeypatch.setattr("ecglens.privacy.controls._of_unseen", leaking)
+    told = shuffled_labels(spectra(made), made.table["sex"].to_numpy(), made.table, 0)
+    assert told["far_from_chance"]
+    assert told["low"] == told["value"] == 1

@@ -54,6 +54,23 @@ def test_a_weak_attack_is_void_and_an_inflated_one_says_so(tmp_path: Path):
     assert "The attack is alive" not in page
 
 
+def test_shuffled_labels_are_told_in_words_and_flagged(tmp_path: Path):
+    def page(name: str, **told: Any) -> str:
+        none = {"database_prediction": None, "label_from_database": None, "leave_one_database_out": None}
+        controls = none | {"duplicate_people": {"n": 0, "n_windows": 9, "n_windows_in_all": 9}, "inflated": False,
+                           "attack_alive": None, "shuffled_labels": figure(0.442, 0.25) | told}  # fmt: skip
+        return render(identification_report(a_run(tmp_path / name, controls=controls)))
+
+    fair = page("fair", n_deals=40, far_from_chance=False)
+    assert "after labels were shuffled among people (mean of 40 deals, and where 95 % lie)" in fair
+    assert "As by chance with labels shuffled among people 40 times" in fair
+    assert "FAR FROM CHANCE" not in fair
+    assert "FAR FROM CHANCE with labels shuffled among people 40 times" in page("far", n_deals=40, far_from_chance=True)
+    old = page("old")  # one deal, 0.442 where chance is 0.25, proves nothing either way
+    assert "shuffled among people (once)" in old
+    assert "FAR FROM CHANCE" not in old
+
+
 def test_attackers_that_were_not_asked_are_named(tmp_path: Path):
     def said(models: list[str]) -> str:
         told = {model: {"accuracy": figure(0.7)} for model in models}

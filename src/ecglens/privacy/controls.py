@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ecglens.privacy.deals import DEALS, spread_of_deals
 from ecglens.privacy.duplicates import alike_people
 from ecglens.privacy.transfer import learnt_elsewhere
 from ecglens.privacy.windows import Windowed
-from ecglens.statistics.classification import classification
+from ecglens.runs.draws import derived_seed
+from ecglens.statistics.classification import classification, macro_figures
 from ecglens.statistics.figures import as_json
 
 _BANDS = 40
@@ -49,7 +51,7 @@ def controls(
     label_from_database     how well the label is told from the name of the database alone, counting everybody
     leave_one_database_out  balanced accuracy for the label on each database, learnt on the others; of people who are
                             compared `transfer.learnt_elsewhere`
-    shuffled_labels         ... learnt on labels shuffled among people; must not differ from chance
+    shuffled_labels         ... learnt on labels shuffled among people, of DEALS deals: see `shuffled_labels`
     duplicate_people        pairs of people of whom two windows are one curve, and how many windows were compared
     """
     table, x = windowed.table, spectra(windowed)
@@ -68,8 +70,26 @@ def controls(
     part, y, x = table[known], labels[known].to_numpy(), x[known]
     told["label_from_database"] = _from_database(part, y, seed, n_resamples) if several else None
     told["leave_one_database_out"] = _left_out(x, y, part, seed, n_resamples) if several else None
-    told["shuffled_labels"] = _cross_validated(x, shuffled_by_person(y, part, seed), part, seed, n_resamples)
+    told["shuffled_labels"] = shuffled_labels(x, y, part, seed)
     return told
+
+
+def shuffled_labels(x: Floats, y: np.ndarray, table: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Return the balanced accuracy on people left out where the plain model learns labels shuffled among people.
+
+    One shuffle is one draw, and may lie anywhere that luck puts it. So there are DEALS of them (`n_deals`): their mean
+    as value, 95 % of them between low and high, and `far_from_chance` where chance is beyond those. Then the split or
+    the counting of this control is not fair, and so is nothing that it says of the real labels.
+    """
+    classes = np.unique(y.astype(str))
+    right = []
+    for number in range(DEALS):
+        dealt = shuffled_by_person(y, table, derived_seed(seed, "labels", number))
+        mean, truth = _by_person(_of_unseen(x, dealt, table, classes, seed), dealt, classes, table)
+        confused = np.zeros((1, len(classes), len(classes)))
+        np.add.at(confused[0], (truth.to_numpy(), mean.to_numpy().argmax(axis=1)), 1.0)
+        right.append(macro_figures(confused)["balanced_accuracy"][0])
+    return spread_of_deals(np.array(right), 1 / len(classes)) | {"n_deals": DEALS}
 
 
 def shuffled_by_person(labels: np.ndarray, table: pd.DataFrame, seed: int) -> np.ndarray:
@@ -81,17 +101,22 @@ def shuffled_by_person(labels: np.ndarray, table: pd.DataFrame, seed: int) -> np
 
 def _cross_validated(x: Floats, y: np.ndarray, table: pd.DataFrame, seed: int, n_resamples: int) -> dict | None:
     """Return the balanced accuracy on people left out, five times."""
+    classes = np.unique(y.astype(str))
+    return _balanced(_of_unseen(x, y, table, classes, seed), y, classes, table, seed, n_resamples)
+
+
+def _of_unseen(x: Floats, y: np.ndarray, table: pd.DataFrame, classes: np.ndarray, seed: int) -> Floats:
+    """Return the scores [window, class] of people left out, a fifth at a time."""
     people = np.unique(table["person"].to_numpy().astype(str))
     fold = dict(zip(np.random.default_rng(seed).permutation(people), np.arange(len(people)) % _FOLDS, strict=True))
     folds = np.array([fold[person] for person in table["person"]])
-    classes = np.unique(y.astype(str))
     scores = np.zeros((len(y), len(classes)))
     for number in range(_FOLDS):
         test = folds == number
         if len(np.unique(y[~test].astype(str))) < 2 or not test.any():
             continue
         scores[test] = _fitted(x[~test], y[~test], x[test], classes)
-    return _balanced(scores, y, classes, table, seed, n_resamples)
+    return scores
 
 
 def _left_out(x: Floats, y: np.ndarray, table: pd.DataFrame, seed: int, n_resamples: int) -> dict[str, Any]:
@@ -137,10 +162,17 @@ def _balanced(
     scores: Floats, y: np.ndarray, classes: np.ndarray, table: pd.DataFrame, seed: int, n_resamples: int
 ) -> dict[str, float]:
     """Return the balanced accuracy over people, windows of a person averaged."""
-    people = table["person"].to_numpy().astype(str)
-    mean = pd.DataFrame(scores).groupby(people).mean()
-    truth = pd.Series(np.searchsorted(classes, y.astype(str))).groupby(people).first()
+    mean, truth = _by_person(scores, y, classes, table)
     told, chances = classification(
         mean.to_numpy(), truth.to_numpy(), mean.index.tolist(), n_resamples=n_resamples, seed=seed
     )
     return as_json(told["balanced_accuracy"], chances["balanced_accuracy"])
+
+
+def _by_person(
+    scores: Floats, y: np.ndarray, classes: np.ndarray, table: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Return scores [person, class], windows of a person averaged, and the number of each person's class."""
+    people = table["person"].to_numpy().astype(str)
+    mean = pd.DataFrame(scores).groupby(people).mean()
+    return mean, pd.Series(np.searchsorted(classes, y.astype(str))).groupby(people).first()

@@ -13,18 +13,16 @@ import numpy as np
 import pandas as pd
 
 from ecglens.privacy.compared import Compared, all_trials
+from ecglens.privacy.deals import DEALS, spread_of_deals
 from ecglens.privacy.figures import rank_over_folds, rows_of
 from ecglens.privacy.known_people import FEWEST
 from ecglens.privacy.scoring import Heard
 from ecglens.privacy.windows import Windowed
 from ecglens.runs.draws import derived_seed
-from ecglens.statistics.bootstrap import interval
 from ecglens.statistics.figures import as_json
 from ecglens.statistics.identification import Ranked, chance
 from ecglens.statistics.people import mean_over_people
 from ecglens.statistics.verification import equal_error_rate, verification
-
-DEALS = 40  # of owners; the least whose tails each hold one of 95 % intervals
 
 _ONE = "there is one database"
 _NO_LABEL = "people have no label that others share"
@@ -148,9 +146,4 @@ def _named_by_chance(rows: Mapping[str, np.ndarray], randoms: Sequence[np.random
 
 def _spread(deals: np.ndarray, level: float, n: int) -> dict[str, Any]:
     """Return the mean and the spread of `deals` [deal]; n answers, of which one may be right or wrong by rounding."""
-    drawn, value = interval(deals), float(np.nanmean(deals))
-    far = bool(level < drawn.low - 1 / n or level > drawn.high + 1 / n)
-    return {
-        "value": value, "low": drawn.low, "high": drawn.high, "chance": level, "deals": drawn.usable,
-        "far_from_chance": far,
-    }  # fmt: skip
+    return spread_of_deals(deals, level, 1 / n) | {"deals": int(np.isfinite(deals).sum())}

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controls on the page of a risk assessment: what a figure could owe to something else than the heart.
 
+>>> shuffled_words({"value": 0.52, "low": 0.4, "high": 0.6, "chance": 0.5, "n_deals": 40, "far_from_chance": False})
+'As by chance with labels shuffled among people 40 times: 95 % of the deals hold chance between them.'
+
 >>> far = {"value": 0.3, "low": 0.28, "high": 0.32, "chance": 0.5, "deals": 40, "far_from_chance": True}
 >>> dealt_words({"cnn": {"eer": far}})
 'FAR FROM CHANCE with owners dealt out anew: cnn (equal error rate). The counting alone is not fair.'
@@ -42,6 +45,7 @@ def controls_section(data: Mapping[str, Any]) -> Section:
     why = told.get("why_not") or {}
     for key, words in _NAMES.items():
         figure = told[key]
+        words += _shuffled_how(figure) if key == "shuffled_labels" and figure else ""
         rows.append((words, interval(figure) if figure else why.get(key, "does not apply"),
                      number(figure["chance"]) if figure else ""))  # fmt: skip
     rows += _elsewhere(told["leave_one_database_out"] or {}, data["task"])
@@ -56,7 +60,8 @@ def controls_section(data: Mapping[str, Any]) -> Section:
         tables.append(_alone(data["models"], told["within_database"]))
     if told.get("shuffled_owners"):
         tables.append(_dealt(told["shuffled_owners"]))
-    text = [_doubled(told["duplicate_people"]), dealt_words(told.get("shuffled_owners") or {})]
+    text = [_doubled(told["duplicate_people"]), dealt_words(told.get("shuffled_owners") or {}),
+            shuffled_words(told["shuffled_labels"])]  # fmt: skip
     if told["inflated"]:
         text.append("Random windows of one recording stand on both sides: the recording is recognised, not the person.")
     if told["attack_alive"] is not None:
@@ -86,6 +91,26 @@ def dealt_words(told: Mapping[str, Mapping[str, Any]]) -> str:
     if not far:
         return ""
     return f"FAR FROM CHANCE with owners dealt out anew: {', '.join(far)}. The counting alone is not fair."
+
+
+def shuffled_words(told: Mapping[str, Any] | None) -> str:
+    """Return in words whether labels shuffled among people, `shuffled_labels`, are told as by chance.
+
+    '' where there is none, or one deal of an older run, which luck may have put anywhere.
+    """
+    if not told or "n_deals" not in told:
+        return ""
+    often = f"labels shuffled among people {told['n_deals']} times"
+    if told["far_from_chance"]:
+        return (
+            f"FAR FROM CHANCE with {often}: 95 % of the deals leave chance out. The plain model's split or counting is "
+            "not fair, so the controls of the label above prove nothing."
+        )
+    return f"As by chance with {often}: 95 % of the deals hold chance between them."
+
+
+def _shuffled_how(told: Mapping[str, Any]) -> str:
+    return f" (mean of {told['n_deals']} deals, and where 95 % lie)" if "n_deals" in told else " (once)"
 
 
 def _alone(models: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> Table:
