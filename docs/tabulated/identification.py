@@ -85,7 +85,7 @@ def strangers(root: Path = ROOT) -> str:
     for run, told, model, figures in _with(root, "eer"):
         rank, kept = figures["rank1"], _preparation(run)
         rows.append((
-            f"{_data(run)}, `--preparation {kept}`", model, _looked_for(figures, "rank1"), f"{told['n_people']:,}",
+            f"{_data(run)}, `--preparation {kept}`", model, _looked_for(told), f"{told['n_people']:,}",
             interval(figures["eer"]), _each_person(figures), interval(rank),
             f"{told['gallery_size']:,}", f"{rank['chance']:.3f}", _everybody(told, figures), _cost(told, model),
         ))  # fmt: skip
@@ -221,10 +221,10 @@ def _with(root: Path, figure: str) -> Iterator[tuple[str, dict[str, Any], str, d
                 yield run, told, model, figures
 
 
-def _looked_for(figures: Mapping[str, Any], metric: str) -> str:
-    """Return over how many people a figure is; older runs do not tell."""
-    n_people = figures[metric].get("n_people")
-    return "not told" if n_people is None else f"{n_people:,}"
+def _looked_for(told: Mapping[str, Any]) -> str:
+    """Return how many people are looked for, and by how many recordings; older runs do not tell."""
+    sought = told.get("sought")
+    return f"{sought['n_people']:,} ({sought['n_asked']:,} recordings)" if sought else "not told"
 
 
 def _windows(run: str) -> str:

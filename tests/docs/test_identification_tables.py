@@ -136,9 +136,9 @@ def test_strangers_are_told_with_the_people_who_are_looked_for(tables: Any, tmp_
     cost = [{"model": "cnn", "parameters": 1.0, "seconds": 2.0}]
     about = {"protocol": "verification", "task": "person", "n_people": 2466, "gallery_size": 1233, "cost": cost}
     of_old = about | {"models": {"cnn": {"eer": figure, "rank1": figure}}}
-    of_new = about | {"models": {"cnn": {"eer": figure, "rank1": figure | {"n_people": 66, "n": 80}}}}
+    of_new = of_old | {"sought": {"n_people": 66, "n_asked": 80}}
     root = written(tmp_path, **{"repeats-cnn-paper-0": of_old, "repeats-cnn-paper-1": of_new})
     table = tables.strangers(root)
-    assert column(table, "people looked for") == ["not told", "66"]
+    assert column(table, "people looked for") == ["not told", "66 (80 recordings)"]
     assert column(table, "people compared, all folds") == ["2,466", "2,466"]
     assert column(table, "people in the gallery of a fold") == ["1,233", "1,233"]
