@@ -153,7 +153,7 @@ def by_database(root: Path = ROOT) -> str:
                         f"{figures['rank1']['chance']:.3f}",
                         *(interval(carried[key]) if carried else "n/a" for key in ("eer", "eer_all")),
                     ))  # fmt: skip
-    header = ("attacker", "EER, all together", "database", "EER on it alone", "people", "rank-1", "chance",
+    header = ("attacker", "EER, all together", "database", "EER on it alone", "people compared", "rank-1", "chance",
               "plain model learnt elsewhere", "learnt on all")  # fmt: skip
     return grid(header, rows) if rows else NOT_RUN
 
