@@ -6,16 +6,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import identification  # the benchmark: pytest's path holds the folder
+import identification_people
 import identification_pictures
 import pandas as pd
 import pytest
 
 from ecglens.privacy.identify import Identified
 from ecglens.runs.run import Run
+from ecglens.simulation.cohort import simulate_cohort
 
 ROOT = Path(__file__).parents[2]
 TOLD = json.loads((ROOT / "benchmarks" / "identification.json").read_text(encoding="utf-8"))
@@ -142,3 +145,19 @@ def test_strangers_are_told_with_the_people_who_are_looked_for(tables: Any, tmp_
     assert column(table, "people looked for") == ["not told", "66 (80 recordings)"]
     assert column(table, "people compared, all folds") == ["2,466", "2,466"]
     assert column(table, "people in the gallery of a fold") == ["1,233", "1,233"]
+
+
+def test_pairs_of_recordings_are_counted_by_person_date_and_fold():
+    made = simulate_cohort(13)
+    people = ["a"] * 4 + ["b"] * 3 + ["c", "c", "d", "d", "e", "f"]
+    dates = ["2001-01-01"] * 4 + ["2001-01-01", "2001-01-01", "2002-02-02"] + ["2001-01-01", "2002-02-02"] * 3
+    metadata = made.metadata.assign(patient_id=people, date=dates)
+    counted = identification_people.counted(replace(made, name="ecgiddb", metadata=metadata))
+    assert counted["n_people"] == 6
+    assert counted["most_recordings"] == counted["most_used"] == 4
+    assert [counted[key] for key in ("with_two_recordings", "with_two_dates", "of_one_date")] == [4, 3, 3]
+    assert counted["pairs"] == 6 + 3 + 1 + 1
+    assert counted["pairs_of_one_date"] == 6 + 1
+    assert sum(fold["pairs"] for fold in counted["folds"]) == counted["pairs"]
+    assert 6 in {fold["of_the_largest"] for fold in counted["folds"]}
+    assert identification_people.counted(made)["folds"] is None
