@@ -172,10 +172,8 @@ CLAIMS = [
           == [("unveiled-forest", "R-S")]
           and all(near(e["beyond"], 0.015, 0.0025) for e in lost(m, "sex", model="unveiled-forest", interval="R-S"))),
     # what is not there yet
-    Claim(PEOPLE, "`transecg-patch5` has not been run on real ECGs",
+    Claim(PEOPLE, "`transecg-patch5` has not been run on real ECGs to the end",
           lambda m: not any("transecg-patch5" in told["models"] for told in m.runs.values())),
-    Claim(PEOPLE, "The recurrent stand-in has figures under random windows alone",
-          lambda m: {told["protocol"] for told in m.runs.values() if "bilstm" in told["models"]} == {"paper"}),
     Claim(PEOPLE, "1,982,466 parameters for two classes",
           lambda m: {cost["parameters"] for told in m.of("sex", "transecg") for cost in told["cost"]
                      if cost["model"] == "transecg"} == {1982466}),

@@ -148,14 +148,19 @@ def test_strangers_are_told_with_the_people_who_are_looked_for(tables: Any, tmp_
 
 
 def test_pairs_of_recordings_are_counted_by_person_date_and_fold():
-    made = simulate_cohort(13)
-    people = ["a"] * 4 + ["b"] * 3 + ["c", "c", "d", "d", "e", "f"]
-    dates = ["2001-01-01"] * 4 + ["2001-01-01", "2001-01-01", "2002-02-02"] + ["2001-01-01", "2002-02-02"] * 3
+    made = simulate_cohort(14)
+    people = ["a"] * 4 + ["b"] * 3 + ["c", "c", "d", "d", "e", "f", "g"]
+    dates = (
+        ["2001-01-01"] * 4
+        + ["2001-01-01", "2001-01-01", "2002-02-02"]
+        + ["2001-01-01", "2002-02-02"] * 3
+        + ["2001-01-01"]
+    )
     metadata = made.metadata.assign(patient_id=people, date=dates)
     counted = identification_people.counted(replace(made, name="ecgiddb", metadata=metadata))
-    assert counted["n_people"] == 6
+    assert counted["n_people"] == 7
     assert counted["most_recordings"] == counted["most_used"] == 4
-    assert [counted[key] for key in ("with_two_recordings", "with_two_dates", "of_one_date")] == [4, 3, 3]
+    assert [counted[key] for key in ("with_two_recordings", "with_two_dates", "of_one_date")] == [4, 3, 4]
     assert counted["pairs"] == 6 + 3 + 1 + 1
     assert counted["pairs_of_one_date"] == 6 + 1
     assert sum(fold["pairs"] for fold in counted["folds"]) == counted["pairs"]
