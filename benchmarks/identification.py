@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How surely people are found by one lead, on real ECGs: the runs behind docs/methods/identification.md.
 
-    python benchmarks/identification.py ecgid   --data ECGIDDB [--models cnn,transecg] [--out runs/identification]
+    python benchmarks/identification.py ecgid   --data ECGIDDB [--models transecg] [--out runs/identification]
     python benchmarks/identification.py dates   --data ECGIDDB
     python benchmarks/identification.py paper   --data MITDB   [--models transecg]
     python benchmarks/identification.py closed  --data MITDB
@@ -12,11 +12,11 @@
     python benchmarks/identification.py open    --data ECGIDDB  (a quarter of those looked for are in no gallery)
     python benchmarks/identification.py databases --data ECGIDDB --data PTBXL  (controls of several databases)
     python benchmarks/identification.py sex-on-mitdb --data MITDB  (paper, closed, sex, age on ecgid, mitdb or ludb)
-    ... --explain (where TransECG looks), --causal (attackers trained without each part of the beat: 11 times as long)
+    ... --explain (where TransECG looks), --causal (attackers trained without each part of the beat)
 
-Each writes a run folder with its page below `--out`, says how long it will take, goes on where it was cut off, adds its
-figures to `benchmarks/identification.json`, and draws the gallery curve of the docs. On one core: ecgid with the CNN
-12 minutes; with TransECG an hour.
+Where `--models` names none, `paper` and `closed` ask TransECG, `databases` models that can be read, all others the best
+attacker of ours. Each writes a run folder with its page below `--out`, says beforehand how long it will take, goes on
+where it was cut off, adds its figures to `benchmarks/identification.json`, and draws the gallery curve of the docs.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from ecglens.statistics.figures import clean, records
 FIGURES = Path(__file__).with_suffix(".json")
 # ECG-ID: 60 people to learn from, 30 to look for, three times. Floor of a small CNN: EER 7.6 %, rank-1 0.877 of 30.
 RUNS: dict[str, dict[str, Any]] = {
-    "ecgid": {"protocol": "verification", "n_folds": 3, "models": "cnn"},
-    "dates": {"protocol": "cross-session", "n_folds": 3, "models": "cnn"},
+    "ecgid": {"protocol": "verification", "n_folds": 3, "models": "cnn-beats-5"},
+    "dates": {"protocol": "cross-session", "n_folds": 3, "models": "cnn-beats-5"},
     "paper": {"protocol": "paper", "models": "transecg", "per_person": 60},
     "closed": {"protocol": "closed-set", "models": "transecg", "per_person": 60},
-    "repeats": {"protocol": "verification", "n_folds": 2, "models": "cnn"},
-    "repeat-dates": {"protocol": "cross-session", "n_folds": 2, "models": "cnn"},
-    "sex": {"task": "sex", "models": "cnn"},
-    "age": {"task": "age", "models": "cnn"},
+    "repeats": {"protocol": "verification", "n_folds": 2, "models": "cnn-beats-5"},
+    "repeat-dates": {"protocol": "cross-session", "n_folds": 2, "models": "cnn-beats-5"},
+    "sex": {"task": "sex", "models": "cnn-beats"},
+    "age": {"task": "age", "models": "cnn-beats"},
     "databases": {"protocol": "verification", "n_folds": 3, "models": "unveiled-lr,unveiled-forest"},
     "open": {"protocol": "open-set", "n_folds": 3, "models": "cnn-beats-5"},
 }
-FOLDS = {"age": 3, "age-on-mitdb": 3, "age-on-ludb": 4}  # PTB-XL within an hour; as the smallest age group has people
+FOLDS = {"age": 3, "age-on-mitdb": 3, "age-on-ludb": 4}  # of PTB-XL to save time; as the smallest age group has people
 
 
 def stored(found: Identified) -> dict[str, Any]:

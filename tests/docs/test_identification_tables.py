@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import identification_pictures
 import pandas as pd
 import pytest
 
-from ecglens.privacy.identify import Identified
+from ecglens.privacy.identify import Identified, default_model
 from ecglens.runs.run import Run
 from ecglens.simulation.cohort import simulate_cohort
 
@@ -166,3 +167,18 @@ def test_pairs_of_recordings_are_counted_by_person_date_and_fold():
     assert sum(fold["pairs"] for fold in counted["folds"]) == counted["pairs"]
     assert 6 in {fold["of_the_largest"] for fold in counted["folds"]}
     assert identification_people.counted(made)["folds"] is None
+
+
+# ------------------------------------------------------------------------------------------------------- the benchmark
+
+
+@pytest.mark.parametrize("name", ["ecgid", "dates", "repeats", "repeat-dates", "open", "sex", "age"])
+def test_the_benchmark_asks_the_best_attacker_where_none_is_named(name: str):
+    run = identification.RUNS[name]
+    assert run["models"] == default_model(run.get("task", "person"), run.get("protocol", "verification"))
+
+
+def test_the_benchmark_types_no_time_that_a_run_says_beforehand():
+    assert identification.__doc__ is not None
+    assert "says beforehand how long it will take" in " ".join(identification.__doc__.split())
+    assert not re.search(r"minutes|hour|times as long", identification.__doc__)
