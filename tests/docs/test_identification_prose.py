@@ -124,6 +124,18 @@ CLAIMS = [
           "one person in their folds",
           lambda m: m.people["ecgiddb"]["people_of_most_used"] == 2 and m.people["ecgiddb"]["most_used"] == 20
           and m.fold_pairs("ecgiddb")[:2] == [(190, 348), (190, 304)]),
+    Claim(PEOPLE, "70 of ECG-ID's 90 people were recorded on one date only, and 323 of the 768 pairs of one person are "
+          "of one date",
+          lambda m: [m.people["ecgiddb"][key] for key in ("of_one_date", "n_people", "pairs_of_one_date", "pairs")]
+          == [70, 90, 323, 768]),
+    Claim(PEOPLE, "of the other 20 people alone",
+          lambda m: m.people["ecgiddb"]["with_two_dates"] == 20
+          and {row["n_people"] for told in m.of("dates", "cnn-beats-5") for row in told["gallery"]} == {20}),
+    Claim(PEOPLE, "LUDB is of 200 people, but the copy that was measured lacks the records of 58: all of the other 142 "
+          "gave a window and are asked about",
+          lambda m: [m.people["ludb"][key] for key in ("absent", "n_people", "excluded")] == [58, 142, {}]
+          and {told["n_people"] for model in ("cnn", "unveiled-lr") for base in ("sex-on-ludb", "age-on-ludb")
+               for told in m.of(base, model)} == {142}),
     Claim(PEOPLE, "one person has 28 of the 60 pairs of a fold", lambda m: (28, 60) in m.fold_pairs("ptbxl")),
     Claim(PEOPLE, "in PTB-XL 66, or 62 with a second date, among 2,466",
           lambda m: [m.people["ptbxl"][key] for key in ("with_two_recordings", "with_two_dates", "n_people")]
