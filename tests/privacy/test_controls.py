@@ -27,7 +27,7 @@ def test_one_recording_under_two_peoples_names_is_refused():
     cohort = people_cohort(3, 1)
     copied = replace(cohort, records=[cohort[0], cohort[1], replace(cohort[0], record_id="p2r0")])
     made = cut_windows([copied])
-    with pytest.raises(LeakError, match="1 recordings under two names") as caught:
+    with pytest.raises(LeakError, match="1 recording of toy under two names") as caught:
         refuse_doubled_recordings(made.table)
     assert caught.value.kind == "duplicate_people"
     refuse_doubled_recordings(cut_windows([cohort]).table)

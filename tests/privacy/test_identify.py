@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ecglens.cli.app import run
@@ -257,12 +258,15 @@ def test_models_that_can_be_read_are_asked_the_same(people: Cohort, tmp_path: Pa
 def test_one_recording_as_two_peoples_stops_the_run(people: Cohort, tmp_path: Path):
     records = list(people)
     records[4] = replace(records[0], record_id=records[4].record_id)
-    with pytest.raises(LeakError, match="1 recordings under two names, those of 2 people") as caught:
+    with pytest.raises(LeakError, match="1 recording of toy under two names, those of 2 people") as caught:
         identify([replace(people, records=records)], tmp_path / "run", **HOW)
     assert not re.search(r"toy:|p\d+r\d", str(caught.value))  # how many, not who
     with pytest.raises(LeakError, match="those of 2 recordings") as caught:
         refuse_doubled_recordings(table_of(3).assign(fingerprint=[*"abcddfghijklmnopqr"]))
     assert "a:" not in str(caught.value)
+    both = pd.concat([table_of(2), table_of(2, database="b")]).assign(fingerprint=[*"aabbccddeeffaabbgghhiijj"])
+    with pytest.raises(LeakError, match="2 recordings of a and b under two names, those of 2 people"):
+        refuse_doubled_recordings(both)
     assert not (tmp_path / "run" / "run.json").exists()
 
 

@@ -31,9 +31,11 @@ def refuse_doubled_recordings(table: pd.DataFrame) -> None:
         counts = pairs.groupby("fingerprint")[column].nunique()
         doubled = counts[counts > 1]
         if len(doubled):
-            names = pairs[pairs["fingerprint"].isin(doubled.index)][column].nunique()  # how many; who is not told
+            part = pairs[pairs["fingerprint"].isin(doubled.index)]
+            names = part[column].nunique()  # how many, and where; who is not told
+            found = f"{len(doubled)} recording{'s' * (len(doubled) > 1)} of {' and '.join(part['database'].unique())}"
             raise LeakError(
-                "identify", what, f"{len(doubled)} recordings under two names, those of {names} {what}",
+                "identify", what, f"{found} under two names, those of {names} {what}",
                 "each recording once", "give each once, or say that they are one person; "
                 "`ecglens data info` finds recordings that are there twice", kind="duplicate_people",
             )  # fmt: skip
