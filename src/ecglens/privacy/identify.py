@@ -297,7 +297,7 @@ def _note(
     run.note(
         finished=True, seconds=seconds, n_trials=tables.n_trials,
         data={
-            "names": [cohort.name for cohort in cohorts], "n_people": windowed.n_people,
+            "names": list(windowed.table["database"].unique()), "n_people": windowed.n_people,
             "n_records": windowed.n_records, "n_windows": len(windowed),
             "people_by_database": people["database"].value_counts().to_dict(),
             "leads": {str(k): int(n) for k, n in (people["database"] + " " + people["lead"]).value_counts().items()},

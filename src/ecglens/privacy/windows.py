@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecglens.cohort import Cohort, Excluded
+from ecglens.datasets.records import credit
+from ecglens.datasets.sources import SOURCES
 from ecglens.ecg import ECG
 from ecglens.errors import ContractError, InputError, SignalError, UnsafeError, UsageError
 from ecglens.preprocessing.pipeline import Admission, Bandpass, Median, MinMax, Preprocessing, Resample, Step
@@ -228,17 +231,24 @@ def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
 
 def _named_apart(cohorts: Sequence[Cohort]) -> list[Cohort]:
     """Return the cohorts under different names: people of two folders of one's own are different people."""
-    seen: dict[str, int] = {}
-    out = []
-    for cohort in cohorts:
-        seen[cohort.name] = seen.get(cohort.name, 0) + 1
-        if seen[cohort.name] == 1:
-            out.append(cohort)
-        elif cohort.name == "folder":
-            out.append(replace(cohort, name=f"folder-{seen[cohort.name]}"))
-        else:
+    out = list[Cohort]()
+    for place, cohort in enumerate(cohorts):
+        before = [other for other in cohorts[:place] if other.name == cohort.name]
+        if any(not _another_folder(cohort, other) for other in before):
             raise UsageError("identify", "data", f"{cohort.name} twice", "each data set once", "name it once")
+        taken = {other.name for other in (*cohorts, *out)}
+        numbered = (f"{cohort.name}-{number}" for number in itertools.count(2))
+        out.append(replace(cohort, name=next(n for n in numbered if n not in taken)) if before else cohort)
     return out
+
+
+def _another_folder(one: Cohort, other: Cohort) -> bool:
+    """Tell whether two cohorts of one name are of different folders, and not both of one published data set."""
+    if not (one.files and other.files):  # nothing tells them apart but the name
+        return False
+    if one.name in SOURCES and one.citation == other.citation == credit(one.name):
+        return False
+    return one.files[0][0].resolve() != other.files[0][0].resolve()
 
 
 def _shares(cohort: Cohort, per_person: int) -> list[int]:
