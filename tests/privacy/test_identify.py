@@ -105,8 +105,8 @@ def test_people_that_differ_are_found_and_the_json_is_as_promised(people: Cohort
     found = identify([people], tmp_path / "run", **HOW)
     data = json.loads((tmp_path / "run" / "identification.json").read_text())
     assert set(data) == {"task", "protocol", "n_people", "n_records", "gallery_size", "gallery_everybody", "people",
-                         "models", "controls", "explanations", "people_left_out", "feature_shares",
-                         "repeats", "sought"}  # fmt: skip
+                         "models", "controls", "explanations", "people_left_out", "records_left_out",
+                         "feature_shares", "repeats", "sought"}  # fmt: skip
     assert (data["task"], data["protocol"], data["n_people"], data["n_records"]) == ("person", "verification", 12, 36)
     assert data["gallery_size"] == 4
     assert data["people"]["sex"] == {"female": 6, "male": 6}

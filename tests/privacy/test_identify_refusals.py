@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ecglens.cli.app import run
 from ecglens.cli.identify import _in_words
 from ecglens.cohort import Cohort
 from ecglens.errors import InputError
 from ecglens.privacy.identify import identify
+from ecglens.privacy.left_out import REASONS, unsuitable
 from ecglens.privacy.protocols import make_splits
 from ecglens.privacy.windows import cut_windows
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import identification_report
-from ecglens.runs.files import read_json
+from ecglens.runs.files import read_json, write_json
 
 from .conftest import people_cohort
 
@@ -66,11 +70,48 @@ def test_no_network_is_left_behind_where_data_are_refused_late(
 
 def test_whom_a_protocol_leaves_out_is_counted_and_not_named(toy: Cohort, tmp_path: Path):
     once = people_cohort(4, 1, name="once", first=50)
-    run = identify([toy, once], tmp_path / "run", protocol="closed-set", **HOW | {"models": ["unveiled-lr"]}).run
-    told = read_json(run.folder / "identification.json")
+    done = identify([toy, once], tmp_path / "run", protocol="closed-set", **HOW | {"models": ["unveiled-lr"]}).run
+    told = read_json(done.folder / "identification.json")
     (entry,) = told["people_left_out"]
     assert (told["n_people"], entry["kind"], entry["n"]) == (12, "undivided", 4)
     words = f"4 ({entry['reason']})"
-    assert f"People left out: {words}." in render(identification_report(run))
+    assert f"People left out: {words}." in render(identification_report(done))
     assert f"People left out: {words}" in _in_words(told, 1.0, tmp_path)
     assert "once:" not in json.dumps(told)
+
+
+def test_records_left_out_are_told_and_make_the_exit_code_7(toy: Cohort, tmp_path: Path, capsys, monkeypatch):
+    short = [replace(ecg, signal=ecg.signal[:, :1750]) if ecg.record_id in ("p3r1", "p4r2") else ecg for ecg in toy]
+    loaded = {"some": replace(toy, records=short), "all": toy}
+    monkeypatch.setattr("ecglens.cli.identify._load", lambda where: loaded[where])
+
+    def told(data: str, *more: str) -> tuple[int, str, list[dict], str]:
+        out = tmp_path / f"{data}-{len(more)}"
+        call = ["identify", "--data", data, "--model", "unveiled-lr", "--folds", "3", "--out", str(out), *more]
+        code = run([*call, "--purpose", "risk-assessment"])
+        page = re.search(r"Records left out: (.*?\.)</", (out / "identify.html").read_text())
+        kept = read_json(out / "identification.json")["records_left_out"]
+        assert not re.search(r"p\d+r\d", json.dumps(kept) + page[1])
+        return code, capsys.readouterr().out, kept, page[1]
+
+    beyond = {"kind": "beyond_cap", "n": 12, "reason": REASONS["beyond_cap"]}
+    too_short = {"kind": "too_short", "n": 2, "reason": "no 8 s without a blank"}
+    code, words, kept, page = told("some")
+    assert (code, kept, page) == (7, [too_short], "2 (no 8 s without a blank).")
+    assert "\nRecords left out: 2 (no 8 s without a blank)\n" in words
+    code, words, kept, page = told("all", "--windows", "2")  # as many as were asked for, and nothing wrong with them
+    assert (code, kept, page) == (0, [beyond], f"12 ({beyond['reason']}).")
+    assert f"\nRecords left out: 12 ({beyond['reason']})\n" in words
+    code, words, kept, page = told("all")
+    assert (code, kept, page) == (0, [], "none.")
+    assert "left out" not in words
+
+
+def test_a_result_of_before_records_were_counted_is_told_all_the_same(toy: Cohort, tmp_path: Path):
+    done = identify([toy], tmp_path / "run", **HOW | {"models": ["unveiled-lr"]}).run
+    older = read_json(done.folder / "identification.json")
+    del older["records_left_out"]
+    write_json(done.folder / "identification.json", older)
+    assert "Records left out: none." in render(identification_report(done))
+    assert "left out" not in _in_words(older, 1.0, tmp_path)
+    assert not unsuitable(older.get("records_left_out"))

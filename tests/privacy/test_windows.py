@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,16 +110,57 @@ def test_what_is_blank():
 
 
 def test_what_gives_no_window_is_left_out_with_its_reason():
-    short, flat = people_cohort(3, 1, 7.0, "short"), people_cohort(1, 1, name="flat", first=9)
-    made = cut_windows([people_cohort(1, 1), short, with_records(flat, lambda e: replace(e, signal=0 * e.signal))])
+    cohort = people_cohort(5, 1)
+    records = [replace(ecg, signal=ecg.signal[:, :1750]) for ecg in cohort]  # 7 s
+    records[0], records[1] = cohort[0], replace(cohort[1], signal=0 * cohort[1].signal)
+    made = cut_windows([replace(cohort, records=records)])
     assert made.n_people == 1
     assert [entry.kind for entry in made.excluded] == ["too_short"] * 4
     assert "found no 8 s without a blank" in made.excluded[0].reason
     unknown = people_cohort(2, 1)
     unknown = replace(unknown, metadata=unknown.metadata.assign(patient_id=[None, "1"]))
     assert [entry.kind for entry in cut_windows([unknown]).excluded] == ["unknown_patient"]
-    with pytest.raises(InputError, match="none usable"):
-        cut_windows([short])
+
+
+def test_a_data_set_that_gives_no_window_is_refused_and_nobody_named(tmp_path: Path):
+    """It would go without a word, and the figures be those of the others."""
+    good = people_cohort(3, 1, name="good")
+    other = people_cohort(3, 1, name="other", first=5)
+    other = with_records(other, lambda ecg: two_leads(ecg, ("V1", "V2") if ecg.record_id == "p5r0" else ("V1", "V5")))
+
+    def refusal(*cohorts: Cohort, **how) -> str:
+        with pytest.raises(InputError) as caught:
+            cut_windows(cohorts, **how)
+        assert caught.value.kind == "no_records"
+        assert not re.search(r"p\d+r\d", str(caught.value))
+        return str(caught.value)
+
+    assert refusal(good, other, lead="I") == (
+        "other: lead: found no I in 3 of 3 records; allowed: V1, V5, V2; "
+        "to do: --lead auto, or one of these, or leave this data set out"
+    )
+    assert refusal(with_records(replace(other, name="mitdb"), lambda e: replace(e, leads=("V1", "V2")))).endswith(
+        "found no MLII or V5 in 3 of 3 records; allowed: V1, V2; to do: name one of these (--lead)"
+    )
+    assert "no II in 4 of 4 records;" in refusal(people_cohort(2, 3), lead="II", per_person=2)  # two were not looked at
+    short = with_records(people_cohort(3, 1, name="short"), lambda ecg: ecg.crop(0, 7))
+    assert refusal(good, short).endswith(
+        "found 3 records, none usable: no 8 s without a blank; allowed: at least one; "
+        "to do: give recordings of 8 s or more, or leave this data set out"
+    )
+    assert refusal(short).endswith("to do: give recordings of 8 s or more")
+    other_leads = [replace(short[0], leads=("II",)), *(replace(ecg, leads=("V1",)) for ecg in list(good)[1:])]
+    told = refusal(replace(good, records=other_leads), lead="II")
+    assert "found no II in 2 of 3 records, and none usable; allowed: V1; to do: --lead auto" in told
+    both = replace(short, records=[short[0], *(replace(ecg, signal=99 * ecg.signal) for ecg in list(good)[1:])])
+    assert "none usable: 2 (too large or too small for mV), 1 (no 8 s without a blank)" in refusal(both)
+    nobody = {"patient_id": None}
+    unknown = replace(good, metadata=good.metadata.assign(**nobody))
+    assert refusal(unknown).endswith("whose they are is not known; allowed: at least one; "
+                                     "to do: give data that say whose each is")  # fmt: skip
+    own = own_folder(good, tmp_path / "own", **nobody)
+    assert refusal(own).startswith("own: records: found 3 records")
+    assert refusal(own).endswith("to do: say whose each is in a column `patient_id` of people.csv")
 
 
 def own_folder(cohort: Cohort, folder: Path, **changed) -> Cohort:
@@ -186,6 +228,7 @@ def test_the_first_lead_there_is_of_those_that_may_stand_for_a_database():
     asked = cut_windows([replace(cohort, records=records)], lead="V1")
     assert asked.n_people == 1
     assert [entry.kind for entry in asked.excluded] == ["missing_lead"]
+    assert asked.excluded[0].reason.endswith("found no V1; allowed: V5, V2; to do: name one of these (--lead)")
 
 
 def test_people_are_those_of_their_database_and_recordings_those_of_the_loader():

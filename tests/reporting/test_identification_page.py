@@ -48,7 +48,7 @@ def a_run(folder: Path, **changed: Any) -> Run:
 def test_a_weak_attack_is_void_and_an_inflated_one_says_so(tmp_path: Path):
     page = render(identification_report(a_run(tmp_path / "run")))
     for words in ("VOID", "These figures are inflated", "0.700 [0.650, 0.700]", "2 pairs of people",
-                  "90 of 900 windows", "too_short 3", "0.970 [0.920, 0.970]", "mitdb MLII",
+                  "90 of 900 windows", "3 (no 8 s without a blank)", "0.970 [0.920, 0.970]", "mitdb MLII",
                   "--purpose risk-assessment"):  # fmt: skip
         assert words in page, words
     assert "The attack is alive" not in page

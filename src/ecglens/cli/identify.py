@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ecglens.cli.arguments import Json, Seed
-from ecglens.cli.console import Outcome, ProgressLine, clock, columns, conclude, listed, say
+from ecglens.cli.console import PARTLY, Outcome, ProgressLine, clock, columns, conclude, listed, say
 from ecglens.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def identify(
 def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, seed: int, resume: bool) -> Outcome:
     from ecglens.privacy.identify import PURPOSE
     from ecglens.privacy.identify import identify as measure_risk
+    from ecglens.privacy.left_out import unsuitable
     from ecglens.privacy.repeats import FULL
     from ecglens.reporting.html import write_report
     from ecglens.reporting.identification import identification_report
@@ -96,7 +97,9 @@ def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, see
     page = out / "identify.html"
     with found.run.writing():
         write_report(identification_report(found.run), page)
-    return Outcome(found.as_dict(), _in_words(found.as_dict(), found.run.read()["seconds"], page), f"open {page}")
+    told = found.as_dict()
+    code = PARTLY if unsuitable(told.get("records_left_out")) else 0
+    return Outcome(told, _in_words(told, found.run.read()["seconds"], page), f"open {page}", code)
 
 
 def _load(where: str) -> Cohort:
@@ -121,7 +124,7 @@ def _models(model: str, asked: dict[str, Any]) -> list[str]:
 
 
 def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
-    from ecglens.reporting.identification import left_out_in_words
+    from ecglens.privacy.left_out import in_words
     from ecglens.reporting.risk import headline
     from ecglens.statistics.figures import interval, number
 
@@ -132,7 +135,9 @@ def _in_words(data: dict[str, Any], seconds: float, page: Path) -> str:
     ]
     about = f"{data['n_people']:,} people, {data['n_records']:,} recordings, {data['protocol']}; {clock(seconds)}"
     table = columns(("model", "figure", "value and 95 % interval", "chance"), rows)
-    about += f"\nPeople left out: {left_out_in_words(data)}" if data.get("people_left_out") else ""
+    for whom in ("records", "people"):  # runs of before these were counted have no such keys
+        left_out = data.get(f"{whom}_left_out")
+        about += f"\n{whom.capitalize()} left out: {in_words(left_out)}" if left_out else ""
     return "\n".join(
         [headline(data), about, *_people_in_words(data), *_parts_in_words(data), "", table, "", f"Page: {page}"]
     )

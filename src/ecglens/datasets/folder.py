@@ -23,6 +23,7 @@ from ecglens.runs.files import contained
 COLUMNS = ("file", "patient_id", "labels", "age", "sex", "device", "site", "fold", "date")
 _MAX_HEADER = 10_000  # characters of a table's first line
 _NOTHING = ("", "na", "n/a", "<na>", "nan", "null", "none")
+_LABEL_RULE = "labels as given in "
 _EXAMPLE = "file,patient_id,labels (classes joined by ';'), and if known age,sex,device,site,fold"
 
 
@@ -58,9 +59,15 @@ def load_folder(folder: str | Path, classes: Sequence[str] | None = None) -> Coh
         Lazy(_read, list(zip(names, paths, strict=True))),
         labels,
         metadata,
-        label_rule=f"labels as given in {path.name}",
+        label_rule=f"{_LABEL_RULE}{path.name}",
         files=files,
     )
+
+
+def table_of(cohort: Cohort) -> str | None:
+    """Return the name of the table that a cohort of one's own was loaded by; None for any other cohort."""
+    rule = cohort.label_rule
+    return rule.removeprefix(_LABEL_RULE) if rule.startswith(_LABEL_RULE) else None
 
 
 def find_table(folder: Path) -> Path:

@@ -33,6 +33,7 @@ from ecglens.privacy.feature_shares import FeatureShares, as_table, summed_up
 from ecglens.privacy.figures import Tables, figures_of
 from ecglens.privacy.intervals import measure_windows
 from ecglens.privacy.known_people import LeftOut
+from ecglens.privacy.left_out import by_reason
 from ecglens.privacy.owner_controls import shuffled_owners, why_not, within_databases
 from ecglens.privacy.protocols import CLASS_OF, COMPARED, Split, make_splits, people_left_out, refuse_words
 from ecglens.privacy.repeats import check_repeats, over_trainings
@@ -267,6 +268,7 @@ def _data(
         "gallery_size": int(min(gallery)) if task == "person" else None, "gallery_everybody": everybody,
         "sought": sought(windowed.table, splits).as_dict() if task == "person" else None,
         "people_left_out": counted_by_reason(people_left_out(windowed.table, protocol, task)),
+        "records_left_out": by_reason(describe_exclusions(windowed.excluded)),
         "people": _people(windowed.table), "models": figures, "controls": told,
     }  # fmt: skip
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ from ecglens.ecg import ECG
 from ecglens.errors import ContractError, InputError, SignalError, UnsafeError, UsageError
 from ecglens.preprocessing.pipeline import Admission, Bandpass, Median, MinMax, Preprocessing, Resample, Step
 from ecglens.preprocessing.windows import Windows
+from ecglens.privacy.left_out import nothing_usable
 from ecglens.runs.progress import Progress, silent
 from ecglens.waveform.rpeaks import detect_r_peaks
 
@@ -140,7 +142,7 @@ def cut_windows(
     Nothing is filtered across a blank (missing samples, or one value for a second), no two windows overlap, and each
     begins 0.2 s before an R peak (Pan and Tompkins), or, where none fits, as near to that as may be. A record without
     2,000 samples, a person's id or a beat, or one of so many of a person that it has no share, is left out, counted and
-    listed. Raises UsageError for a data set given twice, InputError where nothing is left.
+    listed. Raises UsageError for a data set given twice, InputError for one of which no record gives a window.
     """
     if preparation not in PREPARATIONS:
         raise UsageError("identify", "preparation", preparation, ", ".join(PREPARATIONS))
@@ -152,12 +154,15 @@ def cut_windows(
     signals, excluded = list[np.ndarray](), list[Excluded]()
     done, total = 0, sum(map(len, cohorts))
     for cohort in cohorts:
-        accepted = accepted_leads(cohort.name, names, lead)
+        accepted, leads = accepted_leads(cohort.name, names, lead), Counter[str]()
+        rows_before, excluded_before = len(rows), len(excluded)
         for index, wanted in enumerate(_shares(cohort, per_person)):
             done += 1
             if wanted:
                 try:
-                    for row, signal in _windows_of(cohort, index, accepted, how, wanted):
+                    whole = cohort[index]
+                    leads.update(whole.leads)
+                    for row, signal in _windows_of(cohort, index, whole, accepted, how, wanted):
                         rows.append(row)
                         signals.append(signal)
                 except (InputError, UnsafeError, ContractError) as error:
@@ -168,9 +173,13 @@ def cut_windows(
                 reason = f"its person has more than {per_person} records, of which as many are used, evenly spread"
                 excluded.append(Excluded(cohort.record_ids[index], "beyond_cap", reason))
             progress("reading", done, total, f"{len(excluded)} left out" if excluded else "")
+        if len(rows) == rows_before:
+            raise nothing_usable(
+                cohort, excluded[excluded_before:], [name for name, _ in leads.most_common()], accepted,
+                auto=lead == "auto", several=len(cohorts) > 1,
+            )  # fmt: skip
     if not rows:
-        first = excluded[0].reason if excluded else "no record"
-        raise InputError("+".join(names), "records", "none usable", "at least one", first, kind="no_records")
+        raise InputError("identify", "data", "none", "at least one data set", kind="no_records")
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return Windowed(np.stack(signals), FS, table, how, tuple(excluded))
 
@@ -268,10 +277,9 @@ def _shares(cohort: Cohort, per_person: int) -> list[int]:
 
 
 def _windows_of(
-    cohort: Cohort, index: int, accepted: Sequence[str], how: Preparation, wanted: int
+    cohort: Cohort, index: int, whole: ECG, accepted: Sequence[str], how: Preparation, wanted: int
 ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield the rows and windows of one record; raise the reason where there is none."""
-    whole = cohort[index]
     lead = _lead_of(whole, accepted)
     ecg, found, last_fault = whole.select([lead]), [], None
     for first, last in clean_stretches(ecg.signal[0], ecg.fs):
@@ -309,7 +317,10 @@ def _lead_of(ecg: ECG, accepted: Sequence[str]) -> str:
     except SignalError:
         if accepted == ("I", "II") or accepted == ("II", "I"):  # a record of whatever lead
             return ecg.leads[0]
-        raise
+        raise SignalError(
+            ecg.record_id, "leads", f"no {' or '.join(accepted)}", ", ".join(ecg.leads), "name one of these (--lead)",
+            kind="missing_lead", lead=accepted[0],
+        ) from None  # fmt: skip
     return accepted[0]
 
 

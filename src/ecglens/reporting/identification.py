@@ -20,6 +20,7 @@ from ecglens.plotting.style import figure_bytes
 from ecglens.privacy import unveiled
 from ecglens.privacy.attackers import ATTACKERS
 from ecglens.privacy.feature_shares import largest_first
+from ecglens.privacy.left_out import by_reason, in_words
 from ecglens.report import Figure, Report, Section, Table
 from ecglens.reporting.beat_parts import beat_sections
 from ecglens.reporting.identification_controls import controls_section
@@ -48,7 +49,7 @@ def identification_report(run: Run) -> Report:
     parts = beat_sections(run, data)
     sections = (
         first_section(data), _gallery(run, data), _classes(run, data), *parts, _gone_by(data), _attackers(run, data),
-        _repeated(data), controls_section(data), _not_tried(data), _people(about, left_out_in_words(data)),
+        _repeated(data), controls_section(data), _not_tried(data), _people(about, data),
     )  # fmt: skip
     asked = _SAYS[data["protocol"]] if data["task"] == "person" else _SAID[data["controls"]["inflated"]]
     return Report(
@@ -301,14 +302,7 @@ _PARTS_NOT_TRIED = {
 }
 
 
-def left_out_in_words(data: Mapping[str, Any]) -> str:
-    """Return how many people the protocol leaves out, and why."""
-    # Runs of before this was counted have no such key.
-    told = [f"{each['n']:,} ({each['reason']})" for each in data.get("people_left_out") or []]
-    return ", ".join(told) or "none"
-
-
-def _people(about: Mapping[str, Any], people_left_out: str) -> Section:
+def _people(about: Mapping[str, Any], told: Mapping[str, Any]) -> Section:
     data = about["data"]
     counts = {
         "database": data["people_by_database"],
@@ -317,7 +311,6 @@ def _people(about: Mapping[str, Any], people_left_out: str) -> Section:
         "age": data["age_groups"],
     }
     rows = tuple((kind, str(name), str(n)) for kind, each in counts.items() for name, n in each.items())
-    left_out = ", ".join(f"{kind} {n}" for kind, n in data["excluded"].items()) or "none"
     splits = tuple(
         (s["name"], *(str(s[role]) for role in ("train", "valid", "enrol", "probe"))) for s in about["splits"]
     )
@@ -326,8 +319,8 @@ def _people(about: Mapping[str, Any], people_left_out: str) -> Section:
         Table(("split", "trained on", "to choose on", "in the gallery", "looked for"), splits, _PARTS),
     )
     text = (
-        f"Records left out: {left_out}.",
-        f"People left out: {people_left_out}.",
+        f"Records left out: {in_words(by_reason(data['excluded']))}.",
+        f"People left out: {in_words(told.get('people_left_out'))}.",  # runs of before this was counted lack it
         f"Preparation: {data['preparation']}.",
     )
     return Section("Whose ECGs", f"{data['n_people']:,} people.", (), tables, text, str(data["citation"]))
