@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import time
@@ -15,12 +16,13 @@ import pytest
 
 from ecglens.cli.app import run
 from ecglens.cli.identify import _models as asked_models
+from ecglens.cli.identify import identify as identify_verb
 from ecglens.cohort import Cohort
 from ecglens.errors import ContractError, InputError, LeakError, UsageError
 from ecglens.privacy import attackers
 from ecglens.privacy.duplicates import refuse_doubled_recordings
 from ecglens.privacy.figures import Tables, rank_over_folds
-from ecglens.privacy.identify import NAMED, identify
+from ecglens.privacy.identify import MODELS, NAMED, identify
 from ecglens.privacy.scoring import Heard
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import identification_report
@@ -285,6 +287,13 @@ def test_what_cannot_be_asked(people: Cohort, tmp_path: Path):
         with pytest.raises(UsageError, match=r"(all|auto), or names"):
             asked_models(wrong, {})
     assert asked_models(" all ", {}) == list(NAMED)
+
+
+def test_help_names_all_attackers_in_full():
+    told = inspect.signature(identify_verb).parameters["model"].default.help
+    names = told.partition(";")[0].split(", ")
+    assert names == list(MODELS)
+    assert f"all: the six of TransECG's Table I: {', '.join(NAMED)}." in told
 
 
 @pytest.mark.parametrize("model", ["cnn", "unveiled-lr"])

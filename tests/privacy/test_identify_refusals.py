@@ -21,6 +21,7 @@ from ecglens.privacy.windows import cut_windows
 from ecglens.reporting.html import render
 from ecglens.reporting.identification import identification_report
 from ecglens.runs.files import read_json, write_json
+from ecglens.runs.lock import writing
 
 from .conftest import people_cohort
 
@@ -115,3 +116,24 @@ def test_a_result_of_before_records_were_counted_is_told_all_the_same(toy: Cohor
     assert "Records left out: none." in render(identification_report(done))
     assert "left out" not in _in_words(older, 1.0, tmp_path)
     assert not unsuitable(older.get("records_left_out"))
+
+
+def test_who_cuts_a_run_off_is_told_where_networks_are(toy: Cohort, tmp_path: Path, monkeypatch, capsys):
+    def cut_off(model, changed, split, labels, classes, where, **how):
+        where.mkdir(parents=True)
+        (where / "checkpoint.safetensors").write_bytes(b"of somebody")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ecglens.cli.identify._load", lambda where: toy)
+    call = ["identify", "--data", "toy", "--purpose", "risk-assessment", "--folds", "3", "--out"]
+    monkeypatch.setattr("ecglens.privacy.identify.hear", cut_off)
+    assert run([*call, str(tmp_path / "cut")]) == 130
+    work = tmp_path / "cut" / "work"
+    line = f"Networks that recognise people are kept in {work} for --resume; deleting that folder deletes them.\n"
+    assert line in capsys.readouterr().err
+    monkeypatch.setattr("ecglens.privacy.identify.refuse_unlearnable", lambda *_: cut_off(*"mcslk", tmp_path / "x"))
+    assert run([*call, str(tmp_path / "early")]) == 130  # before there is any
+    assert (tmp_path / "early" / "work").exists()
+    with writing(tmp_path / "cut"):  # somebody else is at work on them
+        assert run([*call, str(tmp_path / "cut"), "--resume"]) == 5
+    assert "recognise people" not in capsys.readouterr().err

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import typer
 
 from ecglens.cli.arguments import Json, Seed
 from ecglens.cli.console import PARTLY, Outcome, ProgressLine, clock, columns, conclude, listed, say
-from ecglens.errors import UsageError
+from ecglens.errors import LockedError, UsageError
 
 if TYPE_CHECKING:
     from ecglens.cohort import Cohort
@@ -24,8 +26,10 @@ def identify(
         "always asked of people never trained on, but under paper, and take no other.",
     ),
     model: str = typer.Option(
-        "auto", help="transecg, cnn, bilstm, unveiled-lr, -tree, -forest, cnn-beats, cnn-beats-5, several, or all; "
-        "auto: cnn-beats-5 where strangers are compared, else cnn-beats.",
+        "auto", help="transecg, transecg-patch5, cnn, cnn-beats, cnn-beats-5, cnn-ghazarian, bilstm, unveiled-lr, "
+        "unveiled-tree, unveiled-forest; several joined by comma. all: the six of TransECG's Table I: transecg, cnn, "
+        "bilstm, unveiled-lr, unveiled-tree, unveiled-forest. auto: cnn-beats-5 where strangers are compared, else "
+        "cnn-beats.",
     ),
     lead: str = typer.Option("auto", help="A lead's name; auto: the one that each database is known by."),
     preparation: str = typer.Option("paper", help="paper (each window from 0 to 1) or amplitude (millivolts kept)."),
@@ -87,19 +91,34 @@ def _identify(data: list[str], model: str, asked: dict[str, Any], out: Path, see
         else:
             line(stage, done, total, note)
 
-    found = measure_risk(
-        [_load(where) for where in data], out, task=asked["task"], protocol=asked["protocol"],
-        models=models, lead=asked["lead"], preparation=asked["preparation"], per_person=asked["windows"],
-        n_folds=asked["folds"], seed=seed, resume=resume, arguments={"data": data, "purpose": asked["purpose"]},
-        explain=asked["explain"], causal=asked["causal"], precision=asked["precision"],
-        repeats=repeats, progress=progress,
-    )  # fmt: skip
+    with _networks_told(out):
+        found = measure_risk(
+            [_load(where) for where in data], out, task=asked["task"], protocol=asked["protocol"],
+            models=models, lead=asked["lead"], preparation=asked["preparation"], per_person=asked["windows"],
+            n_folds=asked["folds"], seed=seed, resume=resume, arguments={"data": data, "purpose": asked["purpose"]},
+            explain=asked["explain"], causal=asked["causal"], precision=asked["precision"],
+            repeats=repeats, progress=progress,
+        )  # fmt: skip
     page = out / "identify.html"
     with found.run.writing():
         write_report(identification_report(found.run), page)
     told = found.as_dict()
     code = PARTLY if unsuitable(told.get("records_left_out")) else 0
     return Outcome(told, _in_words(told, found.run.read()["seconds"], page), f"open {page}", code)
+
+
+@contextlib.contextmanager
+def _networks_told(out: Path) -> Iterator[None]:
+    """Say where networks lie that a run leaves for --resume when it is cut off."""
+    try:
+        yield
+    except LockedError:  # they are another process's, which is at work on them
+        raise
+    except BaseException:
+        work = out / "work"
+        if any(work.rglob("*.safetensors")):
+            say(f"Networks that recognise people are kept in {work} for --resume; deleting that folder deletes them.")
+        raise
 
 
 def _load(where: str) -> Cohort:
