@@ -520,3 +520,12 @@ def test_progress_goes_to_stderr_now_and_then(capsys: pytest.CaptureFixture[str]
         line("reading", k, 100, "")
     out, err = capsys.readouterr()
     assert (out, err) == ("", "reading 100/100\n")
+
+
+def test_predictions_are_not_lost_for_an_audit_that_cannot_be_read(
+    capsys: pytest.CaptureFixture[str], ecg_file: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    mine = shutil.copytree(tiny_folder, tmp_path / "mine")
+    (mine / "audit.json").write_text('{"schema": 99}')
+    assert run(["predict", str(ecg_file), "--bundle", str(mine)]) == 0
+    assert "Next: ecglens explain" in capsys.readouterr().err

@@ -100,7 +100,7 @@ def test_owners_dealt_out_anew_are_found_by_chance(across: bool):
         assert figure["chance"] == pytest.approx(level)
         assert figure["low"] <= level <= figure["high"]
         assert figure["value"] == pytest.approx(level, abs=0.03)
-        assert (figure["deals"], figure["far_from_chance"]) == (DEALS, False)
+        assert (figure["n_deals"], figure["far_from_chance"]) == (DEALS, False)
     assert shuffled_owners(heard, 0) == told
     assert shuffled_owners(heard, 1) != told
 

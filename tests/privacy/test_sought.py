@@ -33,11 +33,12 @@ def test_comparisons_of_one_person_by_day() -> None:
     split = Split("verification", "fold-1", NONE, NONE, np.array([0, 3, 5]), np.array([1, 2, 4]))
     told = sought(table, [split])
     assert told.as_dict() == {
-        "n_people": 2, "n_of_one_day": 0, "n_asked": 3, "n_compared": 4, "one_day": 1, "other_days": 2, "not_known": 1,
+        "n_people": 2, "n_of_one_day": 0, "n_of_several": 1, "n_asked": 3, "n_compared": 4, "one_day": 1,
+        "other_days": 2, "not_known": 1,
     }  # fmt: skip
     words = in_words(told.as_dict(), "verification")
-    assert words.startswith("1 of 4 comparisons of one person are of recordings of one day, of 1 it is not known")
-    assert "--protocol cross-session" in words
+    assert words.startswith("1 of 4 comparisons of one person are of one day; of 1 no dates are known: one day is opt")
+    assert words.endswith("1 of these people can be asked about by another day.")
 
 
 def test_windows_that_are_named_by_day() -> None:
@@ -47,7 +48,7 @@ def test_windows_that_are_named_by_day() -> None:
     assert told | {"n_people": 3, "n_of_one_day": 1, "one_day": 2, "other_days": 1, "not_known": 1} == told, (
         "one recording is one day"
     )
-    assert "2 of 4 windows are of a day that was trained on" in in_words(told, "closed-set")
+    assert "2 of 4 windows, with what was trained on, are of one day" in in_words(told, "closed-set")
 
 
 @pytest.mark.parametrize("protocol", ["verification", "open-set", "cross-session"])
@@ -72,4 +73,18 @@ def test_people_of_one_date_stand_in_the_gallery_and_are_not_looked_for() -> Non
     alike = replace(told, one_day=0, not_known=0, other_days=told.n_compared)
     assert told == alike
     everybody = sought(table, make_splits(table, "verification", n_folds=3))
-    assert (everybody.n_people, everybody.n_of_one_day) == (14, 8)
+    assert (everybody.n_people, everybody.n_of_one_day, everybody.n_of_several) == (14, 8, 6)
+    words = in_words(everybody.as_dict(), "verification")
+    assert "all there are of 8 of 14 people" in words
+    assert "--protocol cross-session" in words
+
+
+@pytest.mark.parametrize(("date", "words"), [(None, "no dates are known"), ("2024-01-01", "none of these people")])
+def test_what_is_not_known_is_not_said(date: str | None, words: str) -> None:
+    """Without dates nobody knows which comparisons are of one day; where all are, no other day can be asked for."""
+    table = table_of(6, 2, date=date)
+    told = in_words(sought(table, make_splits(table, "verification", n_folds=3)).as_dict(), "verification")
+    assert words in told
+    assert "cross-session" not in told
+    other = table_of(6, 2)
+    assert in_words(sought(other, make_splits(other, "verification", n_folds=3)).as_dict(), "verification") == ""

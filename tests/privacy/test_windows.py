@@ -136,8 +136,7 @@ def test_a_data_set_that_gives_no_window_is_refused_and_nobody_named(tmp_path: P
         return str(caught.value)
 
     assert refusal(good, other, lead="I") == (
-        "other: lead: found no I in 3 of 3 records; allowed: V1, V5, V2; "
-        "to do: --lead auto, or one of these, or leave this data set out"
+        "other: lead: found no I in 3 of 3 records; allowed: V1, V5, V2; to do: --lead auto, or leave this data set out"
     )
     assert refusal(with_records(replace(other, name="mitdb"), lambda e: replace(e, leads=("V1", "V2")))).endswith(
         "found no MLII or V5 in 3 of 3 records; allowed: V1, V2; to do: name one of these (--lead)"
@@ -146,9 +145,10 @@ def test_a_data_set_that_gives_no_window_is_refused_and_nobody_named(tmp_path: P
     short = with_records(people_cohort(3, 1, name="short"), lambda ecg: ecg.crop(0, 7))
     assert refusal(good, short).endswith(
         "found 3 records, none usable: no 8 s without a blank; allowed: at least one; "
-        "to do: give recordings of 8 s or more, or leave this data set out"
+        "to do: give recordings with 8 s or more without a blank (missing samples, or one value for a second), "
+        "or leave this data set out"
     )
-    assert refusal(short).endswith("to do: give recordings of 8 s or more")
+    assert refusal(short).endswith("or one value for a second)")
     other_leads = [replace(short[0], leads=("II",)), *(replace(ecg, leads=("V1",)) for ecg in list(good)[1:])]
     told = refusal(replace(good, records=other_leads), lead="II")
     assert "found no II in 2 of 3 records, and none usable; allowed: V1; to do: --lead auto" in told

@@ -116,7 +116,8 @@ def _networks_told(out: Path) -> Iterator[None]:
         raise
     except BaseException:
         work = out / "work"
-        if any(work.rglob("*.safetensors")):
+        ours = (out / "run.json").exists() and any(work.glob("*/fold-*/**/*.safetensors"))
+        if ours:
             say(f"Networks that recognise people are kept in {work} for --resume; deleting that folder deletes them.")
         raise
 

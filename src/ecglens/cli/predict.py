@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from ecglens.bundle import Bundle
 
 from ecglens.cli.arguments import BundleOption, Files, Json, Start, Stop, ecg_files, stretch_options
 from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for, say
@@ -59,13 +63,22 @@ def _predict(paths: list[Path], bundle_name: str, start: float | None, stop: flo
     text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device." if rows else ""
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
     with_bundle = "" if bundle_name == "pretrained" else f" --bundle {bundle_name}"
-    verdicts = verdicts_on(bundle, bundle_name, "")
-    stamped = " --even-if-failed" if verdicts.audited and not verdicts.default_method else ""  # else it would refuse
-    how = f"{with_bundle}{stretch_options(start, stop)}{stamped}"
+    how = f"{with_bundle}{stretch_options(start, stop)}{_stamped(bundle, bundle_name)}"
     next_step = f"ecglens explain {first}{how} --out explained/" if first else ""
     code = exit_code_for(len(predictions) - len(errors), errors)
     told = {"bundle": bundle.name, "thresholds": thresholds, "records": records}
     return Outcome(told, text, next_step, code)
+
+
+def _stamped(bundle: Bundle, where: str) -> str:
+    """Return the option without which `explain` would refuse: no method has passed the audit of these weights."""
+    from ecglens.errors import EcglensError
+
+    try:
+        verdicts = verdicts_on(bundle, where, "")
+    except EcglensError:  # an audit that cannot be read is for `explain` to refuse: predictions are not lost for it
+        return ""
+    return " --even-if-failed" if verdicts.audited and not verdicts.default_method else ""
 
 
 def _cell(probability: float, decision: bool | None) -> str:

@@ -10,11 +10,12 @@ import torch
 
 from ecglens.privacy import attackers, unveiled
 from ecglens.privacy.explanations import expected_more
-from ecglens.privacy.protocols import Split
+from ecglens.privacy.protocols import CLASS_OF, Split
 from ecglens.privacy.windows import Windowed
 from ecglens.training.precision import FLOAT32
 
 _MEASURING = 0.03  # s to delineate a window
+_SHUFFLING = 0.0035  # s a window, of the plain model on shuffled labels
 _FITTING = 10.0  # s to fit a model that can be read
 # s a comparison, resample and weighting: comparisons are weighted as they are, and each person alike.
 _RESAMPLING, _WEIGHTINGS = 1.7e-8, 2
@@ -42,6 +43,7 @@ def expected_seconds(
     measuring = _MEASURING * len(windowed)
     readable = any(model in unveiled.MODELS for model in models)
     total = measuring if readable or explain or causal else 0.0
+    total += _SHUFFLING * len(windowed) if splits[0].protocol in CLASS_OF else 0.0
     comparing = sum(n_comparisons(windowed.table, split) for split in splits) * n_resamples * _RESAMPLING * _WEIGHTINGS
     comparing *= 1 if windowed.table["database"].nunique() == 1 else 2  # all together, and each database alone
     for model in models:

@@ -136,7 +136,8 @@ def identify(
         )  # fmt: skip
         run.note(expected_seconds=expected)
         stops_early = not splits[0].compares and bool(set(models) & set(ATTACKERS))
-        whole = f"{'at most ' if stops_early else ''}about {max(1, round(expected / 60))} min in all"
+        whole = f"about {max(1, round(expected / 60))} min in all"
+        whole += ", less where networks stop early" if stops_early else ""
         whole += "; what is finished is not done again" if begun_before else ""
         progress("expected", 0, len(models) * len(splits), whole)
         readable = bool(set(models) & set(unveiled.MODELS))
@@ -185,6 +186,7 @@ def identify(
         counted = {
             "within_database": within if any(within.values()) else None, "shuffled_owners": shuffled or None,
         }  # fmt: skip
+        progress("controls", 0, 1, "")
         data = _data(windowed, splits, task, protocol, figures, labels, counted, seed, n_resamples)
         features_told = summed_up(shares, n_resamples=n_resamples, seed=seed)
         data = clean(

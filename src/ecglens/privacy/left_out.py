@@ -48,12 +48,13 @@ def unsuitable(left_out: Sequence[Mapping[str, Any]] | None) -> bool:
 
 def nothing_usable(
     cohort: Cohort, excluded: Sequence[Excluded], leads: Collection[str], accepted: Sequence[str], *,
-    auto: bool, several: bool,
+    auto: bool, by_auto: Sequence[str], several: bool,
 ) -> InputError:  # fmt: skip
     """Return the refusal of a data set that gives no window: nobody may think that it was asked about.
 
     leads     those that its records have
     accepted  those that would have done, chosen by --lead auto where `auto`
+    by_auto   those that --lead auto would take; of I and II, or of none, whatever lead there is
     several   whether it is one of several data sets, so that the others could be asked about without it
     """
     counts = {kind: n for kind, n in describe_exclusions(excluded).items() if kind != BEYOND}
@@ -65,10 +66,14 @@ def nothing_usable(
         field, allowed = "lead", ", ".join(name for name in leads if name not in accepted)
         found = f"no {' or '.join(accepted)} in {counts[mostly]:,} of {tried:,} records"
         found += ", and none usable" if len(counts) > 1 else ""
-        fix = "name one of these (--lead)" if auto else "--lead auto, or one of these"
+        would_do = set(by_auto) in (set(), {"I", "II"}) or set(by_auto) & set(leads)
+        fix = "name one of these (--lead)" if auto or not would_do else "--lead auto, or one of these"
+        if several:  # --lead holds for all of them
+            fix = "leave this data set out, or ask it alone by --lead" if auto or not would_do else (
+                "--lead auto, or leave this data set out"
+            )  # fmt: skip
     else:
-        field, fix = "records", _to_do(cohort, mostly)
-    fix += ", or leave this data set out" if several else ""
+        field, fix = "records", _to_do(cohort, mostly) + (", or leave this data set out" if several else "")
     return InputError(cohort.name, field, found, allowed, fix, kind="no_records")
 
 
@@ -77,5 +82,5 @@ def _to_do(cohort: Cohort, kind: str) -> str:
         table = table_of(cohort)
         return f"say whose each is in a column `patient_id` of {table}" if table else "give data that say whose each is"
     if kind == "too_short":
-        return "give recordings of 8 s or more"
+        return "give recordings with 8 s or more without a blank (missing samples, or one value for a second)"
     return "`ecglens check` says what is wrong with each of its files"

@@ -44,6 +44,7 @@ UNKNOWN = 0.25  # of the people looked for, not in the gallery of an open set
 LEAST_GAP = 2.0
 CLASS_OF = {"sex": "sex", "age": "age_group"}  # the column where the class of a person stands
 # What is tried where a protocol cannot be had, in this order: the inflated one last.
+_TRIED = 10  # other numbers of folds, of the most and of the least
 _INSTEAD = ("verification", "closed-set", "cross-session", "open-set", "paper")
 
 
@@ -216,9 +217,11 @@ def _drawn_and_checked(table: pd.DataFrame, protocol: str, task: str, n_folds: i
 def _other_folds(table: pd.DataFrame, asked: tuple[str, str, int], seed: int) -> str:
     """Return the option for another number of folds that the same question is accepted with, most first, or nothing."""
     protocol, task, n_folds = asked
+    if protocol in ("closed-set", "paper"):
+        return ""  # they have one split
     # A fold holds two people or more; where there are too few folds, too few people are left to learn from.
     fewer = range(min(n_folds - 1, table["person"].nunique() // 2), 1, -1)
-    for folds in (*fewer, *range(n_folds + 1, FEWEST + 1)):
+    for folds in dict.fromkeys((*fewer[:_TRIED], *fewer[-_TRIED:], *range(n_folds + 1, FEWEST + 1))):
         with contextlib.suppress(EcglensError, Lacking):
             _drawn_and_checked(table, protocol, task, folds, seed)
             return f"--folds {folds}"
@@ -239,7 +242,7 @@ def _what_can_be_had(table: pd.DataFrame, asked: tuple[str, str, int], seed: int
             except (EcglensError, Lacking):
                 continue
             words = [f"--task {task}"] if task != asked[1] else []
-            words += [f"--protocol {protocol}"] if task == "person" else []
+            words += [f"--protocol {protocol}"] if task in ("person", asked[1]) else []
             words += [f"--folds {folds}"] if folds != asked[2] else []
             return " ".join(words) + (" (inflated)" if protocol == "paper" else "")
     return ""
@@ -286,7 +289,10 @@ def _refuse_folds_of_few(fold: str, protocol: str, people: set[str], repeated: s
     """
     unknown = _n_unknown(len(repeated)) if protocol == "open-set" else 0
     if len(repeated) <= unknown:
-        found, allowed = f"{len(repeated)} in {fold} with several recordings", "2 or more, one known and one not"
+        found, allowed = (
+            f"{len(repeated)} in {fold} with several recordings",
+            "2 or more: one for the gallery, one left out of it",
+        )
     elif len(people) - unknown < 2:
         found = f"{len(people) - unknown} in the gallery of {fold}"
         allowed = "2 or more, so that one may be taken for another"

@@ -146,7 +146,7 @@ def refuse_unlearnable(
         elif labels.iloc[split.train].nunique() < 2:
             raise InputError(
                 "identify", "classes to learn from", f"{labels.iloc[split.train].nunique()} in {split.name}",
-                "2 or more", "more data, or more --folds", kind="too_few_people",
+                "2 or more", "add data", kind="too_few_people",
             )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ecglens.privacy.known_people import FEWEST
 from ecglens.privacy.protocols import Split
 
 DAYS = ("one_day", "other_days", "not_known")
@@ -24,7 +25,8 @@ class Sought:
     """People looked for or named, over all folds, and what they are looked for by.
 
     n_people      who are looked for
-    n_of_one_day  ... none of whom is asked about by another day
+    n_of_one_day  ... of whom all comparisons, or windows, are of one day
+    n_of_several  ... of whom some are known to be of different days
     n_asked       recordings that are looked for, or windows that are named
     n_compared    comparisons of one person, or windows that are named: what `one_day` and its kin sum to
     one_day       ... of recordings of one date, or of one recording; `other_days`; `not_known` where a date is lacking
@@ -32,6 +34,7 @@ class Sought:
 
     n_people: int
     n_of_one_day: int
+    n_of_several: int
     n_asked: int
     n_compared: int
     one_day: int
@@ -50,26 +53,32 @@ def sought(table: pd.DataFrame, splits: Sequence[Split]) -> Sought:
     return Sought(
         n_people=int(of_days["person"].nunique()),
         n_of_one_day=int((of_days["days"] == "one_day").groupby(of_days["person"]).all().sum()),
+        n_of_several=int(of_days["person"][of_days["days"] == "other_days"].nunique()),
         n_asked=_n_asked(table, splits), n_compared=len(of_days),
         **{days: int(counts.get(days, 0)) for days in DAYS},
     )  # fmt: skip
 
 
 def in_words(told: dict[str, Any] | None, protocol: str) -> str:
-    """Return how much of what was asked is of one day, where it is not another day by the protocol; or nothing."""
-    if not told or protocol in ("cross-session", "paper") or not told["n_compared"]:
+    """Return how much of what was asked is of one day, or may be; '' where nothing is, or the protocol says it."""
+    if not told or protocol in ("cross-session", "paper") or told["one_day"] + told["not_known"] == 0:
         return ""
-    what = "windows are of a day that was trained on" if protocol == "closed-set" else (
-        "comparisons of one person are of recordings of one day"
-    )  # fmt: skip
-    known = f"{told['one_day']:,} of {told['n_compared']:,} {what}"
-    whole = told["n_of_one_day"]
+    whole, lacking, several = told["n_of_one_day"], told["not_known"], told["n_of_several"]
+    if told["one_day"] == 0:
+        return (
+            f"Of {lacking:,} of {told['n_compared']:,} {_COMPARED[protocol]} no dates are known; one day is optimistic."
+        )
+    known = f"{told['one_day']:,} of {told['n_compared']:,} {_COMPARED[protocol]} are of one day"
     known += f", all there are of {whole:,} of {told['n_people']:,} people" if whole else ""
-    lacking = f", of {told['not_known']:,} it is not known" if told["not_known"] else ""
-    then = (
-        "ask for other days alone with --protocol cross-session" if told["other_days"] else "other days were not asked"
-    )
-    return f"{known}{lacking}: figures of one day are optimistic; {then}."
+    known += f"; of {lacking:,} no dates are known" if lacking else ""
+    then = "ask for other days alone with --protocol cross-session" if several >= FEWEST else (
+        f"{several or 'none'} of these people can be asked about by another day"
+    )  # fmt: skip
+    return f"{known}: one day is optimistic; {then}."
+
+
+_COMPARED = dict.fromkeys(("verification", "open-set"), "comparisons of one person")
+_COMPARED["closed-set"] = "windows, with what was trained on,"
 
 
 def _n_asked(table: pd.DataFrame, splits: Sequence[Split]) -> int:

@@ -148,13 +148,13 @@ def cut_windows(
         raise UsageError("identify", "preparation", preparation, ", ".join(PREPARATIONS))
     if per_person < 1:
         raise UsageError("identify", "windows a person", per_person, "1 or more")
+    names = [cohort.name for cohort in cohorts]  # a lead goes by what a data set is called, numbered or not
     cohorts = _named_apart(cohorts)
-    names = [cohort.name for cohort in cohorts]
     how, rows = PREPARATIONS[preparation], list[dict[str, Any]]()
     signals, excluded = list[np.ndarray](), list[Excluded]()
     done, total = 0, sum(map(len, cohorts))
-    for cohort in cohorts:
-        accepted, leads = accepted_leads(cohort.name, names, lead), Counter[str]()
+    for name, cohort in zip(names, cohorts, strict=True):
+        accepted, leads = accepted_leads(name, names, lead), Counter[str]()
         rows_before, excluded_before = len(rows), len(excluded)
         for index, wanted in enumerate(_shares(cohort, per_person)):
             done += 1
@@ -176,7 +176,7 @@ def cut_windows(
         if len(rows) == rows_before:
             raise nothing_usable(
                 cohort, excluded[excluded_before:], [name for name, _ in leads.most_common()], accepted,
-                auto=lead == "auto", several=len(cohorts) > 1,
+                auto=lead == "auto", by_auto=accepted_leads(name, names), several=len(cohorts) > 1,
             )  # fmt: skip
     if not rows:
         raise InputError("identify", "data", "none", "at least one data set", kind="no_records")

@@ -130,6 +130,9 @@ def _everybody(curves: Mapping[str, Any]) -> tuple[Figure, ...]:
         "The same in a gallery of everybody: beside the people never trained on, from whom all recordings that are "
         "looked for come, it holds those who were. Where both pictures have a size, they say whether that matters."
     )
+    scaled = [name for name in curves if name in ATTACKERS and ATTACKERS[name].normed]
+    if scaled:
+        caption += f" But of {', '.join(scaled)}: this one is by plain cosines, not on the scale of people trained on."
     return (Figure(figure_bytes(plot_gallery(curves)), caption, "Rank-1 against gallery size, everybody in it"),)
 
 

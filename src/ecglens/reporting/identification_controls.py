@@ -103,10 +103,10 @@ def shuffled_words(told: Mapping[str, Any] | None) -> str:
     often = f"labels shuffled among people {told['n_deals']} times"
     if told["far_from_chance"]:
         return (
-            f"FAR FROM CHANCE with {often}: 95 % of the deals leave chance out. The plain model's split or counting is "
-            "not fair, so the controls of the label above prove nothing."
+            f"FAR FROM CHANCE with {often}: chance lies outside the middle 95 % of them. The plain model's split or "
+            "counting is not fair, so the controls of the label above prove nothing."
         )
-    return f"As by chance with {often}: 95 % of the deals hold chance between them."
+    return f"As by chance with {often}: chance lies within the middle 95 % of them."
 
 
 def _shuffled_how(told: Mapping[str, Any]) -> str:
@@ -145,7 +145,7 @@ def _dealt(told: Mapping[str, Mapping[str, Any]]) -> Table:
     rows, deals = [], 0
     for model, each in told.items():
         for name, figure in each.items():
-            deals = figure["deals"]
+            deals = figure.get("n_deals", figure.get("deals"))  # its name in older runs
             rows.append((model, _TITLES[name], interval(figure), number(figure["chance"]),
                          "FAR FROM CHANCE" if figure["far_from_chance"] else "as by chance"))  # fmt: skip
     head = ("attacker", "figure", "mean and spread", "chance", "verdict")

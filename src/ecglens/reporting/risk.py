@@ -110,7 +110,8 @@ def _title(metric: str, data: Mapping[str, Any]) -> str:
 def looked_for(data: Mapping[str, Any]) -> str:
     """Return whom the figures rest on: who is looked for, and by how many recordings or windows."""
     told, compares = data["sought"], data["protocol"] in COMPARED
-    return f"{told['n_people']:,} people by {told['n_asked']:,} {'recordings' if compares else 'windows'}"
+    nobody = ", some of whom are in no gallery" if data["protocol"] == "open-set" else ""
+    return f"{told['n_people']:,} people by {told['n_asked']:,} {'recordings' if compares else 'windows'}{nobody}"
 
 
 def first_section(data: Mapping[str, Any]) -> Section:
