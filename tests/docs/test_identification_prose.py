@@ -222,10 +222,10 @@ CLAIMS = [
     Claim(TRANSECG, "as it surely does by other stretches and other recordings",
           lambda m: all(m.least(base, "bilstm", "accuracy", "low") > m.most(base, "transecg", "accuracy", "high")
                         for base in ("closed", "closed-on-ecgid"))),
-    Claim(PEOPLE, "the recurrent stand-in was not asked for sex and age of PTB-XL's people, and neither it nor "
-          "TransECG under random windows of ECG-ID",
+    Claim(PEOPLE, "the recurrent stand-in was not asked for sex and age of PTB-XL's people, and TransECG not "
+          "under random windows of ECG-ID",
           lambda m: "bilstm" not in m.attackers("sex") | m.attackers("age")
-          and not {"bilstm", "transecg"} & m.attackers("paper-on-ecgid")),
+          and "transecg" not in m.attackers("paper-on-ecgid")),
     Claim(PEOPLE, "two of them are 66 or older", lambda m: m.people["ecgiddb"]["age_groups"]["66+"] == 2),
     Claim(TRANSECG, "LUDB's sex and mitdb's age groups nobody does",
           lambda m: not any(m.surely_more(base, model) for base in ("sex-on-ludb", "age-on-mitdb")
@@ -293,7 +293,7 @@ def test_each_claim_can_fail(claim: Claim):
     """Of figures that are far larger or smaller, or of attackers that were asked more, no claim holds every time."""
     found = read()
     asked = {"models": {"transecg-patch5": {}, "bilstm": {}}, "protocol": "verification"}
-    more = {"more-0": asked, "paper-on-ecgid-more-0": asked}
+    more = {"more-0": asked, "paper-on-ecgid-more-0": asked | {"models": {"transecg": {}}}}
     others = [Measured(turned(found.runs, sign), turned(found.people, sign)) for sign in (1, -1)]
     others.append(Measured(found.runs | more, found.people))
     assert not all(claim.holds(other) for other in others)
