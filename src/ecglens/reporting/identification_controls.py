@@ -2,9 +2,9 @@
 """The controls on the page of a risk assessment: what a figure could owe to something else than the heart.
 
 >>> shuffled_words({"value": 0.52, "low": 0.4, "high": 0.6, "chance": 0.5, "n_deals": 40, "far_from_chance": False})
-'As by chance with labels shuffled among people 40 times: 95 % of the deals hold chance between them.'
+'As by chance with labels shuffled among people 40 times: chance lies within the middle 95 % of them.'
 
->>> far = {"value": 0.3, "low": 0.28, "high": 0.32, "chance": 0.5, "deals": 40, "far_from_chance": True}
+>>> far = {"value": 0.3, "low": 0.28, "high": 0.32, "chance": 0.5, "n_deals": 40, "far_from_chance": True}
 >>> dealt_words({"cnn": {"eer": far}})
 'FAR FROM CHANCE with owners dealt out anew: cnn (equal error rate). The counting alone is not fair.'
 """
