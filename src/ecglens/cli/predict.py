@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from ecglens.bundle import Bundle
-
 from ecglens.cli.arguments import BundleOption, Files, Json, Start, Stop, ecg_files, stretch_options
 from ecglens.cli.console import Outcome, ProgressLine, columns, conclude, exit_code_for, say
 from ecglens.cli.verdicts import verdicts_on
+
+if TYPE_CHECKING:
+    from ecglens.bundle import Bundle
 
 
 def predict(
@@ -63,8 +63,10 @@ def _predict(paths: list[Path], bundle_name: str, start: float | None, stop: flo
     text += f"\nLabel rule of the bundle: {bundle.label_rule}. Research software, not a medical device." if rows else ""
     first = next((f for f, p in zip(files, predictions, strict=True) if p.rejected is None), None)
     with_bundle = "" if bundle_name == "pretrained" else f" --bundle {bundle_name}"
-    how = f"{with_bundle}{stretch_options(start, stop)}{_stamped(bundle, bundle_name)}"
-    next_step = f"ecglens explain {first}{how} --out explained/" if first else ""
+    next_step = ""
+    if first:
+        how = f"{with_bundle}{stretch_options(start, stop)}{_stamped(bundle, bundle_name)}"
+        next_step = f"ecglens explain {first}{how} --out explained/"
     code = exit_code_for(len(predictions) - len(errors), errors)
     told = {"bundle": bundle.name, "thresholds": thresholds, "records": records}
     return Outcome(told, text, next_step, code)

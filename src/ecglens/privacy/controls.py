@@ -89,7 +89,7 @@ def shuffled_labels(x: Floats, y: np.ndarray, table: pd.DataFrame, seed: int) ->
         confused = np.zeros((1, len(classes), len(classes)))
         np.add.at(confused[0], (truth.to_numpy(), mean.to_numpy().argmax(axis=1)), 1.0)
         right.append(macro_figures(confused)["balanced_accuracy"][0])
-    return spread_of_deals(np.array(right), 1 / len(classes)) | {"n_deals": DEALS}
+    return spread_of_deals(np.array(right), 1 / len(classes))
 
 
 def shuffled_by_person(labels: np.ndarray, table: pd.DataFrame, seed: int) -> np.ndarray:

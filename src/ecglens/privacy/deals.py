@@ -24,11 +24,12 @@ def spread_of_deals(deals: np.ndarray, chance: float, slack: float = 1e-9) -> di
 
     value             the mean
     low, high         where 95 % of the deals lie
+    n_deals           those that are not NaN
     far_from_chance   chance is beyond those by more than `slack`
     """
     drawn = interval(deals)
     far = bool(chance < drawn.low - slack or chance > drawn.high + slack)
     return {
         "value": float(np.nanmean(deals)), "low": drawn.low, "high": drawn.high, "chance": chance,
-        "far_from_chance": far,
+        "n_deals": drawn.usable, "far_from_chance": far,
     }  # fmt: skip

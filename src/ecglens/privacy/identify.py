@@ -188,6 +188,7 @@ def identify(
         }  # fmt: skip
         progress("controls", 0, 1, "")
         data = _data(windowed, splits, task, protocol, figures, labels, counted, seed, n_resamples)
+        progress("controls", 1, 1, "")
         features_told = summed_up(shares, n_resamples=n_resamples, seed=seed)
         data = clean(
             data | {"explanations": explaining.as_dict(), "feature_shares": features_told, "repeats": repeated or None}

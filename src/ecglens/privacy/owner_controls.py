@@ -146,4 +146,4 @@ def _named_by_chance(rows: Mapping[str, np.ndarray], randoms: Sequence[np.random
 
 def _spread(deals: np.ndarray, level: float, n: int) -> dict[str, Any]:
     """Return the mean and the spread of `deals` [deal]; n answers, of which one may be right or wrong by rounding."""
-    return spread_of_deals(deals, level, 1 / n) | {"n_deals": int(np.isfinite(deals).sum())}
+    return spread_of_deals(deals, level, 1 / n)

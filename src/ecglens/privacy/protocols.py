@@ -43,8 +43,8 @@ UNKNOWN = 0.25  # of the people looked for, not in the gallery of an open set
 # A filter reaches over the end of a window; two seconds are far beyond what 0.5 Hz leaves of it.
 LEAST_GAP = 2.0
 CLASS_OF = {"sex": "sex", "age": "age_group"}  # the column where the class of a person stands
-# What is tried where a protocol cannot be had, in this order: the inflated one last.
 _TRIED = 10  # other numbers of folds, of the most and of the least
+# What is tried where a protocol cannot be had, in this order: the inflated one last.
 _INSTEAD = ("verification", "closed-set", "cross-session", "open-set", "paper")
 
 

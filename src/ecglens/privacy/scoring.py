@@ -186,7 +186,7 @@ def tell_apart(
     found = open_set(between, people[probes], people[enrolled]) if split.protocol == "open-set" else None
     everybody = None
     if len(beside):  # on the plain scale: people trained on would be measured against themselves on the other
-        plainly = replace(compared, between=_block(plain, probes, enrolled))
+        plainly = compared if plain is alike else replace(compared, between=_block(plain, probes, enrolled))
         everybody = plainly.ranks((_block(plain, probes, beside), people[beside]))
     trials = compared.trials()
     few = of_either_kind(trials)

@@ -72,8 +72,9 @@ def learn(
             state.best_weights = {name: value.clone() for name, value in network.state_dict().items()}
         save_checkpoint(folder / CHECKPOINT, network, optimizer, state)
         journal.record("epoch", str(epoch), state.history[-1])
-        best = f"{lesson.words} {score:.3f}, best {state.best_score:.3f} in epoch {state.best_epoch}"
-        note = best if lesson.words else f"loss {loss:.3f}"
+        note = f"loss {loss:.3f}"
+        if lesson.words:
+            note = f"{lesson.words} {score:.3f}, best {state.best_score:.3f} in epoch {state.best_epoch}"
         progress("training", epoch, lesson.epochs, note)
     network.load_state_dict(state.best_weights)
     network.eval()
