@@ -11,7 +11,7 @@
     python benchmarks/identification.py age     --data PTBXL
     python benchmarks/identification.py open    --data ECGIDDB  (a quarter of those looked for are in no gallery)
     python benchmarks/identification.py databases --data ECGIDDB --data PTBXL  (controls of several databases)
-    python benchmarks/identification.py sex-on-mitdb --data MITDB  (paper, closed, sex, age on ecgid, mitdb or ludb)
+    python benchmarks/identification.py sex-on-mitdb --data MITDB  (those of DATA, and paper, closed, age)
     ... --explain (where TransECG looks), --causal (attackers trained without each part of the beat)
 
 Where `--models` names none, `paper` and `closed` ask TransECG, `databases` models that can be read, all others the best
@@ -29,7 +29,7 @@ from identification_pictures import draw
 
 from ecglens.cli.console import ProgressLine
 from ecglens.datasets.load import load_cohort
-from ecglens.privacy.identify import Identified, identify
+from ecglens.privacy.identify import Identified, default_model, identify
 from ecglens.reporting.html import write_report
 from ecglens.reporting.identification import identification_report
 from ecglens.reporting.risk import headline
@@ -39,17 +39,18 @@ from ecglens.statistics.figures import clean, records
 FIGURES = Path(__file__).with_suffix(".json")
 # ECG-ID: 60 people to learn from, 30 to look for, three times. Floor of a small CNN: EER 7.6 %, rank-1 0.877 of 30.
 RUNS: dict[str, dict[str, Any]] = {
-    "ecgid": {"protocol": "verification", "n_folds": 3, "models": "cnn-beats-5"},
-    "dates": {"protocol": "cross-session", "n_folds": 3, "models": "cnn-beats-5"},
+    "ecgid": {"protocol": "verification", "n_folds": 3},
+    "dates": {"protocol": "cross-session", "n_folds": 3},
     "paper": {"protocol": "paper", "models": "transecg", "per_person": 60},
     "closed": {"protocol": "closed-set", "models": "transecg", "per_person": 60},
-    "repeats": {"protocol": "verification", "n_folds": 2, "models": "cnn-beats-5"},
-    "repeat-dates": {"protocol": "cross-session", "n_folds": 2, "models": "cnn-beats-5"},
-    "sex": {"task": "sex", "models": "cnn-beats"},
-    "age": {"task": "age", "models": "cnn-beats"},
+    "repeats": {"protocol": "verification", "n_folds": 2},
+    "repeat-dates": {"protocol": "cross-session", "n_folds": 2},
+    "sex": {"task": "sex"},
+    "age": {"task": "age"},
     "databases": {"protocol": "verification", "n_folds": 3, "models": "unveiled-lr,unveiled-forest"},
-    "open": {"protocol": "open-set", "n_folds": 3, "models": "cnn-beats-5"},
+    "open": {"protocol": "open-set", "n_folds": 3},
 }
+DATA = ("ecgid", "mitdb", "ludb", "ptbxl")
 FOLDS = {"age": 3, "age-on-mitdb": 3, "age-on-ludb": 4}  # of PTB-XL to save time; as the smallest age group has people
 
 
@@ -67,7 +68,7 @@ def stored(found: Identified) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    elsewhere = [f"{run}-on-{data}" for run in ("paper", "closed", "sex", "age") for data in ("ecgid", "mitdb", "ludb")]
+    elsewhere = [f"{run}-on-{data}" for run in ("paper", "closed", "sex", "age") for data in DATA]
     parser.add_argument("run", choices=[*RUNS, *elsewhere])
     parser.add_argument("--data", required=True, action="append", help="folder of a data set")
     parser.add_argument("--models", help="attackers, joined by comma; default: as in RUNS")
@@ -82,8 +83,8 @@ def main() -> None:
     asked = parser.parse_args()
     how = dict(RUNS[asked.run.partition("-on-")[0]])
     how |= {"n_folds": FOLDS[asked.run]} if asked.run in FOLDS else {}
-    models = (asked.models or how.pop("models")).split(",")
-    how.pop("models", None)
+    default = how.pop("models", None) or default_model(how.get("task", "person"), how.get("protocol", ""))
+    models = (asked.models or default).split(",")
     parts = [part for part in ("explain", "causal") if getattr(asked, part)]
     parts += [asked.precision] if asked.precision != "float32" else []
     parts += [f"repeats{asked.repeats}"] if asked.repeats > 1 else []

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ecglens.models import transecg
 from ecglens.models.registry import build_network
 from ecglens.models.transecg import TransECG
 
@@ -41,6 +42,26 @@ def test_heads_are_those_of_torch_where_the_width_divides() -> None:
     found = own(tokens)
     torch.testing.assert_close(found[0], expected)
     torch.testing.assert_close(found[1], weights)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_training_in_parts_learns_the_same(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def learnt(in_parts: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        network = TransECG(patch=5, width=12, heads=3, hidden=8, depth=2, length=200, norm=norm).train()
+        network.blocks[0].attention.softmax.register_forward_hook(lambda *called: sizes.append(len(called[2])))
+        signal = torch.randn(7, 1, 200)
+        logits = network(signal) if in_parts else network.attend(signal).logits
+        logits.square().sum().backward()
+        return [logits, *(weight.grad for weight in network.parameters())]
+
+    whole = learnt(in_parts=False)
+    monkeypatch.setattr(transecg, "_WEIGHTS_AT_ONCE", 2 * 3 * 41**2)
+    for one, other in zip(whole, learnt(in_parts=True), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+    assert sizes == [7, 2, 2, 2, 1]
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

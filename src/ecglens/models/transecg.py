@@ -12,7 +12,7 @@ samples at 250 Hz, 100 of them, width 256, six blocks of six heads, a hidden lay
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,9 @@ class TransformerAttended(NamedTuple):
     attentions: tuple[Tensor, ...]
 
 
+_WEIGHTS_AT_ONCE = 5_000_000  # of a batch in training: memory of more than 32 MB is asked of the system each time anew
+
+
 class SelfAttention(nn.Module):
     """Scaled dot-product attention of several heads (Vaswani et al. 2017), `width // heads` wide each, no biases."""
 
@@ -43,10 +46,22 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is read [batch, token, width] and the weights [batch, head, token, token]."""
-        query, key, value = (self._split(layer(tokens)) for layer in (self.query, self.key, self.value))
+        read, weights = self._read(*self._asked(tokens))
+        return self.out(read.transpose(1, 2).flatten(2)), weights
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Return what is read alone, of a few signals at a time: up to rounding the same, sooner for many tokens."""
+        size = max(1, _WEIGHTS_AT_ONCE // (self.heads * tokens.shape[1] ** 2))
+        parts = zip(*(torch.split(each, size) for each in self._asked(tokens)), strict=True)
+        return self.out(torch.cat([self._read(*part)[0] for part in parts]).transpose(1, 2).flatten(2))
+
+    def _asked(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return query, key and value [batch, head, token, width of a head]."""
+        return self._split(self.query(tokens)), self._split(self.key(tokens)), self._split(self.value(tokens))
+
+    def _read(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         weights = self.softmax(query @ key.transpose(-1, -2) / key.shape[-1] ** 0.5)
-        read = self.weigh(weights, value).transpose(1, 2).flatten(2)
-        return self.out(read), weights
+        return self.weigh(weights, value), weights
 
     def _split(self, tokens: Tensor) -> Tensor:
         """Return [batch, head, token, width of a head]."""
@@ -70,9 +85,15 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens [batch, token, width] and attention [batch, head, token, token]."""
         read, weights = self.attention(self.norms[0](tokens) if self.before else tokens)
+        return self._added(tokens, read), weights
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Return tokens alone (see `SelfAttention.read`)."""
+        return self._added(tokens, self.attention.read(self.norms[0](tokens) if self.before else tokens))
+
+    def _added(self, tokens: Tensor, read: Tensor) -> Tensor:
         tokens = self._joined(0, tokens, read)
-        dense = self.dense(self.norms[1](tokens) if self.before else tokens)
-        return self._joined(1, tokens, dense), weights
+        return self._joined(1, tokens, self.dense(self.norms[1](tokens) if self.before else tokens))
 
     def _joined(self, k: int, tokens: Tensor, branch: Tensor) -> Tensor:
         used = float(torch.rand(()) < self.survival) if self.training else self.survival
@@ -119,17 +140,28 @@ class TransECG(nn.Module):
         self.head = nn.Linear(width, n_outputs)
 
     def forward(self, signal: Tensor) -> Tensor:
-        """Return logits [batch, output] of `signal` [batch, lead, time]."""
-        return self.attend(signal).logits
+        """Return logits [batch, output] of `signal` [batch, lead, time]. Raises ValueError for another length."""
+        if not self.training:  # explanations follow each module, and find it called once
+            return self.attend(signal).logits
+        tokens = self._tokens(signal)
+        for block in self.blocks:
+            tokens = cast(Block, block).read(tokens)
+        return self._named(tokens)
 
     def attend(self, signal: Tensor) -> TransformerAttended:
         """Return logits and the attention of every block. Raises ValueError for another length."""
+        tokens, attentions = self._tokens(signal), []
+        for block in self.blocks:
+            tokens, weights = block(tokens)
+            attentions.append(weights)
+        return TransformerAttended(self._named(tokens), tuple(attentions))
+
+    def _tokens(self, signal: Tensor) -> Tensor:
         if signal.shape[-1] != self.length:
             raise ValueError(f"{signal.shape[-1]} samples, where positions are learnt for {self.length}")
         patches = self.embed(signal).transpose(1, 2)
         first = self.class_token.expand(len(signal), 1, -1)
-        tokens, attentions = torch.cat([first, patches], dim=1) + self.positions, []
-        for block in self.blocks:
-            tokens, weights = block(tokens)
-            attentions.append(weights)
-        return TransformerAttended(self.head(self.norm(tokens)[:, 0]), tuple(attentions))
+        return torch.cat([first, patches], dim=1) + self.positions
+
+    def _named(self, tokens: Tensor) -> Tensor:
+        return self.head(self.norm(tokens)[:, 0])
