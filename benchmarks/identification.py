@@ -54,6 +54,13 @@ DATA = ("ecgid", "mitdb", "ludb", "ptbxl")
 FOLDS = {"age": 3, "age-on-mitdb": 3, "age-on-ludb": 4}  # of PTB-XL to save time; as the smallest age group has people
 
 
+def models_of(run: str) -> list[str]:
+    """Return whom a run asks where none is named: what proves something in it, else the best attacker of ours."""
+    how = RUNS[run]
+    best = default_model(how.get("task", "person"), how.get("protocol", "verification"))
+    return how.get("models", best).split(",")
+
+
 def stored(found: Identified) -> dict[str, Any]:
     """Return what the docs are made of: the figures, what they cost, and rank 1 by size of the gallery."""
     cost, gallery = found.run.read_table("cost"), found.run.read_table("gallery")
@@ -81,10 +88,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="trainings with other seeds")
     parser.add_argument("--out", type=Path, default=Path("runs/identification"))
     asked = parser.parse_args()
-    how = dict(RUNS[asked.run.partition("-on-")[0]])
+    run = asked.run.partition("-on-")[0]
+    models = asked.models.split(",") if asked.models else models_of(run)
+    how = {key: value for key, value in RUNS[run].items() if key != "models"}
     how |= {"n_folds": FOLDS[asked.run]} if asked.run in FOLDS else {}
-    default = how.pop("models", None) or default_model(how.get("task", "person"), how.get("protocol", ""))
-    models = (asked.models or default).split(",")
     parts = [part for part in ("explain", "causal") if getattr(asked, part)]
     parts += [asked.precision] if asked.precision != "float32" else []
     parts += [f"repeats{asked.repeats}"] if asked.repeats > 1 else []
