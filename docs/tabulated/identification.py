@@ -179,13 +179,13 @@ def looked_at(root: Path = ROOT) -> str:
 def table_two(root: Path = ROOT) -> str:
     """Return Table II: shares of the class token's attention among the three intervals the paper names, and ours."""
     rows = [
-        (told["task"], f"{_protocol(told)}, {_data(run)}", f"{told['n_people']:,}", one["interval"],
+        (told["task"], f"{_protocol(told)}, {_data(run)}", model, f"{told['n_people']:,}", one["interval"],
          f"{one['paper']:.3f}", interval(one), f"{one['length_alone']:.3f}")
         for run, told in _told(root).items()
-        for about in ((told.get("explanations") or {}).get("attention") or {}).values()
+        for model, about in ((told.get("explanations") or {}).get("attention") or {}).items()
         for one in about["paper"]
     ]  # fmt: skip
-    header = ("task", "split, data", "people", "interval", "the paper's share", "ours", "by length alone")
+    header = ("task", "split, data", "attacker", "people", "interval", "the paper's share", "ours", "by length alone")
     return grid(header, rows) if rows else NOT_RUN
 
 

@@ -251,7 +251,10 @@ def test_words_say_what_the_figures_say():
     assert "That share holds here. By share it is first here too; per time QRS has most." in paper_verdict(
         shares, "sex"
     )
-    shares[0]["value"], shares[0]["low"], shares[0]["high"] = 0.2, 0.15, 0.25
+    shares[0]["value"], shares[0]["low"] = 0.3, 0.25
+    assert "it is first here too (the interval of S-T and of P-Q overlaps with it); per" in paper_verdict(shares, "sex")
+    shares[0]["value"], shares[0]["low"], shares[0]["high"] = 0.1, 0.05, 0.15
+    shares[2]["value"], shares[2]["low"], shares[2]["high"] = 0.1, 0.05, 0.15
     told = paper_verdict(shares, "sex")
     assert "58.3 %" in told
     assert "does not hold here. By share it is not first here: S-T is" in told

@@ -154,6 +154,8 @@ def paper_verdict(rows: Sequence[Row], task: str) -> str:
     holds = first["low"] is not None and first["low"] <= first["paper"] <= first["high"]
     verdict = " That share holds here." if holds else " That share does not hold here."
     order = "is first here too" if largest is first else f"is not first here: {largest['interval']} is"
+    near = [row["interval"] for row in rows if row is not largest and (row["high"] or 0) >= (largest["low"] or 0)]
+    order += f" (the interval of {' and of '.join(near)} overlaps with it)" if near else ""
     return f"{told}{verdict} By share it {order}; per time {per_time['interval']} has most."
 
 
