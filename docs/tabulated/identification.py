@@ -275,7 +275,8 @@ def _short(value: float | None) -> str:
 
 def _protocol(told: Mapping[str, Any]) -> str:
     if told["protocol"] == "paper":
-        return "random windows (inflated)"
+        void = told.get("controls", {}).get("attack_alive") is False
+        return f"random windows (inflated{', void' if void else ''})"
     return told["protocol"] if told["task"] == "person" else "other people"
 
 

@@ -169,6 +169,12 @@ def test_pairs_of_recordings_are_counted_by_person_date_and_fold():
     assert identification_people.counted(made)["folds"] is None
 
 
+def test_a_void_attack_is_called_so(tables: Any):
+    void = [line[2:4] for line in cells(tables.named()) if "void" in line[1]]
+    assert ["ECG-ID, learnt in bfloat16", "transecg"] in void
+    assert len(void) == sum(len(told["models"]) for told in TOLD.values() if told["controls"]["attack_alive"] is False)
+
+
 # ------------------------------------------------------------------------------------------------------- the benchmark
 
 
