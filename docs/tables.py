@@ -83,6 +83,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "reid-named": ("docs/methods/transecg-numbers.md", identification.named),
     "reid-table1": ("docs/methods/transecg-numbers.md", identification.table_one),
     "reid-looked": ("docs/methods/transecg-numbers.md", identification.looked_at),
+    "reid-agreement": ("docs/methods/transecg-numbers.md", identification.agreement),
     "reid-table2": ("docs/methods/transecg-numbers.md", identification.table_two),
     "reid-strangers": ("docs/methods/identification.md", identification.strangers),
     "reid-gallery": ("docs/methods/identification.md", identification.gallery),

@@ -24,7 +24,7 @@ DATA = {"ecgid": "ECG-ID", "dates": "ECG-ID, other dates", "repeats": "PTB-XL, r
 DATA |= {
     f"{run}-on-{short}": name
     for run in ("paper", "closed", "sex", "age")
-    for short, name in (("ecgid", "ECG-ID"), ("mitdb", "mitdb"), ("ludb", "LUDB"))
+    for short, name in (("ecgid", "ECG-ID"), ("mitdb", "mitdb"), ("ludb", "LUDB"), ("ptbxl", "PTB-XL"))
 }
 # Table I of the paper, accuracy: 87 people (its count), four databases, random windows or no overlap of people.
 PUBLISHED = {
@@ -47,7 +47,7 @@ def named(root: Path = ROOT) -> str:
     ]  # fmt: skip
     for run, told, model, figures in _with(root, "accuracy"):
         own = figures.get("window_accuracy", figures["accuracy"])
-        rows.append((told["task"], _protocol(told), _data(run), model, interval(own),
+        rows.append((told["task"], _protocol(told, model), _data(run), model, interval(own),
                      f"{own['chance']:.3f}", f"{told['n_people']:,}", _windows(run)))  # fmt: skip
     header = (
         "task",
@@ -70,7 +70,7 @@ def table_one(root: Path = ROOT) -> str:
     ]  # fmt: skip
     for run, told, model, figures in _with(root, "accuracy"):
         rows.append((
-            told["task"], f"{_protocol(told)}, {_data(run)}", model,
+            told["task"], f"{_protocol(told, model)}, {_data(run)}", model,
             *(interval(figures[metric]) for metric in FIGURES), f"{told['n_people']:,}", _windows(run),
             _whole_cost(told, model),
         ))  # fmt: skip
@@ -170,7 +170,7 @@ def looked_at(root: Path = ROOT) -> str:
                  interval(one["random_weights"]), _short(one["by_place"]), "yes" if one["resolved"] else "no")
                 for one in about["intervals"] if one["partition"]
             ]  # fmt: skip
-            where = f"**{model}, {_data(run)}, {_protocol(told)}**"
+            where = f"**{model}, {_data(run)}, {told['task']}, {_protocol(told, model)}**"
             size = f"{about['n_windows']:,} windows of {told['n_people']:,} people"
             parts.append(f"{where}, {size}\n\n{grid(header, rows)}")
     return "\n\n".join(parts) or NOT_RUN
@@ -179,7 +179,7 @@ def looked_at(root: Path = ROOT) -> str:
 def table_two(root: Path = ROOT) -> str:
     """Return Table II: shares of the class token's attention among the three intervals the paper names, and ours."""
     rows = [
-        (told["task"], f"{_protocol(told)}, {_data(run)}", model, f"{told['n_people']:,}", one["interval"],
+        (told["task"], f"{_protocol(told, model)}, {_data(run)}", model, f"{told['n_people']:,}", one["interval"],
          f"{one['paper']:.3f}", interval(one), f"{one['length_alone']:.3f}")
         for run, told in _told(root).items()
         for model, about in ((told.get("explanations") or {}).get("attention") or {}).items()
@@ -187,6 +187,18 @@ def table_two(root: Path = ROOT) -> str:
     ]  # fmt: skip
     header = ("task", "split, data", "attacker", "people", "interval", "the paper's share", "ours", "by length alone")
     return grid(header, rows) if rows else NOT_RUN
+
+
+def agreement(root: Path = ROOT) -> str:
+    """Return how maps of the five intervals agree with what hiding each costs the answer, window by window."""
+    maps = ("attention", "rollout", "gradient x attention", "length alone")
+    rows = []
+    for run, told in _told(root).items():
+        for model, about in ((told.get("explanations") or {}).get("attention") or {}).items():
+            found = {one["of"]: interval(one) for one in about["against"] if one["with"] == "occlusion"}
+            rows.append((told["task"], f"{_protocol(told, model)}, {_data(run)}", model, f"{about['n_people']:,}",
+                         *(found[each] for each in maps)))  # fmt: skip
+    return grid(("task", "split, data", "attacker", "people", *maps), rows) if rows else NOT_RUN
 
 
 def needed(root: Path = ROOT) -> str:
@@ -197,10 +209,10 @@ def needed(root: Path = ROOT) -> str:
             control = {"value": one["control"], "low": one["control_low"], "high": one["control_high"]}
             beyond = {"value": one["beyond"], "low": one["beyond_low"], "high": one["beyond_high"]}
             rows.append((
-                _data(run), one["model"], one["metric"], one["interval"], f"{one['untouched']:.3f}",
+                told["task"], _data(run), one["model"], one["metric"], one["interval"], f"{one['untouched']:.3f}",
                 interval(one), interval(control), interval(beyond), f"{one['taken']:.2f}, {one['control_taken']:.2f}",
             ))  # fmt: skip
-    header = ("data", "attacker", "what", "without", "with all", "loss", "loss of the control", "beyond it",
+    header = ("task", "data", "attacker", "what", "without", "with all", "loss", "loss of the control", "beyond it",
               "variance taken, by the control")  # fmt: skip
     return grid(header, rows) if rows else NOT_RUN
 
@@ -248,7 +260,8 @@ def _data(run: str) -> str:
 
 
 def _run(name: str) -> str:
-    return max((run for run in DATA if name.startswith(f"{run}-")), key=len)
+    """Return the first part of a run's name; a KeyError later on says which one has no words."""
+    return re.findall(r"^[a-z]+(?:-on-[a-z]+|-dates)?", name)[0]
 
 
 def _preparation(run: str) -> str:
@@ -273,9 +286,10 @@ def _short(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def _protocol(told: Mapping[str, Any]) -> str:
+def _protocol(told: Mapping[str, Any], model: str = "") -> str:
+    """Return the split in words, void where TransECG is not alive under random windows."""
     if told["protocol"] == "paper":
-        void = told.get("controls", {}).get("attack_alive") is False
+        void = model == "transecg" and told["controls"]["attack_alive"] is False
         return f"random windows (inflated{', void' if void else ''})"
     return told["protocol"] if told["task"] == "person" else "other people"
 

@@ -243,18 +243,27 @@ def test_words_say_what_the_figures_say():
         "cnn loses more without S-T (0.200 more) than without as much of the ECG elsewhere."
     )
     assert needed([row("S-T", 0.2, -0.1), {**row("P-Q", 0, 0), "beyond_low": None}]).startswith("Of cnn it is not")
-    shares = [
-        {"interval": name, "paper": paper, "value": value, "low": value - 0.05, "high": value + 0.05,
-         "length_alone": 0.3, "per_time": {"value": value, "low": 0.1, "high": 0.5}}
-        for name, paper, value in (("QRS", 0.5829, 0.55), ("S-T", 0.2428, 0.25), ("P-Q", 0.1743, 0.2))
-    ]  # fmt: skip
-    assert "That share holds here. By share it is first here too; per time QRS has most." in paper_verdict(
-        shares, "sex"
-    )
-    shares[0]["value"], shares[0]["low"] = 0.3, 0.25
-    assert "it is first here too (the interval of S-T and of P-Q overlaps with it); per" in paper_verdict(shares, "sex")
-    shares[0]["value"], shares[0]["low"], shares[0]["high"] = 0.1, 0.05, 0.15
-    shares[2]["value"], shares[2]["low"], shares[2]["high"] = 0.1, 0.05, 0.15
-    told = paper_verdict(shares, "sex")
+    told = paper_verdict(shares(0.55, 0.25, 0.2), "sex")
     assert "58.3 %" in told
-    assert "does not hold here. By share it is not first here: S-T is" in told
+    assert "That share holds here. By share it is first here too; per time QRS has most." in told
+    assert (
+        "it is first here too (not surely: the 95 % intervals of QRS and S-T and P-Q overlap); per time QRS has most "
+        "(not surely: the"
+    ) in paper_verdict(shares(0.3, 0.25, 0.2), "sex")
+    assert "does not hold here. By share it is not first here: S-T is; per time S-T has most." in paper_verdict(
+        shares(0.2, 0.6, 0.2), "sex"
+    )
+    assert "not first here: S-T is (not surely: the 95 % intervals of S-T and QRS overlap); per" in paper_verdict(
+        shares(0.3, 0.35, 0.1), "sex"
+    )
+    told = paper_verdict([{**row, "low": None, "high": None} for row in shares(0.55, 0.25, 0.2)], "sex")
+    assert "first here too (of too few people to tell how surely); per time QRS has most." in told
+
+
+def shares(*values: float) -> list[dict]:
+    """Return what the three intervals of the paper have, 0.05 on each side, and the same by time."""
+    figures = [{"value": value, "low": value - 0.05, "high": value + 0.05} for value in values]
+    return [
+        {"interval": name, "paper": paper, "length_alone": 0.3, "per_time": figure, **figure}
+        for name, paper, figure in zip(("QRS", "S-T", "P-Q"), (0.5829, 0.2428, 0.1743), figures, strict=True)
+    ]

@@ -150,13 +150,23 @@ def paper_verdict(rows: Sequence[Row], task: str) -> str:
     if first["value"] is None:
         return told
     largest = max(rows, key=lambda row: row["value"] or 0)
-    per_time = max(rows, key=lambda row: row["per_time"]["value"] or 0)
     holds = first["low"] is not None and first["low"] <= first["paper"] <= first["high"]
     verdict = " That share holds here." if holds else " That share does not hold here."
     order = "is first here too" if largest is first else f"is not first here: {largest['interval']} is"
-    near = [row["interval"] for row in rows if row is not largest and (row["high"] or 0) >= (largest["low"] or 0)]
-    order += f" (the interval of {' and of '.join(near)} overlaps with it)" if near else ""
-    return f"{told}{verdict} By share it {order}; per time {per_time['interval']} has most."
+    each_time = {row["interval"]: row["per_time"] for row in rows}
+    densest = max(each_time, key=lambda name: each_time[name]["value"] or 0)
+    order += _doubt({row["interval"]: row for row in rows}, largest["interval"])
+    return f"{told}{verdict} By share it {order}; per time {densest} has most{_doubt(each_time, densest)}."
+
+
+def _doubt(figures: Mapping[str, Row], largest: str) -> str:
+    """Return in words which others may be the largest as well, by their intervals; nothing where none may."""
+    low = figures[largest]["low"]
+    if low is None:
+        return " (of too few people to tell how surely)"
+    others = {name: each["high"] for name, each in figures.items() if name != largest and each["high"] is not None}
+    near = [name for name, high in others.items() if high >= low]
+    return f" (not surely: the 95 % intervals of {largest} and {' and '.join(near)} overlap)" if near else ""
 
 
 def _picture(model: str, study: Row, beats: pd.DataFrame) -> Figure:
