@@ -23,6 +23,7 @@ BENCHMARKS = ROOT / "benchmarks"
 PEOPLE, TRANSECG = "identification.md", "transecg-numbers.md"
 NAMED = "window_accuracy"
 FINE = "transecg-patch5"
+READABLE = ("unveiled-lr", "unveiled-forest")
 ON_FEW = ("sex-on-mitdb", "sex-on-ecgid")
 SEX_AND_AGE = ("sex", "age", "sex-on-ecgid", "sex-on-mitdb", "sex-on-ludb", "age-on-mitdb", "age-on-ludb")
 
@@ -185,17 +186,31 @@ CLAIMS = [
           lambda m: all(e["value"] < 0 < e["high"] for e in lost(m, "ecgid", interval="T-P"))),
     Claim(PEOPLE, "Broken at random places of T-P's length, the beat is lost, and the attacker with it",
           lambda m: all(e["control_low"] > 0.1 for e in lost(m, "ecgid", interval="T-P"))),
-    Claim(PEOPLE, "what each loses lies near 0", lambda m: all(abs(e["value"]) < 0.02 for e in lost(m, "sex"))),
+    Claim(PEOPLE, "what each loses lies near 0",
+          lambda m: all(abs(e["value"]) < 0.02 for model in READABLE for e in lost(m, "sex", model=model))),
     Claim(PEOPLE, "only the logistic regression surely loses something (without S-T, less than by as much taken at "
           "random places)",
-          lambda m: [(e["model"], e["interval"]) for e in lost(m, "sex") if e["low"] > 0] == [("unveiled-lr", "S-T")]
+          lambda m: [(e["model"], e["interval"]) for model in READABLE for e in lost(m, "sex", model=model)
+                     if e["low"] > 0] == [("unveiled-lr", "S-T")]
           and all(e["value"] < e["control"] for e in lost(m, "sex", model="unveiled-lr", interval="S-T"))),
     Claim(PEOPLE, "Of their ten comparisons with the control one goes the paper's way, R-S and the forest, by one and "
-          "a half hundredths",
-          lambda m: len(lost(m, "sex")) == 10
-          and [(e["model"], e["interval"]) for e in lost(m, "sex") if e["beyond_low"] > 0]
-          == [("unveiled-forest", "R-S")]
+          "a half hundredths.",
+          lambda m: sum(len(lost(m, "sex", model=model)) for model in READABLE) == 10
+          and [(e["model"], e["interval"]) for model in READABLE for e in lost(m, "sex", model=model)
+               if e["beyond_low"] > 0] == [("unveiled-forest", "R-S")]
           and all(near(e["beyond"], 0.015, 0.0025) for e in lost(m, "sex", model="unveiled-forest", interval="R-S"))),
+    Claim(PEOPLE, "`cnn-beats`, surely loses two to three hundredths without P-Q, without S-T and without T-P, and "
+          "not surely anything without Q-R or without R-S",
+          lambda m: [e["interval"] for e in lost(m, "sex", model="cnn-beats") if e["low"] > 0] == ["P-Q", "S-T", "T-P"]
+          and all(0.015 < e["value"] < 0.035 for e in lost(m, "sex", model="cnn-beats") if e["low"] > 0)),
+    Claim(PEOPLE, "it surely loses without P-Q alone, by one and a half hundredths",
+          lambda m: [e["interval"] for e in lost(m, "sex", model="cnn-beats") if e["beyond_low"] > 0] == ["P-Q"]
+          and all(near(e["beyond"], 0.015, 0.0025) for e in lost(m, "sex", model="cnn-beats", interval="P-Q"))),
+    Claim(PEOPLE, "Fifteen comparisons were asked",
+          lambda m: [e["beyond_low"] > 0 for e in lost(m, "sex")].count(True) == 2 and len(lost(m, "sex")) == 15),
+    Claim(PEOPLE, "The best attacker there, `cnn-beats`",
+          lambda m: all(m.least("sex", "cnn-beats", NAMED) >= m.most("sex", model, NAMED)
+                        for model in m.attackers("sex"))),
     Claim(PEOPLE, "For the sex of ECG-ID's people `cnn` surely loses nothing without any interval, and surely no more "
           "than by as much taken at random places",
           lambda m: len(lost(m, "sex-on-ecgid", model="cnn")) == 5
