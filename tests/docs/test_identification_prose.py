@@ -203,6 +203,10 @@ CLAIMS = [
           "not surely anything without Q-R or without R-S",
           lambda m: [e["interval"] for e in lost(m, "sex", model="cnn-beats") if e["low"] > 0] == ["P-Q", "S-T", "T-P"]
           and all(0.015 < e["value"] < 0.035 for e in lost(m, "sex", model="cnn-beats") if e["low"] > 0)),
+    Claim(TRANSECG, "There the best attacker of ours tells the sex of PTB-XL's people about as well without Q-R or "
+          "R-S, and surely worse without P-Q, S-T or T-P",
+          lambda m: all((e["interval"] in ("Q-R", "R-S")) == (e["low"] <= 0 and near(e["value"], 0, 0.01))
+                        for e in lost(m, "sex", model="cnn-beats"))),
     Claim(PEOPLE, "it surely loses without P-Q alone, by one and a half hundredths",
           lambda m: [e["interval"] for e in lost(m, "sex", model="cnn-beats") if e["beyond_low"] > 0] == ["P-Q"]
           and all(near(e["beyond"], 0.015, 0.0025) for e in lost(m, "sex", model="cnn-beats", interval="P-Q"))),

@@ -68,7 +68,7 @@ def plot_flattening(rows: Sequence[Mapping[str, Any]]) -> Figure:
         figure, first = new_figure(width, height), None
         for place, model in enumerate(models):
             bottom = (13 + each * (len(models) - 1 - place)) / height
-            axes = figure.add_axes((16 / width, bottom, 112 / width, (each - 9) / height), sharex=first)
+            axes = figure.add_axes((16 / width, bottom, 108 / width, (each - 9) / height), sharex=first)
             first = first or axes
             own = [row for row in rows if row["model"] == model]
             axes.set_title(f"{model}: loss of {own[0]['metric'].replace('_', ' ')}", size=9)

@@ -148,7 +148,7 @@ def _classes(run: Run, data: Mapping[str, Any]) -> Section | None:
         [(str(line["model"]), *(interval(data["models"][line["model"]][metric]) for metric in half)) for line in lines]
         for half in halves
     ]
-    cost = [(f"{line['n_people']:,}", f"{line['n_asked']:,}", *_cost_cells(line)) for line in lines]
+    asked = [(f"{line['n_people']:,}", f"{line['n_asked']:,}") for line in lines]
     chances = data["models"][lines[0]["model"]]
     caption = (
         f"By {unit}, with 95 % intervals over {lines[0]['n_people']:,} people. Precision, recall and F1 are means over "
@@ -159,10 +159,10 @@ def _classes(run: Run, data: Mapping[str, Any]) -> Section | None:
     tables = (
         Table(("attacker", *heads[0]), tuple(rows[0]), caption),
         Table(
-            ("attacker", *heads[1], "people", "windows" if unit == "window" else "answers", *_COST),
-            tuple((*one, *other) for one, other in zip(rows[1], cost, strict=True)),
-            _COSTS,
+            ("attacker", *heads[1], "people", "windows" if unit == "window" else "answers"),
+            tuple((*one, *other) for one, other in zip(rows[1], asked, strict=True)),
         ),
+        Table(("attacker", *_COST), tuple((str(line["model"]), *_cost_cells(line)) for line in lines), _COSTS),
     )
     text = "As in TransECG's Table I and Figure 3. What the paper's split means for such figures is another matter."
     return Section("Named rightly", "", _roc_pictures(roc, data, unit), tables, (text,))
