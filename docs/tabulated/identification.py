@@ -163,17 +163,23 @@ def looked_at(root: Path = ROOT) -> str:
     parts = []
     header = ("interval", "density", "p", "share of attention", "share of time", "random weights", "place alone",
               "longer than a patch")  # fmt: skip
+    for run, told, model, about in _attended(root):
+        rows = [
+            (one["interval"], interval(one), _short(one["p"]), _short(one["mass"]), _short(one["time"]),
+             interval(one["random_weights"]), _short(one["by_place"]), "yes" if one["resolved"] else "no")
+            for one in about["intervals"] if one["partition"]
+        ]  # fmt: skip
+        where = f"**{model}, {_data(run)}, {told['task']}, {_protocol(told, model)}**"
+        size = f"{about['n_windows']:,} windows of {told['n_people']:,} people"
+        parts.append(f"{where}, {size}\n\n{grid(header, rows)}")
+    return "\n\n".join(parts) or NOT_RUN
+
+
+def _attended(root: Path) -> Iterator[tuple[str, dict[str, Any], str, dict[str, Any]]]:
+    """Yield run, what it told, attacker and where its class token looks, of those that were explained."""
     for run, told in _told(root).items():
         for model, about in ((told.get("explanations") or {}).get("attention") or {}).items():
-            rows = [
-                (one["interval"], interval(one), _short(one["p"]), _short(one["mass"]), _short(one["time"]),
-                 interval(one["random_weights"]), _short(one["by_place"]), "yes" if one["resolved"] else "no")
-                for one in about["intervals"] if one["partition"]
-            ]  # fmt: skip
-            where = f"**{model}, {_data(run)}, {told['task']}, {_protocol(told, model)}**"
-            size = f"{about['n_windows']:,} windows of {told['n_people']:,} people"
-            parts.append(f"{where}, {size}\n\n{grid(header, rows)}")
-    return "\n\n".join(parts) or NOT_RUN
+            yield run, told, model, about
 
 
 def table_two(root: Path = ROOT) -> str:
@@ -181,8 +187,7 @@ def table_two(root: Path = ROOT) -> str:
     rows = [
         (told["task"], f"{_protocol(told, model)}, {_data(run)}", model, f"{told['n_people']:,}", one["interval"],
          f"{one['paper']:.3f}", interval(one), f"{one['length_alone']:.3f}")
-        for run, told in _told(root).items()
-        for model, about in ((told.get("explanations") or {}).get("attention") or {}).items()
+        for run, told, model, about in _attended(root)
         for one in about["paper"]
     ]  # fmt: skip
     header = ("task", "split, data", "attacker", "people", "interval", "the paper's share", "ours", "by length alone")
@@ -193,11 +198,10 @@ def agreement(root: Path = ROOT) -> str:
     """Return how maps of the five intervals agree with what hiding each costs the answer, window by window."""
     maps = ("attention", "rollout", "gradient x attention", "length alone")
     rows = []
-    for run, told in _told(root).items():
-        for model, about in ((told.get("explanations") or {}).get("attention") or {}).items():
-            found = {one["of"]: interval(one) for one in about["against"] if one["with"] == "occlusion"}
-            rows.append((told["task"], f"{_protocol(told, model)}, {_data(run)}", model, f"{about['n_people']:,}",
-                         *(found[each] for each in maps)))  # fmt: skip
+    for run, told, model, about in _attended(root):
+        found = {one["of"]: interval(one) for one in about["against"] if one["with"] == "occlusion"}
+        rows.append((told["task"], f"{_protocol(told, model)}, {_data(run)}", model, f"{about['n_people']:,}",
+                     *(found[each] for each in maps)))  # fmt: skip
     return grid(("task", "split, data", "attacker", "people", *maps), rows) if rows else NOT_RUN
 
 

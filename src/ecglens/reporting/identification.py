@@ -7,7 +7,7 @@ Aggregates only: nothing on it, and nothing in the run folder, says whose a reco
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,7 @@ def _classes(run: Run, data: Mapping[str, Any]) -> Section | None:
             ("attacker", *heads[1], "people", "windows" if unit == "window" else "answers"),
             tuple((*one, *other) for one, other in zip(rows[1], asked, strict=True)),
         ),
-        Table(("attacker", *_COST), tuple((str(line["model"]), *_cost_cells(line)) for line in lines), _COSTS),
+        _costs(lines),
     )
     text = "As in TransECG's Table I and Figure 3. What the paper's split means for such figures is another matter."
     return Section("Named rightly", "", _roc_pictures(roc, data, unit), tables, (text,))
@@ -208,8 +208,7 @@ def _attackers(run: Run, data: Mapping[str, Any]) -> Section:
     tables = [Table(("figure", *models), rows, "Every attacker on the same splits.")]
     cost = run.read_table("cost")
     if cost is not None and not named:
-        cells = tuple((str(row["model"]), *_cost_cells(row)) for row in cost.to_dict("records"))
-        tables.append(Table(("attacker", *_COST), cells, _COSTS))
+        tables.append(_costs(cost.to_dict("records")))
     tables.append(Table(("attacker", "what it is"), tuple((name, _says(name)) for name in models), _ARE))
     return Section("Other figures" if named else "Attackers", "", (), tuple(tables))
 
@@ -253,12 +252,16 @@ def _gone_by(data: Mapping[str, Any]) -> Section | None:
 
 
 _LARGEST = 10
-_COST = ("parameters", "multiply-additions", "seconds")
-_COSTS = "What they cost; multiply-additions of one crop or mean beat. Of trees: nodes, and comparisons."
 
 
-def _cost_cells(row: Mapping[Any, Any]) -> tuple[str, str, str]:
-    return f"{int(row['parameters']):,}", f"{int(row['multiply_adds']):,}", f"{row['seconds']:.0f}"
+def _costs(lines: Sequence[Mapping[Any, Any]]) -> Table:
+    rows = tuple(
+        (str(line["model"]), f"{int(line['parameters']):,}", f"{int(line['multiply_adds']):,}",
+         f"{line['seconds']:.0f}")
+        for line in lines
+    )  # fmt: skip
+    caption = "What they cost; multiply-additions of one crop or mean beat. Of trees: nodes, and comparisons."
+    return Table(("attacker", "parameters", "multiply-additions", "seconds"), rows, caption)
 
 
 _SEEDS = {False: "One seed each", True: "Explanations and intervals of one seed each"}
